@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/log.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static TsLogLevel lowest = TS_LOG_INFO;
+static int log_rank;
+static FILE *log_file;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+void ts_log_set_level(TsLogLevel level)
+{
+    lowest = level;
+}
+
+void ts_log_set_rank(int rank)
+{
+    log_rank = rank;
+}
+
+int ts_log_rank(void)
+{
+    return log_rank;
+}
+
+static char host_name[256];
+
+static void read_host_name(void)
+{
+    if (gethostname(host_name, sizeof host_name - 1) != 0 || !host_name[0])
+        snprintf(host_name, sizeof host_name, "unknown-host");
+    host_name[strcspn(host_name, ".")] = '\0';
+}
+
+const char *ts_log_host(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, read_host_name);
+    return host_name;
+}
+
+void ts_log(TsLogLevel level, const char *format, ...)
+{
+    static const char *const prefix[] = {"debug: ", "", "warning: ", "error: "};
+    if (level < lowest || (level <= TS_LOG_INFO && log_rank != 0))
+        return;
+    char text[4096], where[64] = "";
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (log_rank != 0)
+        snprintf(where, sizeof where, "[rank %d] ", log_rank);
+    pthread_mutex_lock(&lock);
+    fprintf(stderr, "%s%s%s%s\n", level >= TS_LOG_WARNING ? "tessera: " : "", where, prefix[level], text);
+    if (log_file) {
+        time_t now = time(NULL);
+        struct tm parts;
+        char stamp[32];
+        strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &parts));
+        fprintf(log_file, "%s %s%s%s\n", stamp, where, prefix[level], text);
+        fflush(log_file);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+TsStatus ts_log_open(const char *path)
+{
+    FILE *opened = NULL;
+    if (path && !(opened = fopen(path, "a")))
+        return ts_status_error(TS_CODE_IO, "%s: cannot open the log file: %s", path, strerror(errno));
+    pthread_mutex_lock(&lock);
+    if (log_file)
+        fclose(log_file);
+    log_file = opened;
+    pthread_mutex_unlock(&lock);
+    return TS_OK;
+}

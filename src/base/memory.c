@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/memory.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+enum { ALIGNMENT = 64 };
+
+/* Stands right before each block; as long as the alignment, so that the block is aligned too. */
+typedef struct Header {
+    size_t size_bytes;
+    char padding[ALIGNMENT - sizeof(size_t)];
+} Header;
+
+static atomic_int_fast64_t live_bytes, peak_bytes, live_blocks, allocations;
+static atomic_int_fast64_t fail_at = -1; /* the allocation that fails; 0 none, -1 not read from the environment yet */
+
+static int64_t failing_allocation(void)
+{
+    int64_t n = atomic_load(&fail_at);
+    if (n < 0) {
+        const char *text = getenv("TESSERA_FAIL_ALLOC");
+        n = text ? strtoll(text, NULL, 10) : 0;
+        atomic_store(&fail_at, n < 0 ? 0 : n);
+    }
+    return n;
+}
+
+void *ts_alloc(size_t size_bytes)
+{
+    int64_t number = atomic_fetch_add(&allocations, 1) + 1;
+    Header *header = NULL;
+    if (size_bytes <= (size_t)PTRDIFF_MAX - 2 * sizeof *header && number != failing_allocation())
+        header = aligned_alloc(ALIGNMENT, (sizeof *header + size_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+    TS_CHECK(header, "out of memory: allocation %lld, of %zu bytes, failed with %lld bytes in use", (long long)number,
+             size_bytes, (long long)atomic_load(&live_bytes));
+    header->size_bytes = size_bytes;
+    atomic_fetch_add(&live_blocks, 1);
+    int64_t now = atomic_fetch_add(&live_bytes, (int64_t)size_bytes) + (int64_t)size_bytes;
+    int64_t peak = atomic_load(&peak_bytes);
+    while (now > peak && !atomic_compare_exchange_weak(&peak_bytes, &peak, now)) {
+    }
+    return header + 1;
+}
+
+void *ts_calloc(size_t count, size_t size_bytes)
+{
+    size_t total;
+    TS_CHECK(!__builtin_mul_overflow(count, size_bytes, &total), "out of memory: %zu elements of %zu bytes", count,
+             size_bytes);
+    return memset(ts_alloc(total), 0, total);
+}
+
+void *ts_realloc(void *pointer, size_t size_bytes)
+{
+    void *moved = ts_alloc(size_bytes);
+    if (pointer) {
+        size_t kept = ((Header *)pointer - 1)->size_bytes;
+        memcpy(moved, pointer, kept < size_bytes ? kept : size_bytes);
+        ts_free(pointer);
+    }
+    return moved;
+}
+
+void ts_free(void *pointer)
+{
+    if (!pointer)
+        return;
+    Header *header = (Header *)pointer - 1;
+    atomic_fetch_sub(&live_bytes, (int64_t)header->size_bytes);
+    atomic_fetch_sub(&live_blocks, 1);
+    free(header);
+}
+
+char *ts_strdup(const char *text)
+{
+    size_t size_bytes = strlen(text) + 1;
+    return memcpy(ts_alloc(size_bytes), text, size_bytes);
+}
+
+char *ts_format(const char *format, ...)
+{
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, arguments);
+    char *text = ts_alloc((size_t)length + 1);
+    vsnprintf(text, (size_t)length + 1, format, again);
+    va_end(again);
+    va_end(arguments);
+    return text;
+}
+
+TsMemory ts_memory_usage(void)
+{
+    return (TsMemory){.live_bytes = atomic_load(&live_bytes),
+                      .peak_bytes = atomic_load(&peak_bytes),
+                      .live_blocks = atomic_load(&live_blocks),
+                      .allocations = atomic_load(&allocations)};
+}
+
+void ts_memory_expect_none(void)
+{
+    TsMemory usage = ts_memory_usage();
+    TS_CHECK(usage.live_blocks == 0, "memory not given back: %lld blocks, %lld bytes", (long long)usage.live_blocks,
+             (long long)usage.live_bytes);
+}

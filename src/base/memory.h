@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Counted memory. Every allocation of this project goes through here, so that what is live, the peak, and the number of
+ * allocations are known; ts_memory_expect_none at the end of a program fails on what was not given back.
+ *
+ * Running out of memory aborts the job with the size that was asked for: no caller checks for NULL. In every build the
+ * environment variable TESSERA_FAIL_ALLOC=n makes the n-th allocation (from 1) fail, for tests.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Uninitialised memory, aligned to 64 bytes, owned by the caller; a size of 0 gives a unique pointer. Never NULL. */
+void *ts_alloc(size_t size_bytes) __attribute__((malloc, returns_nonnull));
+
+/* `count` elements of `size_bytes` each, all zero. Fails on overflow of the product. */
+void *ts_calloc(size_t count, size_t size_bytes) __attribute__((returns_nonnull));
+
+/* Grows or shrinks, keeping the contents; `pointer` may be NULL. */
+void *ts_realloc(void *pointer, size_t size_bytes) __attribute__((returns_nonnull));
+
+/* Frees memory of the functions of this header; NULL is fine. */
+void ts_free(void *pointer);
+
+/* Copies a string; owned by the caller. */
+char *ts_strdup(const char *text) __attribute__((returns_nonnull));
+
+/* printf into a new string; owned by the caller. */
+char *ts_format(const char *format, ...) __attribute__((returns_nonnull, format(printf, 1, 2)));
+
+typedef struct TsMemory {
+    int64_t live_bytes, peak_bytes; /* as asked for, without the allocator's overhead */
+    int64_t live_blocks;
+    int64_t allocations; /* calls so far: steady state must not move it */
+} TsMemory;
+
+/* A snapshot. Safe from any thread. */
+TsMemory ts_memory_usage(void);
+
+/* Aborts with the number of blocks and bytes if anything is still live. */
+void ts_memory_expect_none(void);

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/status.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/memory.h"
+
+struct TsError {
+    TsCode code;
+    char *message; /* owned */
+};
+
+static char *format_message(const char *format, va_list arguments)
+{
+    va_list again;
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, arguments);
+    char *message = ts_alloc((size_t)length + 1);
+    vsnprintf(message, (size_t)length + 1, format, again);
+    va_end(again);
+    return message;
+}
+
+TsStatus ts_status_error(TsCode code, const char *format, ...)
+{
+    TsStatus status = ts_alloc(sizeof *status);
+    va_list arguments;
+    va_start(arguments, format);
+    status->code = code;
+    status->message = format_message(format, arguments);
+    va_end(arguments);
+    return status;
+}
+
+TsStatus ts_status_annotate(TsStatus status, const char *format, ...)
+{
+    if (!status)
+        return status;
+    va_list arguments;
+    va_start(arguments, format);
+    char *context = format_message(format, arguments);
+    va_end(arguments);
+    TsStatus annotated = ts_status_error(status->code, "%s: %s", context, status->message);
+    ts_free(context);
+    ts_status_free(&status);
+    return annotated;
+}
+
+const char *ts_status_message(TsStatus status)
+{
+    return status ? status->message : "ok";
+}
+
+TsCode ts_status_code(TsStatus status)
+{
+    return status ? status->code : TS_CODE_OK;
+}
+
+void ts_status_free(TsStatus *status)
+{
+    if (*status) {
+        ts_free((*status)->message);
+        ts_free(*status);
+    }
+    *status = TS_OK;
+}
+
+int ts_status_exit_code(TsStatus status)
+{
+    return status ? 1 + (int)status->code : 0;
+}

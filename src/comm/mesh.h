@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Mesh: the ranks of a Group as a rectangular grid with named axes.
+ *
+ * Axes in order, major to minor: stage, data, expert, seq, model; `model` is innermost, so that its ranks lie next to
+ * one another within a node. An axis of size 1 costs nothing. A Mesh may also be only described: a shape and the place
+ * of one rank in it without any ranks behind it, which is what plans for machines elsewhere use.
+ */
+#pragma once
+
+#include "comm/group.h"
+
+typedef enum TsAxis { /* 0 is no axis, so that zeroed placements mean "replicated" */
+                      TS_AXIS_NONE = 0,
+                      TS_AXIS_STAGE,
+                      TS_AXIS_DATA,
+                      TS_AXIS_EXPERT,
+                      TS_AXIS_SEQ,
+                      TS_AXIS_MODEL,
+                      TS_AXES
+} TsAxis;
+
+typedef uint32_t TsAxisSet; /* bit 1 << axis */
+
+#define TS_AXIS_BIT(axis) ((TsAxisSet)1 << (axis))
+
+/* "stage", …; "none" for TS_AXIS_NONE. */
+const char *ts_axis_name(TsAxis axis);
+
+/* The axis of that name, or TS_AXIS_NONE. */
+TsAxis ts_axis_from_name(const char *name);
+
+typedef struct TsMeshShape {
+    int size[TS_AXES]; /* of each axis; 0 counts as 1 */
+} TsMeshShape;
+
+typedef struct TsMesh TsMesh;
+
+/* Lays the ranks of `group` out as `shape`. An error (the same on all ranks) if the sizes do not multiply to the size
+ * of the group: it names the axes, the product and the number of ranks. Collective on group, which is borrowed for the
+ * life of the mesh. Same on all ranks: shape. */
+TS_MUST_USE TsStatus ts_mesh_create(TsMesh **mesh, TsGroup *group, TsMeshShape shape);
+
+/* A mesh of which only `rank`'s view exists; ts_mesh_group gives NULL. Not collective. */
+TsMesh *ts_mesh_describe(TsMeshShape shape, int rank);
+
+/* Collective on the group of a real mesh. Sets *mesh to NULL; NULL is fine. */
+void ts_mesh_free(TsMesh **mesh);
+
+TsMeshShape ts_mesh_shape(const TsMesh *mesh);
+int ts_mesh_size(const TsMesh *mesh, TsAxis axis);  /* at least 1 */
+int ts_mesh_coord(const TsMesh *mesh, TsAxis axis); /* of this rank, 0..size-1 */
+int ts_mesh_ranks(const TsMesh *mesh);              /* the product of the sizes */
+
+/* The ranks that differ from this one along `axes` only, ordered by their coordinates, axes major to minor. The empty
+ * set gives a group of one. Borrowed; all were made with the mesh, so this is not collective. */
+TsGroup *ts_mesh_group(const TsMesh *mesh, TsAxisSet axes);
+
+/* The whole group the mesh was made of; NULL where it is only described. */
+TsGroup *ts_mesh_all(const TsMesh *mesh);

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The communicator behind a Group, for the files that hand it to a library: src/ckpt's HDF5 file and
+ * src/tensor/dist_linalg.c's BLACS. No other file outside src/comm includes this.
+ */
+#pragma once
+
+#include <mpi.h>
+
+#include "comm/group.h"
+
+/* Borrowed. Messages sent on it meet those of the group: use a duplicate (ts_group_duplicate). */
+MPI_Comm ts_group_native(const TsGroup *group);

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Array: a Tensor with its values: global shape, dtype, Placement, and the block of it that this rank holds.
+ *
+ * What outlives a run of a Program is an Array: parameters, optimizer state, caches, batches. A TsTensor (graph.h) is
+ * the same thing while a computation is traced, when it has no values.
+ */
+#pragma once
+
+#include "tensor/placement.h"
+
+typedef struct TsArray {
+    TsShape shape; /* global */
+    TsDtype dtype;
+    TsPlacement placement;
+    const TsMesh *mesh; /* borrowed; NULL counts as one rank */
+    TsBlockRange block; /* what `data` holds; row-major, no gaps */
+    void *data;         /* owned; NULL only where the array was created without values */
+    bool shared;        /* `data` came from ts_shared_alloc */
+} TsArray;
+
+typedef struct TsArrayOptions {
+    bool shared; /* in memory shared by the ranks of a node (comm/shared.h): then collective on the mesh */
+} TsArrayOptions;
+
+/* A zeroed array, owned by the caller. Not collective but where options.shared. */
+TsArray *ts_array_create(const TsMesh *mesh, TsDtype dtype, TsShape shape, TsPlacement placement,
+                         TsArrayOptions options);
+
+/* Sets *array to NULL; NULL is fine. Collective where it is shared. */
+void ts_array_free(TsArray **array);
+
+/* Elements and bytes of the local block. */
+int64_t ts_array_local_elems(const TsArray *array);
+size_t ts_array_local_bytes(const TsArray *array);

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The ops from which everything is written. Each gives a Tensor of the Graph of its operands; shape and dtype errors
+ * are kept there (graph.h). Not collective. B batch, T sequence, C width, H heads, D head width, V vocabulary.
+ */
+#pragma once
+
+#include "tensor/graph.h"
+
+/* Elementwise, broadcast as NumPy does. ops/elementwise.c */
+TsTensor ts_add(TsTensor a, TsTensor b);
+TsTensor ts_sub(TsTensor a, TsTensor b);
+TsTensor ts_mul(TsTensor a, TsTensor b);
+TsTensor ts_div(TsTensor a, TsTensor b);
+TsTensor ts_maximum(TsTensor a, TsTensor b);
+TsTensor ts_minimum(TsTensor a, TsTensor b);
+TsTensor ts_scale(TsTensor x, double factor);
+TsTensor ts_shift(TsTensor x, double addend);
+TsTensor ts_exp(TsTensor x);
+TsTensor ts_log(TsTensor x);
+TsTensor ts_sqrt(TsTensor x);
+TsTensor ts_tanh(TsTensor x);
+TsTensor ts_sigmoid(TsTensor x);
+TsTensor ts_relu(TsTensor x);
+TsTensor ts_silu(TsTensor x);
+TsTensor ts_gelu(TsTensor x);      /* x * Phi(x), by erf */
+TsTensor ts_gelu_tanh(TsTensor x); /* its approximation by tanh, as in GPT-2 */
+TsTensor ts_cast(TsTensor x, TsDtype dtype);
+
+/* Reductions over the dims of the bit set `dims` (bit d: dim d; negative -1: all), which stay with size 1 if `keep`.
+ * ops/reduce.c */
+TsTensor ts_sum(TsTensor x, int dims, bool keep);
+TsTensor ts_mean(TsTensor x, int dims, bool keep);
+TsTensor ts_max(TsTensor x, int dims, bool keep);
+
+/* The sum of squares of all elements, f32 (f64 for f64): what gradient norms are made of. */
+TsTensor ts_sum_squares(TsTensor x);
+
+/* Form. ops/reshape.c, ops/slice.c */
+TsTensor ts_reshape(TsTensor x, TsShape shape);
+TsTensor ts_transpose(TsTensor x, const int *order); /* order[dims(x)]: out dim i is x's dim order[i] */
+TsTensor ts_slice(TsTensor x, int dim, int64_t first, int64_t size);
+TsTensor ts_concatenate(const TsTensor *x, int count, int dim);
+
+/* Matrix product over whole groups of dims, always one call of the backend: contracts the last `contract` dims of a
+ * with the first `contract` dims of b; with transpose_a the first dims of a, with transpose_b the last of b. Out: the
+ * dims of a that are left, then those of b. (B, T, C) . (C, H, D) -> (B, T, H, D). ops/dot.c */
+typedef struct TsDot {
+    int contract; /* 0 counts as 1 */
+    bool transpose_a, transpose_b;
+} TsDot;
+TsTensor ts_dot(TsTensor a, TsTensor b, TsDot options);
+
+/* Normalises the last dim: layer norm, or RMS norm with `rms`; then * scale + bias where those are given (id >= 0).
+ * x (..., C), scale (C), bias (C). ops/normalize.c */
+typedef struct TsNormalize {
+    double epsilon;
+    bool rms;
+} TsNormalize;
+TsTensor ts_normalize(TsTensor x, TsTensor scale, TsTensor bias, TsNormalize options);
+#define TS_NONE ((TsTensor){0, -1}) /* an operand that is not there */
+
+/* Rows of a table: out (..., C) = table (V, C) [ids (...)]. Its gradient scatters and adds. ops/take.c */
+TsTensor ts_take(TsTensor table, TsTensor ids);
+
+/* softmax(q k^T * scale + mask) v without a (T, T) matrix. q (B, Tq, H, D); k, v (B, Tk, Hkv, D); Hkv divides H.
+ * Query i stands at position i + query_first (an i64 scalar, or TS_NONE: Tk - Tq). ops/attend.c */
+typedef struct TsAttend {
+    double scale; /* 0: 1/sqrt(D) */
+    bool causal;
+    int64_t window; /* keys further back than this are hidden; 0: none */
+} TsAttend;
+typedef struct TsAttended {
+    TsTensor out;       /* (B, Tq, H, D) */
+    TsTensor logsumexp; /* (B, Tq, H), f32 */
+} TsAttended;
+TsAttended ts_attend(TsTensor q, TsTensor k, TsTensor v, TsTensor query_first, TsAttend options);
+
+/* -log softmax(logits)[label] at each position; 0 where label is `ignore`. logits (..., V), labels (...) i32 ->
+ * (...) f32. ops/cross_entropy.c */
+typedef struct TsCrossEntropy {
+    int32_t ignore;   /* a label that is not counted, e.g. -100 */
+    double smoothing; /* label smoothing, 0 none */
+    double z_loss;    /* z * logsumexp^2 is added */
+} TsCrossEntropy;
+TsTensor ts_cross_entropy(TsTensor logits, TsTensor labels, TsCrossEntropy options);
+
+/* Zeroes elements with probability `rate` and divides the rest by 1 - rate. The mask is a function of `stream` (a
+ * Philox key from seed and path), `step` (i64 scalar) and the element's global index. ops/random.c */
+TsTensor ts_drop(TsTensor x, TsTensor step, double rate, uint64_t stream);
+
+/* Gumbel noise (-log(-log u)) of a shape, f32, of the same kind of stream. */
+TsTensor ts_gumbel(TsTensor step, TsShape shape, uint64_t stream);
+
+/* The index of the largest element of the last dim, the first of equals; i32. */
+TsTensor ts_argmax(TsTensor x);
+
+/* x with `block` written at `first` (an i64 scalar) of `dim`: in place where x is a state that nothing else needs. A KV
+ * cache. ops/update.c */
+TsTensor ts_update(TsTensor x, TsTensor block, TsTensor first, int dim);
+
+/* One AdamW step over a whole parameter: Loshchilov and Hutter 2019, with decoupled decay and bias correction. `rate`,
+ * `factor` (what the gradient is multiplied by: clipping; 0 skips the step) and `step` (from 1) are f32, f32 and i64
+ * scalars. All operands have one shape. ops/adamw.c */
+typedef struct TsAdamw {
+    double beta1, beta2, epsilon, decay;
+} TsAdamw;
+typedef struct TsAdamwOut {
+    TsTensor parameter, mean, variance;
+} TsAdamwOut;
+typedef struct TsAdamwIn {
+    TsTensor parameter, gradient, mean, variance, rate, factor, step;
+} TsAdamwIn;
+TsAdamwOut ts_adamw(TsAdamwIn in, TsAdamw options);

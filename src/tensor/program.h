@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Program: a compiled Graph: a fixed schedule over one arena of memory, run every step without allocating.
+ *
+ * The passes place, (rematerialize, fuse,) schedule and allocate; collectives stand at their places in the schedule.
+ * What lives longer than a run is bound by name: inputs, parameters, state, outputs.
+ */
+#pragma once
+
+#include <stdio.h>
+
+#include "tensor/array.h"
+#include "tensor/graph.h"
+
+typedef struct TsProgram TsProgram;
+
+typedef struct TsCompileOptions {
+    const TsMesh *mesh;  /* borrowed for the life of the Program; NULL: one rank */
+    int threads;         /* of each kernel; 0: one */
+    bool without_passes; /* only what is needed to run: for tests that compare */
+} TsCompileOptions;
+
+/* Compiles `graph`, which the Program owns from now on, also where this fails. Not collective; all ranks compile the
+ * same. Errors: those of tracing; a placement that cannot be; an arena larger than memory. */
+TS_MUST_USE TsStatus ts_program_compile(TsProgram **program, TsGraph *graph, TsCompileOptions options);
+
+/* Sets *program to NULL; NULL is fine. */
+void ts_program_free(TsProgram **program);
+
+/* Binds an array, borrowed for the life of the Program, to the input, parameter, state or output of that name. Its
+ * shape, dtype and placement must be those of the Graph: anything else is a bug. May be called again between runs. */
+void ts_program_bind(TsProgram *program, const char *name, TsArray *array);
+
+/* What is bound by name: kinds, shapes, placements; so that callers can create the arrays. */
+typedef enum TsBindingKind { TS_BIND_INPUT, TS_BIND_PARAMETER, TS_BIND_STATE, TS_BIND_OUTPUT } TsBindingKind;
+typedef struct TsBinding {
+    const char *name; /* borrowed */
+    TsBindingKind kind;
+    TsDtype dtype;
+    TsShape shape;
+    TsPlacement placement;
+} TsBinding;
+int ts_program_bindings(const TsProgram *program);
+TsBinding ts_program_binding(const TsProgram *program, int index);
+
+/* Runs it once. Collective on the mesh. Everything must be bound. */
+void ts_program_run(TsProgram *program);
+
+/* What the passes produced: nodes with paths, placements, flops, bytes, lifetimes, collectives; as text or Graphviz. */
+void ts_program_describe(const TsProgram *program, FILE *file);
+void ts_program_describe_dot(const TsProgram *program, FILE *file);
+
+size_t ts_program_arena_bytes(const TsProgram *program);
