@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Checkpoint: the state of a run on disk, restorable on any number of ranks.
+ *
+ * RUN/checkpoints/step_00001000/ holds state.h5 (every array whole, in a contiguous dataset of its name), manifest.json
+ * (names, shapes, dtypes, checksums, the state beside the arrays, where it came from) and COMMIT. A directory without
+ * COMMIT is not a checkpoint: a save that is cut off at any instant leaves the earlier ones as they were. Arrays may
+ * lie on any mesh with any placement (but Partial), when saved as when restored: each rank writes, and reads, only its
+ * own blocks, and replicas divide the writing. Called by the trainer and by commands that need weights.
+ *
+ * Everything here is collective on the group that it was given, whose duplicate it talks on, but for what says so; all
+ * ranks see the same file system. Files and devices that fail are a Status, the same on all ranks.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "tensor/batch.h"
+
+/* Saving. */
+
+typedef struct TsCheckpointSaver TsCheckpointSaver;
+
+typedef struct TsCheckpointSaverOptions {
+    int keep_latest;         /* how many stay, the one just saved included; older ones are removed; 0 keeps all */
+    bool skip_verify;        /* do not read back and compare checksums before committing */
+    const char *config_hash; /* recorded in the manifest; NULL: not recorded. Borrowed for the call */
+} TsCheckpointSaverOptions;
+
+/* A saver of checkpoints into RUN_DIR/checkpoints, which it makes where it is missing. Fails if that is not a directory
+ * that can be written. Same on all ranks: run_dir, options. Owned by the caller: ts_checkpoint_saver_free. */
+TS_MUST_USE TsStatus ts_checkpoint_saver_create(TsCheckpointSaver **saver, TsGroup *group, const char *run_dir,
+                                                TsCheckpointSaverOptions options);
+
+/* Sets *saver to NULL; NULL is fine. */
+void ts_checkpoint_saver_free(TsCheckpointSaver **saver);
+
+/* Saves `arrays` and `state` as the checkpoint of `step`, and returns once it is committed and older ones are pruned.
+ *
+ * `state` is a JSON object of what is small: seed, a cursor a task, mixture state, metrics; integers are exact within
+ * 63 bits and doubles to the bit, NaN and infinity are not JSON. Both are borrowed for the call. Arrays lie on meshes
+ * of all ranks of the group, or on no mesh, when each rank holds the whole. A checkpoint of the same step is replaced.
+ * Same on all ranks: step, names, shapes, dtypes and placements of the arrays, state. Fails on a disk too small (found
+ * before anything is written, where the file system tells), on every error of writing, and where what was read back
+ * differs; the checkpoints that were there before stay. */
+TS_MUST_USE TsStatus ts_checkpoint_save(TsCheckpointSaver *saver, int64_t step, const TsBatch *arrays,
+                                        const json_t *state);
+
+/* Reading. */
+
+typedef struct TsCheckpoint TsCheckpoint;
+
+/* Opens the committed checkpoint in the directory `path`. Its manifest is checked against COMMIT, its arrays are not
+ * read. Fails on what is not there, not committed, foreign, corrupt, or of a newer version. Owned by the caller:
+ * ts_checkpoint_close. */
+TS_MUST_USE TsStatus ts_checkpoint_open(TsCheckpoint **checkpoint, TsGroup *group, const char *path);
+
+/* Opens the newest checkpoint of a run whose checksums all verify, read by all ranks together; those that are skipped
+ * on the way are named in warnings, each with its reason. *checkpoint is NULL, and the status success, where the run
+ * has none; that there are some and none verifies is an error. */
+TS_MUST_USE TsStatus ts_checkpoint_latest(TsCheckpoint **checkpoint, TsGroup *group, const char *run_dir);
+
+/* Sets *checkpoint to NULL; NULL is fine. */
+void ts_checkpoint_close(TsCheckpoint **checkpoint);
+
+/* What it is of; not collective. Borrowed until ts_checkpoint_close. */
+int64_t ts_checkpoint_step(const TsCheckpoint *checkpoint);
+const char *ts_checkpoint_path(const TsCheckpoint *checkpoint);
+const json_t *ts_checkpoint_state(const TsCheckpoint *checkpoint); /* the object that was saved */
+
+/* What it holds, in the order in which it was saved; not collective. */
+typedef struct TsCheckpointEntry {
+    const char *name; /* borrowed until ts_checkpoint_close */
+    TsDtype dtype;
+    TsShape shape;
+} TsCheckpointEntry;
+int ts_checkpoint_count(const TsCheckpoint *checkpoint);
+TsCheckpointEntry ts_checkpoint_entry(const TsCheckpoint *checkpoint, int index);
+
+/* Reads every array, each rank its share, and compares all checksums. Fails with the first that differs: the array and
+ * the range of bytes in it. */
+TS_MUST_USE TsStatus ts_checkpoint_verify(TsCheckpoint *checkpoint);
+
+typedef struct TsRestoreOptions {
+    bool allow_unused; /* the checkpoint may hold arrays that are not asked for: weights alone, to decode with */
+} TsRestoreOptions;
+
+/* Fills the local blocks of `arrays` from the checkpoint, by name, and compares checksums while reading. Before
+ * anything is read it fails with lists of what the checkpoint lacks, what it has too much, and what has another shape
+ * or dtype. After a failure of reading the arrays hold anything. Same on all ranks: names, shapes, dtypes and
+ * placements of the arrays, options. */
+TS_MUST_USE TsStatus ts_checkpoint_restore(TsCheckpoint *checkpoint, const TsBatch *arrays, TsRestoreOptions options);
