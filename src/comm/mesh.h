@@ -30,15 +30,31 @@ const char *ts_axis_name(TsAxis axis);
 /* The axis of that name, or TS_AXIS_NONE. */
 TsAxis ts_axis_from_name(const char *name);
 
+/* ts_axis_from_name with an error that names the known axes. Not collective. */
+TS_MUST_USE TsStatus ts_axis_parse(TsAxis *axis, const char *name);
+
+enum { TS_MESH_AUTO = -1 }; /* as a size: the ranks that the other axes leave */
+
 typedef struct TsMeshShape {
-    int size[TS_AXES]; /* of each axis; 0 counts as 1 */
+    int size[TS_AXES]; /* of each axis; 0 counts as 1; one may be TS_MESH_AUTO until ts_mesh_shape_check */
 } TsMeshShape;
+
+/* "{data: 3, model: 2}": axes of size 1 are left out. */
+typedef struct TsMeshText {
+    char text[128];
+} TsMeshText;
+TsMeshText ts_mesh_text(TsMeshShape shape);
+
+/* Fills in TS_MESH_AUTO and sizes of 0. An error if the sizes do not multiply to `ranks`: it names the axes, the
+ * product and the number of ranks. Not collective. */
+TS_MUST_USE TsStatus ts_mesh_shape_check(TsMeshShape *shape, int ranks);
 
 typedef struct TsMesh TsMesh;
 
-/* Lays the ranks of `group` out as `shape`. An error (the same on all ranks) if the sizes do not multiply to the size
- * of the group: it names the axes, the product and the number of ranks. Collective on group, which is borrowed for the
- * life of the mesh. Same on all ranks: shape. */
+/* Lays the ranks of `group` out as `shape`, in the order (node, rank), so that the model axis lies within a node also
+ * where the launcher dealt the ranks out over nodes in turn; `shape` may hold TS_MESH_AUTO. An error (the same on all
+ * ranks) if the sizes do not multiply to the size of the group: it names the axes, the product and the number of ranks.
+ * Collective on group, which is borrowed for the life of the mesh. Same on all ranks: shape. */
 TS_MUST_USE TsStatus ts_mesh_create(TsMesh **mesh, TsGroup *group, TsMeshShape shape);
 
 /* A mesh of which only `rank`'s view exists; ts_mesh_group gives NULL. Not collective. */
@@ -56,5 +72,9 @@ int ts_mesh_ranks(const TsMesh *mesh);              /* the product of the sizes 
  * set gives a group of one. Borrowed; all were made with the mesh, so this is not collective. */
 TsGroup *ts_mesh_group(const TsMesh *mesh, TsAxisSet axes);
 
-/* The whole group the mesh was made of; NULL where it is only described. */
+/* The rank in ts_mesh_all (or, described, the position) at `coord`, which is indexed by TsAxis. Not collective. */
+int ts_mesh_rank_at(const TsMesh *mesh, const int *coord);
+
+/* The whole group the mesh was made of, in its own order (ts_mesh_group of all axes is ordered by coordinates); NULL
+ * where it is only described. */
 TsGroup *ts_mesh_all(const TsMesh *mesh);

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "comm/runtime.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "comm/group_internal.h"
+
+enum { ABORT_GRACE_S = 10 }; /* how long MPI_Abort may take before the process ends by itself */
+
+static MPI_Comm job = MPI_COMM_NULL; /* all ranks */
+static TsGroup *world;
+static _Atomic int64_t live[TS_RESOURCES];
+static volatile sig_atomic_t abort_code;
+
+void ts_resource_count(TsResource resource, int change)
+{
+    atomic_fetch_add(&live[resource], change);
+}
+
+static void end_by_alarm(int signal_number)
+{
+    (void)signal_number;
+    _exit(abort_code);
+}
+
+/* MPI_Abort may hang where a host is out of reach: an alarm then ends this process, and the launcher the others. */
+static void abort_job(int exit_code)
+{
+    abort_code = exit_code;
+    struct sigaction action = {.sa_handler = end_by_alarm};
+    sigaction(SIGALRM, &action, NULL);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGALRM);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    alarm(ABORT_GRACE_S);
+    int finished = 1;
+    MPI_Finalized(&finished);
+    if (!finished)
+        MPI_Abort(job, exit_code);
+    _exit(exit_code);
+}
+
+/* Which node each rank is on: by memory that can be shared, or, for tests of layouts that this machine has not,
+ * TESSERA_NODE_RANKS=k consecutive ranks a node. */
+static void find_layout(int rank, int size)
+{
+    int node = 0;
+    const char *pretend = getenv("TESSERA_NODE_RANKS");
+    if (pretend && atoi(pretend) > 0) {
+        node = rank / atoi(pretend);
+    } else {
+        MPI_Comm node_comm;
+        TS_MPI(MPI_Comm_split_type(job, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node_comm));
+        TS_MPI(MPI_Allreduce(&rank, &node, 1, MPI_INT, MPI_MIN, node_comm)); /* named by its lowest rank */
+        TS_MPI(MPI_Comm_free(&node_comm));
+    }
+    int *node_of = ts_alloc((size_t)size * sizeof *node_of);
+    TS_MPI(MPI_Allgather(&node, 1, MPI_INT, node_of, 1, MPI_INT, job));
+    ts_group_set_layout(node_of, size);
+    ts_free(node_of);
+}
+
+/* How many different cores the ranks of this node may run on; the number of ranks if that cannot be told. */
+static int node_cores(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return ts_group_node_size(world);
+    TS_MPI(MPI_Allreduce(MPI_IN_PLACE, &set, (int)sizeof set, MPI_BYTE, MPI_BOR, world->node_comm));
+    return CPU_COUNT(&set);
+}
+
+static void warn_oversubscribed(void)
+{
+    int over[3] = {0, 0, 0}; /* the fullest node: whether, its ranks, its cores */
+    int cores = node_cores(), ranks = ts_group_node_size(world);
+    if (ranks > cores) {
+        over[0] = 1;
+        over[1] = ranks;
+        over[2] = cores;
+    }
+    TS_MPI(MPI_Allreduce(MPI_IN_PLACE, over, 3, MPI_INT, MPI_MAX, world->comm));
+    if (over[0])
+        ts_log(TS_LOG_INFO, "more ranks than cores (%d on %d): speed is not meaningful", over[1], over[2]);
+}
+
+/* What must be in the environment before MPI starts; nothing that is there already is changed. */
+static void prepare_environment(void)
+{
+    const char *local = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+    if (!local)
+        local = getenv("MPI_LOCALNRANKS");
+    if (local && atol(local) > sysconf(_SC_NPROCESSORS_ONLN))
+        setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0); /* else a waiting rank keeps the core from the others */
+}
+
+TsGroup *ts_runtime_start(TsRuntimeOptions options)
+{
+    TS_CHECK(job == MPI_COMM_NULL, "the runtime is started once a process");
+    (void)options;
+    prepare_environment();
+    int provided = 0, rank = 0, size = 1;
+    int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided);
+    TS_CHECK(code == MPI_SUCCESS, "MPI does not start (code %d)", code);
+    job = MPI_COMM_WORLD;
+    ts_fatal_set_abort(abort_job);
+    TS_MPI(MPI_Comm_rank(job, &rank));
+    TS_MPI(MPI_Comm_size(job, &size));
+    ts_log_set_rank(rank);
+    TS_CHECK(provided == MPI_THREAD_MULTIPLE, "this MPI library has no MPI_THREAD_MULTIPLE (it offers level %d)",
+             provided);
+    MPI_Comm_set_errhandler(job, MPI_ERRORS_RETURN);
+    MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN);
+    find_layout(rank, size);
+    MPI_Comm comm;
+    TS_MPI(MPI_Comm_dup(job, &comm));
+    world = ts_group_adopt(comm, "world", 0);
+    warn_oversubscribed();
+    return world;
+}
+
+/* What was not given back is a bug of the caller, whichever rank has it. */
+static void expect_none_live(void)
+{
+    static const char *const names[TS_RESOURCES] = {"group", "mesh", "shared buffer"};
+    for (int i = 0; i < TS_RESOURCES; i++) {
+        long long count = (long long)atomic_load(&live[i]);
+        TS_CHECK(count == 0, "%lld %s%s not freed before ts_runtime_end", count, names[i],
+                 count == 1 ? " was" : "s were");
+    }
+    ts_memory_expect_none();
+}
+
+int ts_runtime_end(int exit_code)
+{
+    TS_CHECK(world, "the runtime was not started");
+    int agreed = exit_code < 0 || exit_code > 125 ? 125 : exit_code;
+    TsWatch watch = ts_watch_begin(world, TS_COMM_BARRIER, "end of the program", -1);
+    ts_watch_wait(&watch);
+    TS_MPI(MPI_Allreduce(MPI_IN_PLACE, &agreed, 1, MPI_INT, MPI_MAX, world->comm));
+    ts_watch_end(&watch);
+    ts_group_free(&world);
+    ts_group_set_layout(NULL, 0);
+    ts_account_reset();
+    if (agreed == 0) /* a program that failed may have left things where they were */
+        expect_none_live();
+    MPI_Finalize();
+    return agreed;
+}
