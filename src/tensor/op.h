@@ -20,7 +20,8 @@ typedef struct TsNodeView {
     const TsDtype *in_dtype, *out_dtype;
 } TsNodeView;
 
-/* `infer` fills out_shape and out_dtype, or returns an error that names the two shapes or dtypes that do not fit. */
+/* `infer` fills out_shape and out_dtype, or returns an error that names the two shapes or dtypes that do not fit, as in
+ * "(8, 256, 384) does not take (512, 1536)"; the Graph puts the layer path and the name of the op before it. */
 typedef struct TsInference {
     const void *attributes;
     int inputs;
@@ -84,7 +85,8 @@ typedef struct TsCost {
 typedef enum TsOpFlags {
     TS_OP_NO_GRADIENT = 1, /* argmax, comparisons, random numbers: its inputs get none */
     TS_OP_VIEW = 2,        /* output 0 is input 0's memory under another shape: no kernel runs */
-    TS_OP_IN_PLACE = 4,    /* output k may take over the memory of input k of the same shape and dtype */
+    TS_OP_IN_PLACE = 4,    /* output k may take over the memory of input k, where those have the same shape and dtype;
+                              not a promise: the kernel works also where out[k].data is elsewhere */
     TS_OP_EFFECT = 8,      /* not to be removed or merged though nothing reads it */
 } TsOpFlags;
 

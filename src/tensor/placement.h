@@ -38,6 +38,9 @@ bool ts_placement_equal(TsPlacement a, TsPlacement b);
 TsAxisSet ts_placement_axes_of(TsPlacement placement, int dim);
 TsAxisSet ts_placement_axes(TsPlacement placement);
 
+/* The same without the axes of which a mesh of this shape has only one coordinate: what placements are compared by. */
+TsPlacement ts_placement_simplify(TsPlacement placement, TsMeshShape mesh_shape);
+
 /* What one rank holds of an array: the range [first, first + size) in each dim. */
 typedef struct TsBlockRange {
     TsShape shape; /* local sizes */
@@ -50,7 +53,7 @@ TsBlockRange ts_placement_block(TsPlacement placement, TsShape shape, TsMeshShap
 /* The block of this rank of `mesh`. Not collective. */
 TsBlockRange ts_placement_local(TsPlacement placement, TsShape shape, const TsMesh *mesh);
 
-/* "0: model, data; 1: seq; partial: expert", "replicated". */
+/* "0: model, data; 1: seq; partial: expert", "partial max: model", "at: stage 2", "replicated". */
 typedef struct TsPlacementText {
     char text[160];
 } TsPlacementText;

@@ -25,7 +25,7 @@ int64_t ts_shape_elems(TsShape shape);
 
 bool ts_shape_equal(TsShape a, TsShape b);
 
-/* "(8, 256, 384)" into `text`; returns text. */
+/* "(8, 256, 384)": ts_shape_text(shape).text. */
 typedef struct TsShapeText {
     char text[128];
 } TsShapeText;

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tensor/array.h"
+
+#include "base/check.h"
+#include "base/memory.h"
+#include "comm/shared.h"
+
+TsArray *ts_array_create(const TsMesh *mesh, TsDtype dtype, TsShape shape, TsPlacement placement,
+                         TsArrayOptions options)
+{
+    TsArray *array = ts_alloc(sizeof *array);
+    *array = (TsArray){.shape = shape,
+                       .dtype = dtype,
+                       .placement = placement,
+                       .mesh = mesh,
+                       .block = ts_placement_local(placement, shape, mesh),
+                       .shared = options.shared && mesh && ts_mesh_all(mesh)};
+    size_t bytes = ts_array_local_bytes(array);
+    array->data = array->shared ? ts_shared_alloc(ts_mesh_all(mesh), bytes) : ts_calloc(1, bytes);
+    return array;
+}
+
+void ts_array_free(TsArray **array)
+{
+    if (*array) {
+        if ((*array)->shared)
+            ts_shared_free((*array)->data);
+        else
+            ts_free((*array)->data);
+        ts_free(*array);
+    }
+    *array = NULL;
+}
+
+int64_t ts_array_local_elems(const TsArray *array)
+{
+    return ts_shape_elems(array->block.shape);
+}
+
+size_t ts_array_local_bytes(const TsArray *array)
+{
+    return (size_t)ts_array_local_elems(array) * ts_dtype_bytes(array->dtype);
+}
