@@ -49,7 +49,7 @@ need_host() { [[ $1 =~ ^[0-9]+$ ]] && [ "$1" -ge 1 ] && [ "$1" -le "$(count)" ] 
 take_down() {
     local name try pid
     for pid in $(grep -laF "$all/$1/agent" /proc/[0-9]*/cmdline 2>/dev/null | sed 's/[^0-9]//g'); do
-        tr '\0' '\n' <"/proc/$pid/cmdline" | grep -qx "plm_rsh_agent" && kill -KILL "$pid" 2>/dev/null # an mpirun of this cluster
+        { tr '\0' '\n' <"/proc/$pid/cmdline" | grep -qx plm_rsh_agent && kill -KILL "$pid"; } 2>/dev/null # its mpirun
     done
     for try in 1 2 3; do
         for name in $(ip netns list | awk -v start="ts$1h" 'index($1, start) == 1 { print $1 }'); do
