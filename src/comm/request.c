@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "comm/request.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include "base/memory.h"
+#include "comm/group_internal.h"
+#include "comm/reduce.h"
+#include "comm/scratch.h"
+
+static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER; /* of both lists */
+static TsRequest *live;                                       /* begun and not yet ended, in this process */
+
+static void list_add(TsRequest **list, TsRequest *request)
+{
+    request->next = *list;
+    request->before = list;
+    if (*list)
+        (*list)->before = &request->next;
+    *list = request;
+}
+
+static void list_remove(TsRequest *request)
+{
+    *request->before = request->next;
+    if (request->next)
+        request->next->before = request->before;
+}
+
+static TsRequest *take_idle(TsGroup *group)
+{
+    TsRequest **idle = &ts_scratch_of(group)->idle;
+    pthread_mutex_lock(&list_lock);
+    TsRequest *request = *idle;
+    if (request)
+        list_remove(request);
+    pthread_mutex_unlock(&list_lock);
+    if (!request) {
+        request = ts_calloc(1, sizeof *request);
+        atomic_flag_clear(&request->busy);
+    }
+    return request;
+}
+
+/* A bf16 reduction becomes one of an f32 copy, rounded once at the end. */
+static void widen(TsRequest *request)
+{
+    TsCall *call = &request->call;
+    request->narrow = *call;
+    int64_t out_elems = 0; /* beside the copy, where the result does not go over it */
+    if (call->kind == TS_COMM_REDUCE_SCATTER)
+        out_elems = ts_call_block(call, request->group->size, request->group->rank).count;
+    if (call->count_elems + out_elems > request->wide_elems) {
+        ts_free(request->wide);
+        request->wide_elems = call->count_elems + out_elems;
+        request->wide = ts_alloc((size_t)request->wide_elems * sizeof *request->wide);
+    }
+    ts_reduce_widen(request->wide, call->in, call->count_elems);
+    call->in = call->out = request->wide;
+    call->dtype = TS_F32;
+    if (call->kind == TS_COMM_REDUCE_SCATTER)
+        call->out = request->wide + call->count_elems;
+}
+
+static void narrow(TsRequest *request)
+{
+    TsCall *call = &request->narrow;
+    int64_t count = call->count_elems;
+    if (call->kind == TS_COMM_REDUCE_SCATTER)
+        count = ts_call_block(call, request->group->size, request->group->rank).count;
+    ts_reduce_narrow(call->out, request->call.out, count);
+}
+
+TsRequest *ts_request_begin(TsGroup *group, const TsImplementation *implementation, TsCall call)
+{
+    TsRequest *request = take_idle(group);
+    request->group = group;
+    request->call = call;
+    request->implementation = implementation;
+    request->phase = 0;
+    request->library_count = 0;
+    request->messages.sent = 0;
+    atomic_store(&request->over, false);
+    request->started_s = MPI_Wtime();
+    request->watch = ts_watch_begin(group, call.kind, call.label, call.peer);
+    bool reduces = call.kind == TS_COMM_ALL_REDUCE || call.kind == TS_COMM_REDUCE_SCATTER;
+    request->widened = reduces && call.dtype == TS_BF16 && !implementation->sums_bf16;
+    if (request->widened)
+        widen(request);
+    implementation->start(request);
+    pthread_mutex_lock(&list_lock);
+    list_add(&live, request);
+    pthread_mutex_unlock(&list_lock);
+    return request;
+}
+
+void ts_request_need_library(TsRequest *request, int count)
+{
+    if (count > request->library_capacity) {
+        request->library = ts_realloc(request->library, (size_t)count * sizeof *request->library);
+        request->library_capacity = count;
+    }
+}
+
+/* Elements that a rank sends in this collective by the formulas for rings, whichever implementation served it. */
+static int64_t sent_elems(const TsGroup *group, const TsCall *call)
+{
+    int64_t others = group->size - 1;
+    switch (call->kind) {
+    case TS_COMM_ALL_REDUCE: {
+        int64_t own = ts_call_block(call, group->size, group->rank).count;
+        return call->count_elems - own + own * others;
+    }
+    case TS_COMM_REDUCE_SCATTER:
+        return call->count_elems - ts_call_block(call, group->size, group->rank).count;
+    case TS_COMM_ALL_GATHER:
+        return ts_call_block(call, group->size, group->rank).count * others;
+    case TS_COMM_ALL_TO_ALL:
+        return call->first_elem[group->size] - call->first_elem[0] -
+               ts_call_block(call, group->size, group->rank).count;
+    case TS_COMM_BROADCAST:
+        return group->rank == call->peer ? call->count_elems * others : 0;
+    case TS_COMM_SEND:
+        return call->count_elems;
+    default:
+        return 0;
+    }
+}
+
+/* The request is over: closes its books. By the thread that holds `busy`. */
+static void conclude(TsRequest *request)
+{
+    if (request->widened)
+        narrow(request);
+    const TsCall *call = request->widened ? &request->narrow : &request->call;
+    ts_watch_end(&request->watch);
+    ts_account(request->group, call->kind, call->label,
+               sent_elems(request->group, call) * (int64_t)ts_dtype_bytes(call->dtype), request->messages.sent,
+               MPI_Wtime() - request->started_s);
+    atomic_store(&request->over, true);
+}
+
+/* As ts_request_poll; `moved` may be set also while it is not over. */
+static bool move_on(TsRequest *request, bool *moved)
+{
+    if (atomic_load(&request->over))
+        return true;
+    if (atomic_flag_test_and_set(&request->busy))
+        return false; /* another thread is at it */
+    bool stirred = false;
+    if (!atomic_load(&request->over)) {
+        if (request->implementation->poll(request, &stirred))
+            conclude(request);
+        else if (stirred)
+            ts_watch_progress(&request->watch);
+    }
+    atomic_flag_clear(&request->busy);
+    *moved = *moved || stirred;
+    return atomic_load(&request->over);
+}
+
+bool ts_request_poll(TsRequest *request)
+{
+    bool moved = false;
+    return move_on(request, &moved);
+}
+
+/* Moves on all requests of the process: another rank may wait for one that this rank does not wait for yet. */
+static void move_all_on(void)
+{
+    bool moved = false;
+    if (pthread_mutex_trylock(&list_lock) != 0)
+        return;
+    for (TsRequest *request = live; request; request = request->next)
+        move_on(request, &moved);
+    pthread_mutex_unlock(&list_lock);
+}
+
+/* Waits a moment between polls: hot at first, then giving the core away, soon where ranks are more than cores. */
+static void breathe(int64_t *turn, bool moved)
+{
+    *turn = moved ? 0 : *turn + 1;
+    int64_t hot = ts_scratch_crowded() ? 16 : 4096;
+    if (*turn < hot)
+        ts_pause();
+    else
+        sched_yield();
+}
+
+static void wait_for(TsRequest *request)
+{
+    int64_t turn = 0;
+    for (int64_t polls = 1;; polls++) {
+        bool moved = false;
+        if (move_on(request, &moved))
+            return;
+        if (polls == 64)
+            ts_watch_wait(&request->watch);
+        if (polls % 64 == 0)
+            move_all_on();
+        breathe(&turn, moved);
+    }
+}
+
+void ts_request_end(TsRequest **request)
+{
+    TsRequest *self = *request;
+    if (!self)
+        return;
+    wait_for(self);
+    TsRequest **idle = &ts_scratch_of(self->group)->idle;
+    pthread_mutex_lock(&list_lock);
+    list_remove(self);
+    list_add(idle, self);
+    pthread_mutex_unlock(&list_lock);
+    *request = NULL;
+}
+
+void ts_request_free_idle(TsRequest **idle)
+{
+    while (*idle) {
+        TsRequest *request = *idle;
+        list_remove(request);
+        ts_free(request->wide);
+        ts_free(request->library);
+        ts_free(request->int_blocks);
+        ts_free(request->messages.scratch);
+        ts_free(request);
+    }
+}

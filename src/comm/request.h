@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Request: one collective under way, whichever implementation serves it.
+ *
+ * Requests are kept with their group when they have ended and used again with their memory, so that steady state
+ * allocates nothing. Whoever waits for one moves all others of the process on too: ranks may end requests in different
+ * orders. A request may be polled by one thread while another waits for it; it is ended once.
+ * Included by src/comm only.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "comm/call.h"
+#include "comm/messages.h"
+#include "comm/watchdog.h"
+
+typedef struct TsImplementation {
+    const char *name;
+    /* Whether it can serve this call on this group; the same on all ranks. */
+    bool (*serves)(const TsGroup *group, const TsCall *call);
+    /* Begins request->call. May not wait for other ranks. */
+    void (*start)(TsRequest *request);
+    /* Moves it on without waiting; true once over. *moved is set if anything moved. */
+    bool (*poll)(TsRequest *request, bool *moved);
+    bool sums_bf16; /* takes bf16 reductions as they are; for the others they are widened to f32 */
+} TsImplementation;
+
+struct TsRequest {
+    TsGroup *group;
+    TsCall call; /* what the implementation sees */
+    const TsImplementation *implementation;
+
+    /* A bf16 reduction served in f32: the caller's, and the f32 copy of what goes in and comes out. */
+    bool widened;
+    TsCall narrow;
+    float *wide; /* owned */
+    int64_t wide_elems;
+
+    /* State of the implementations. */
+    int phase;
+    TsMessages messages;
+    MPI_Request *library; /* (library_count) owned */
+    int library_count, library_capacity;
+    int *int_blocks; /* (int_blocks_capacity) owned */
+    int int_blocks_capacity;
+
+    TsWatch watch;
+    double started_s;
+    atomic_bool over;
+    atomic_flag busy;          /* held by the thread that polls it */
+    TsRequest *next, **before; /* in the process's list of live requests, or the group's of idle ones */
+};
+
+/* A request for `call`, begun. Collective on group in the order of calls. */
+TsRequest *ts_request_begin(TsGroup *group, const TsImplementation *implementation, TsCall call);
+
+/* Room for `count` MPI requests in request->library. */
+void ts_request_need_library(TsRequest *request, int count);
+
+/* Frees the group's idle requests. For ts_group_free. */
+void ts_request_free_idle(TsRequest **idle);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "comm/scratch.h"
+
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "comm/group_internal.h"
+
+static _Atomic int most_on_a_node; /* ranks, in any group so far: the first is the group of all */
+
+bool ts_scratch_crowded(void)
+{
+    return atomic_load_explicit(&most_on_a_node, memory_order_relaxed) > (int)sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+static void scratch_free(TsGroup *group, void *pointer)
+{
+    TsScratch *scratch = pointer;
+    ts_request_free_idle(&scratch->idle);
+    ts_free(scratch);
+    group->scratch = NULL;
+}
+
+void ts_scratch_attach(TsGroup *group)
+{
+    if (group->node_size_max > atomic_load(&most_on_a_node))
+        atomic_store(&most_on_a_node, group->node_size_max);
+    group->scratch = ts_calloc(1, sizeof(TsScratch));
+    group->scratch_free = scratch_free;
+}
+
+TsScratch *ts_scratch_of(TsGroup *group)
+{
+    if (!group->scratch)
+        ts_scratch_attach(group);
+    return group->scratch;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Scratch: what the collectives keep with each Group from call to call. Included by src/comm only.
+ */
+#pragma once
+
+#include "comm/request.h"
+
+typedef struct TsScratch {
+    TsRequest *idle; /* requests that have ended, with their memory */
+} TsScratch;
+
+/* Gives a new group its scratch. Collective on group; called by whoever makes groups. */
+void ts_scratch_attach(TsGroup *group);
+
+/* The group's scratch. */
+TsScratch *ts_scratch_of(TsGroup *group);
+
+/* Whether some node has more ranks than cores, so that waiting must give the core away at once. */
+bool ts_scratch_crowded(void);
+
+/* Tells the processor that this is a waiting loop. */
+static inline void ts_pause(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
