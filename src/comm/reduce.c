@@ -4,8 +4,8 @@
 #include "base/check.h"
 
 /* One binary for every x86: the loader picks the loop for the processor it finds. (Not with sanitizers, whose run-time
- * is not up yet when the loader asks.) */
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+ * is not up yet when the loader asks, nor with clang, whose clones other files do not find before its release 16.) */
+#if defined(__x86_64__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define VECTORISED

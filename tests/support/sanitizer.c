@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Linked into every program of a build with AddressSanitizer, so that it reports leaks of ours alone: MPI's plug-ins stay
- * loaded (their frames keep names), and what MPI and its parts never give back is not counted.
+ * Linked into every program of a build with AddressSanitizer, so that it reports leaks of ours alone: MPI's plug-ins
+ * stay loaded (their frames keep names), and what MPI and its parts never give back is not counted.
  */
 #include <dlfcn.h>
 
