@@ -83,15 +83,23 @@ char *ts_strdup(const char *text)
     return memcpy(ts_alloc(size_bytes), text, size_bytes);
 }
 
+char *ts_format_list(const char *format, va_list arguments)
+{
+    va_list again;
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    TS_CHECK(length >= 0, "a format that cannot be printed: %s", format);
+    char *text = ts_alloc((size_t)length + 1);
+    vsnprintf(text, (size_t)length + 1, format, arguments);
+    return text;
+}
+
 char *ts_format(const char *format, ...)
 {
-    va_list arguments, again;
+    va_list arguments;
     va_start(arguments, format);
-    va_copy(again, arguments);
-    int length = vsnprintf(NULL, 0, format, arguments);
-    char *text = ts_alloc((size_t)length + 1);
-    vsnprintf(text, (size_t)length + 1, format, again);
-    va_end(again);
+    char *text = ts_format_list(format, arguments);
     va_end(arguments);
     return text;
 }

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,7 @@ char *ts_strdup(const char *text) __attribute__((returns_nonnull));
 
 /* printf into a new string; owned by the caller. */
 char *ts_format(const char *format, ...) __attribute__((returns_nonnull, format(printf, 1, 2)));
+char *ts_format_list(const char *format, va_list arguments) __attribute__((returns_nonnull, format(printf, 1, 0)));
 
 typedef struct TsMemory {
     int64_t live_bytes, peak_bytes; /* as asked for, without the allocator's overhead */

@@ -2,7 +2,6 @@
 #include "base/status.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 
 #include "base/memory.h"
 
@@ -11,24 +10,13 @@ struct TsError {
     char *message; /* owned */
 };
 
-static char *format_message(const char *format, va_list arguments)
-{
-    va_list again;
-    va_copy(again, arguments);
-    int length = vsnprintf(NULL, 0, format, arguments);
-    char *message = ts_alloc((size_t)length + 1);
-    vsnprintf(message, (size_t)length + 1, format, again);
-    va_end(again);
-    return message;
-}
-
 TsStatus ts_status_error(TsCode code, const char *format, ...)
 {
     TsStatus status = ts_alloc(sizeof *status);
     va_list arguments;
     va_start(arguments, format);
     status->code = code;
-    status->message = format_message(format, arguments);
+    status->message = ts_format_list(format, arguments);
     va_end(arguments);
     return status;
 }
@@ -39,7 +27,7 @@ TsStatus ts_status_annotate(TsStatus status, const char *format, ...)
         return status;
     va_list arguments;
     va_start(arguments, format);
-    char *context = format_message(format, arguments);
+    char *context = ts_format_list(format, arguments);
     va_end(arguments);
     TsStatus annotated = ts_status_error(status->code, "%s: %s", context, status->message);
     ts_free(context);
