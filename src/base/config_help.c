@@ -26,6 +26,12 @@ static void describe_range(TsText *out, const TsKey *key)
     const char *what = key->kind == TS_KIND_LIST || key->kind == TS_KIND_MAP ? " items"
                        : key->kind == TS_KIND_STRING                         ? " bytes"
                                                                              : "";
+    if (range->lowest == range->highest) {
+        ts_text_append(out, ", exactly ");
+        describe_end(out, key, range->lowest);
+        ts_text_append(out, "%s", what);
+        return;
+    }
     if (range->lowest > -INFINITY) {
         ts_text_append(out, range->above_lowest ? ", above " : ", at least ");
         describe_end(out, key, range->lowest);

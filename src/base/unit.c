@@ -225,12 +225,16 @@ void ts_unit_write_bytes(TsText *out, int64_t value)
 
 void ts_unit_write_seconds(TsText *out, double value)
 {
+    if (isinf(value)) {
+        ts_unit_write_real(out, value);
+        return;
+    }
     static const Unit shown[] = {{"d", 86400}, {"h", 3600}, {"min", 60}, {"s", 1}, {NULL, 0}};
     const Unit *unit = shown;
     while (unit->scale > 1 && !(value >= unit->scale && fmod(value, unit->scale) == 0))
         unit++;
     double count = value / unit->scale;
-    bool exact = !isinf(value) && count * unit->scale == value;
+    bool exact = count * unit->scale == value;
     ts_unit_write_real(out, exact ? count : value);
     ts_text_append(out, " %s", exact ? unit->name : "s");
 }

@@ -311,7 +311,7 @@ static void wrong_types(void)
            "line.yaml:1: optimizer: expected an optimizer: adamw, sgd, none, found a list of 1");
     EXPECT("optimizer: {type: adamw}\n", "line.yaml:1: optimizer.rate: missing: the peak rate");
     EXPECT("optimizer: {type: adamw, rate: 1, betas: [1]}\n",
-           "line.yaml:1: optimizer.betas: expected a list, at least 2 and at most 2 items; each of them a number, at "
+           "line.yaml:1: optimizer.betas: expected a list, exactly 2 items; each of them a number, at "
            "least 0 and below 1, found a list of 1");
     EXPECT("optimizer: {type: adamw, rate: 1, betas: [0.5, 1]}\n",
            "line.yaml:1: optimizer.betas[1]: expected a number, at least 0 and below 1, found \"1\"");
