@@ -17,7 +17,7 @@ TsTensor ts_minimum(TsTensor a, TsTensor b);
 TsTensor ts_scale(TsTensor x, double factor);
 TsTensor ts_shift(TsTensor x, double addend);
 TsTensor ts_exp(TsTensor x);
-TsTensor ts_log(TsTensor x);
+TsTensor ts_ln(TsTensor x); /* the natural logarithm */
 TsTensor ts_sqrt(TsTensor x);
 TsTensor ts_tanh(TsTensor x);
 TsTensor ts_sigmoid(TsTensor x);

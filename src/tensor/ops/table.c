@@ -1,9 +1,12 @@
-/* SPDX-License-Identifier: Apache-2.0
- *
- * Every op of the program, in the order of its file's name.
- */
-#include "tensor/op.h"
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tensor/ops/rows.h"
 
 #include <stddef.h>
 
-const TsOp *const ts_op_table[] = {NULL};
+const TsOp *const ts_op_table[] = {
+    &ts_op_add,         &ts_op_sub,    &ts_op_mul,     &ts_op_div,    &ts_op_maximum,     &ts_op_minimum, &ts_op_equal,
+    &ts_op_above,       &ts_op_scale,  &ts_op_shift,   &ts_op_exp,    &ts_op_log,         &ts_op_sqrt,    &ts_op_tanh,
+    &ts_op_sigmoid,     &ts_op_relu,   &ts_op_silu,    &ts_op_gelu,   &ts_op_gelu_tanh,   &ts_op_d_sqrt,  &ts_op_d_tanh,
+    &ts_op_d_sigmoid,   &ts_op_d_relu, &ts_op_d_silu,  &ts_op_d_gelu, &ts_op_d_gelu_tanh, &ts_op_sum,     &ts_op_max,
+    &ts_op_sum_squares, &ts_op_argmax, &ts_op_reshape, &ts_op_dot,    &ts_op_cast,        NULL,
+};

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Elementwise kernels: one function of one or two operands, the second form with broadcasting. Output and input may be
+ * the same memory. The same bits for any number of threads.
+ */
+#pragma once
+
+#include "tensor/kernels/isa.h"
+#include "tensor/shape.h"
+
+typedef enum TsUnary {
+    TS_UNARY_SCALE, /* x * parameter */
+    TS_UNARY_SHIFT, /* x + parameter */
+    TS_UNARY_EXP,
+    TS_UNARY_LOG,
+    TS_UNARY_SQRT,
+    TS_UNARY_TANH,
+    TS_UNARY_SIGMOID,
+    TS_UNARY_RELU,
+    TS_UNARY_SILU,
+    TS_UNARY_GELU,
+    TS_UNARY_GELU_TANH,
+} TsUnary;
+
+typedef enum TsBinary {
+    TS_BINARY_ADD,
+    TS_BINARY_SUB,
+    TS_BINARY_MUL,
+    TS_BINARY_DIV,
+    TS_BINARY_MAXIMUM, /* a NaN of either operand comes through */
+    TS_BINARY_MINIMUM,
+    TS_BINARY_EQUAL, /* 1 or 0 */
+    TS_BINARY_ABOVE, /* 1 where a > b, 1/2 where equal, else 0: what maximum passes back to a */
+    /* The gradient of an activation: x or its output y, then d_out. */
+    TS_BINARY_D_TANH,    /* (1 - y^2) d */
+    TS_BINARY_D_SIGMOID, /* y (1 - y) d */
+    TS_BINARY_D_SQRT,    /* d / (2 y) */
+    TS_BINARY_D_RELU,
+    TS_BINARY_D_SILU,
+    TS_BINARY_D_GELU,
+    TS_BINARY_D_GELU_TANH,
+} TsBinary;
+
+/* out[i0, i1, ...] = f(a[i . step_a], b[i . step_b]); out has no gaps. */
+typedef struct TsBroadcast {
+    int dims; /* as few as can be; the last step is 0 or 1. A scalar has one dim of size 1 */
+    int64_t size[TS_MAX_DIMS], step_a[TS_MAX_DIMS], step_b[TS_MAX_DIMS];
+} TsBroadcast;
+
+/* How operands of these local shapes go through an output of local shape `out`; an operand dim is repeated where its
+ * size in `whole_a`, `whole_b` is 1 and that of the whole output is not. */
+TsBroadcast ts_broadcast_plan(TsShape out, TsShape whole_out, TsShape a, TsShape whole_a, TsShape b, TsShape whole_b);
+
+typedef struct TsElementwiseKernels {
+    void (*unary)(TsUnary op, void *out, const void *x, int64_t count_elems, double parameter, int threads);
+    void (*binary)(TsBinary op, void *out, const void *a, const void *b, const TsBroadcast *plan, int threads);
+} TsElementwiseKernels;
+
+TS_KERNEL_TABLES(TsElementwiseKernels, ts_elementwise_kernels)

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tensor/matmul.h"
+
+#include <cblas.h>
+#include <limits.h>
+#include <pthread.h>
+
+#include "base/check.h"
+
+static void use_one_thread(void)
+{
+    openblas_set_num_threads(1);
+}
+
+/* cblas counts in int. */
+static int blas_size(int64_t size)
+{
+    TS_CHECK(size >= 0 && size <= INT_MAX, "a matrix dim of %lld is beyond what BLAS can count", (long long)size);
+    return (int)size;
+}
+
+static void multiply(const TsMatmul *p)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, use_one_thread);
+    CBLAS_TRANSPOSE transpose_a = p->transpose_a ? CblasTrans : CblasNoTrans;
+    CBLAS_TRANSPOSE transpose_b = p->transpose_b ? CblasTrans : CblasNoTrans;
+    int m = blas_size(p->m), n = blas_size(p->n), k = blas_size(p->k);
+    int row_a = blas_size(p->row_a), row_b = blas_size(p->row_b), row_c = blas_size(p->row_c);
+    if (p->dtype == TS_F64)
+        cblas_dgemm(CblasRowMajor, transpose_a, transpose_b, m, n, k, p->alpha, p->a, row_a, p->b, row_b, p->beta, p->c,
+                    row_c);
+    else
+        cblas_sgemm(CblasRowMajor, transpose_a, transpose_b, m, n, k, (float)p->alpha, p->a, row_a, p->b, row_b,
+                    (float)p->beta, p->c, row_c);
+}
+
+const TsMatmulBackend ts_matmul_openblas = {.name = "openblas", .multiplies_bf16 = false, .multiply = multiply};

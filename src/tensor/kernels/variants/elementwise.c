@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tensor/kernels/variants/real_math.h"
+
+#include "tensor/kernels/elementwise.h"
+
+/* Pieces of work are whole multiples of this, so that an element is in the same place of a vector whatever the
+ * threads. */
+enum { GRAIN = 4096 };
+
+#define SQRT_HALF       ((Real)0.70710678118654752440)
+#define SQRT_TWO_BY_PI  ((Real)0.79788456080286535588)
+#define INV_SQRT_TWO_PI ((Real)0.39894228040143267794)
+#define GELU_CUBIC      ((Real)0.044715)
+
+static inline Real silu(Real x)
+{
+    return x * real_sigmoid(x);
+}
+
+static inline Real gelu(Real x)
+{
+    return (Real)0.5 * x * (1 + real_erf(x * SQRT_HALF));
+}
+
+static inline Real gelu_tanh(Real x)
+{
+    return (Real)0.5 * x * (1 + real_tanh(SQRT_TWO_BY_PI * (x + GELU_CUBIC * x * x * x)));
+}
+
+static inline Real d_silu(Real x, Real d)
+{
+    Real s = real_sigmoid(x);
+    return d * s * (1 + x * (1 - s));
+}
+
+static inline Real d_gelu(Real x, Real d)
+{
+    Real density = INV_SQRT_TWO_PI * real_exp((Real)-0.5 * x * x);
+    return d * ((Real)0.5 * (1 + real_erf(x * SQRT_HALF)) + x * density);
+}
+
+static inline Real d_gelu_tanh(Real x, Real d)
+{
+    Real t = real_tanh(SQRT_TWO_BY_PI * (x + GELU_CUBIC * x * x * x));
+    Real inner = SQRT_TWO_BY_PI * (1 + 3 * GELU_CUBIC * x * x);
+    return (Real)0.5 * d * (1 + t + x * (1 - t * t) * inner);
+}
+
+static inline Real maximum(Real a, Real b)
+{
+    return a > b || a != a ? a : b;
+}
+
+static inline Real minimum(Real a, Real b)
+{
+    return a < b || a != a ? a : b;
+}
+
+static inline Real above(Real a, Real b)
+{
+    return a > b ? 1 : a == b ? (Real)0.5 : 0;
+}
+
+#define UNARY_CASE(op, expression)                                                                                     \
+    case op:                                                                                                           \
+        _Pragma("omp simd") for (int64_t i = 0; i < count; i++)                                                        \
+        {                                                                                                              \
+            Real x = load(in[i]);                                                                                      \
+            out[i] = store(expression);                                                                                \
+        }                                                                                                              \
+        break;
+
+static void unary_piece(TsUnary op, Stored *out, const Stored *in, int64_t count, Real parameter)
+{
+    switch (op) {
+        UNARY_CASE(TS_UNARY_SCALE, x * parameter)
+        UNARY_CASE(TS_UNARY_SHIFT, x + parameter)
+        UNARY_CASE(TS_UNARY_EXP, real_exp(x))
+        UNARY_CASE(TS_UNARY_LOG, real_log(x))
+        UNARY_CASE(TS_UNARY_SQRT, real_sqrt(x))
+        UNARY_CASE(TS_UNARY_TANH, real_tanh(x))
+        UNARY_CASE(TS_UNARY_SIGMOID, real_sigmoid(x))
+        UNARY_CASE(TS_UNARY_RELU, x > 0 || x != x ? x : 0)
+        UNARY_CASE(TS_UNARY_SILU, silu(x))
+        UNARY_CASE(TS_UNARY_GELU, gelu(x))
+        UNARY_CASE(TS_UNARY_GELU_TANH, gelu_tanh(x))
+    }
+}
+
+static void unary(TsUnary op, void *out, const void *x, int64_t count, double parameter, int threads)
+{
+    int64_t grains = (count + GRAIN - 1) / GRAIN;
+    threads = threads_worth(threads, count);
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
+    for (int64_t grain = 0; grain < grains; grain++) {
+        int64_t first = grain * GRAIN;
+        unary_piece(op, (Stored *)out + first, (const Stored *)x + first, smaller(GRAIN, count - first),
+                    (Real)parameter);
+    }
+}
+
+/* One row: an operand whose step is 0 is one value throughout. */
+#define ROW_LOOP(a_value, b_value, expression)                                                                         \
+    _Pragma("omp simd") for (int64_t i = 0; i < count; i++)                                                            \
+    {                                                                                                                  \
+        Real a = a_value, b = b_value;                                                                                 \
+        out[i] = store(expression);                                                                                    \
+    }
+
+#define BINARY_CASE(op, expression)                                                                                    \
+    case op:                                                                                                           \
+        if (step_a && step_b) {                                                                                        \
+            ROW_LOOP(load(in_a[i]), load(in_b[i]), expression)                                                         \
+        } else if (step_a) {                                                                                           \
+            Real whole_b = load(*in_b);                                                                                \
+            ROW_LOOP(load(in_a[i]), whole_b, expression)                                                               \
+        } else {                                                                                                       \
+            Real whole_a = load(*in_a);                                                                                \
+            ROW_LOOP(whole_a, load(in_b[i * step_b]), expression)                                                      \
+        }                                                                                                              \
+        break;
+
+static void binary_row(TsBinary op, Stored *out, const Stored *in_a, const Stored *in_b, int64_t count, int64_t step_a,
+                       int64_t step_b)
+{
+    switch (op) {
+        BINARY_CASE(TS_BINARY_ADD, a + b)
+        BINARY_CASE(TS_BINARY_SUB, a - b)
+        BINARY_CASE(TS_BINARY_MUL, a * b)
+        BINARY_CASE(TS_BINARY_DIV, a / b)
+        BINARY_CASE(TS_BINARY_MAXIMUM, maximum(a, b))
+        BINARY_CASE(TS_BINARY_MINIMUM, minimum(a, b))
+        BINARY_CASE(TS_BINARY_EQUAL, a == b ? 1 : 0)
+        BINARY_CASE(TS_BINARY_ABOVE, above(a, b))
+        BINARY_CASE(TS_BINARY_D_TANH, b * (1 - a * a))
+        BINARY_CASE(TS_BINARY_D_SIGMOID, b * a * (1 - a))
+        BINARY_CASE(TS_BINARY_D_SQRT, b / (2 * a))
+        BINARY_CASE(TS_BINARY_D_RELU, a > 0 ? b : 0)
+        BINARY_CASE(TS_BINARY_D_SILU, d_silu(a, b))
+        BINARY_CASE(TS_BINARY_D_GELU, d_gelu(a, b))
+        BINARY_CASE(TS_BINARY_D_GELU_TANH, d_gelu_tanh(a, b))
+    }
+}
+
+/* Elements [first, last) of the output, in row-major order. */
+static void binary_piece(TsBinary op, Stored *out, const Stored *a, const Stored *b, const TsBroadcast *plan,
+                         int64_t first, int64_t last)
+{
+    int inner = plan->dims - 1;
+    while (first < last) {
+        int64_t index = first / plan->size[inner], column = first % plan->size[inner];
+        int64_t count = smaller(last - first, plan->size[inner] - column);
+        int64_t at_a = column * plan->step_a[inner], at_b = column * plan->step_b[inner];
+        for (int d = inner - 1; d >= 0; d--) {
+            int64_t position = index % plan->size[d];
+            index /= plan->size[d];
+            at_a += position * plan->step_a[d];
+            at_b += position * plan->step_b[d];
+        }
+        binary_row(op, out + first, a + at_a, b + at_b, count, plan->step_a[inner], plan->step_b[inner]);
+        first += count;
+    }
+}
+
+static void binary(TsBinary op, void *out, const void *a, const void *b, const TsBroadcast *plan, int threads)
+{
+    int64_t count = 1;
+    for (int d = 0; d < plan->dims; d++)
+        count *= plan->size[d];
+    int64_t grains = (count + GRAIN - 1) / GRAIN;
+    threads = threads_worth(threads, count);
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
+    for (int64_t grain = 0; grain < grains; grain++)
+        binary_piece(op, out, a, b, plan, grain * GRAIN, smaller(count, (grain + 1) * GRAIN));
+}
+
+const TsElementwiseKernels TS_TABLE(ts_elementwise_kernels) = {.unary = unary, .binary = binary};

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Cast: the same values in another dtype, as near as it has them.
+ */
+#include "tensor/kernels/cast.h"
+
+#include "tensor/ops/common.h"
+#include "tensor/ops/rows.h"
+
+typedef struct Attributes {
+    int64_t dtype; /* of the output */
+} Attributes;
+
+static TsStatus infer(TsInference *inference)
+{
+    const Attributes *attributes = inference->attributes;
+    TsDtype from = inference->in_dtype[0], to = (TsDtype)attributes->dtype;
+    if (from == TS_F16 || to == TS_F16 || attributes->dtype < 0 || attributes->dtype >= TS_DTYPES)
+        return ts_status_error(TS_CODE_INVALID, "cast from %s to %s: f16 occurs in files only", ts_dtype_name(from),
+                               attributes->dtype < 0 || attributes->dtype >= TS_DTYPES ? "no known dtype"
+                                                                                       : ts_dtype_name(to));
+    inference->out_shape[0] = inference->in_shape[0];
+    inference->out_dtype[0] = to;
+    return TS_OK;
+}
+
+/* Linear but for rounding, so that a sum of casts stands for the cast of a sum only where nothing is lost. */
+static void place(TsPlaceRule *rule, const TsNodeView *node)
+{
+    bool widens = node->in_dtype[0] == TS_BF16 || (node->in_dtype[0] == TS_F32 && node->out_dtype[0] == TS_F64);
+    ts_op_label_alike(rule, node, 0);
+    rule->linearity = widens && ts_dtype_is_float(node->out_dtype[0]) ? TS_LINEAR_JOINT : TS_LINEAR_NONE;
+}
+
+static void forward(const TsCall *call)
+{
+    const TsBlock *x = &call->in[0], *out = &call->out[0];
+    ts_kernel_cast(out->data, out->dtype, x->data, x->dtype, ts_shape_elems(out->shape), call->threads);
+}
+
+static void gradient(TsGradientCall *call)
+{
+    if (ts_dtype_is_float(ts_dtype_of(call->in[0])) && ts_dtype_is_float(ts_dtype_of(call->out[0])))
+        call->d_in[0] = ts_cast(call->d_out[0], ts_dtype_of(call->in[0]));
+}
+
+const TsOp ts_op_cast = {
+    .name = "cast",
+    .attributes_bytes = sizeof(Attributes),
+    .outputs = 1,
+    .infer = infer,
+    .place = place,
+    .forward = forward,
+    .gradient = gradient,
+};
+
+TsTensor ts_cast(TsTensor x, TsDtype dtype)
+{
+    if (x.id >= 0 && ts_dtype_of(x) == dtype)
+        return x;
+    Attributes attributes = {.dtype = dtype};
+    return ts_graph_add_one(&ts_op_cast, &x, 1, &attributes);
+}

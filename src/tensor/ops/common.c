@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tensor/ops/common.h"
+
+TsStatus ts_op_same_float(const char *name, const TsInference *inference)
+{
+    for (int i = 0; i < inference->inputs; i++) {
+        TsDtype dtype = inference->in_dtype[i], first = inference->in_dtype[0];
+        if (dtype != first)
+            return ts_status_error(TS_CODE_INVALID, "%s: %s does not go with %s", name, ts_dtype_name(first),
+                                   ts_dtype_name(dtype));
+        if (dtype != TS_F32 && dtype != TS_F64 && dtype != TS_BF16)
+            return ts_status_error(TS_CODE_INVALID, "%s does not take %s: expected f32, f64 or bf16", name,
+                                   ts_dtype_name(dtype));
+    }
+    return TS_OK;
+}
+
+TsStatus ts_op_scalar(const char *name, const char *what, const TsInference *inference, int index, TsDtype dtype)
+{
+    if (inference->in_shape[index].dims != 0 || inference->in_dtype[index] != dtype)
+        return ts_status_error(TS_CODE_INVALID, "%s: %s is %s %s, expected a scalar of %s", name, what,
+                               ts_dtype_name(inference->in_dtype[index]),
+                               ts_shape_text(inference->in_shape[index]).text, ts_dtype_name(dtype));
+    return TS_OK;
+}
+
+TsTensor ts_op_unbroadcast(TsTensor d, TsShape shape)
+{
+    TsShape whole = ts_shape_of_tensor(d);
+    if (ts_shape_equal(whole, shape))
+        return d;
+    int missing = whole.dims - shape.dims, summed = 0;
+    for (int i = 0; i < whole.dims; i++)
+        if (i < missing || (shape.size[i - missing] == 1 && whole.size[i] != 1))
+            summed |= 1 << i;
+    return ts_reshape(summed ? ts_sum(d, summed, true) : d, shape);
+}
+
+double ts_op_bytes(const TsNodeView *node)
+{
+    double bytes = 0;
+    for (int i = 0; i < node->inputs; i++)
+        bytes += (double)ts_shape_elems(node->in_shape[i]) * (double)ts_dtype_bytes(node->in_dtype[i]);
+    for (int i = 0; i < node->outputs; i++)
+        bytes += (double)ts_shape_elems(node->out_shape[i]) * (double)ts_dtype_bytes(node->out_dtype[i]);
+    return bytes;
+}
+
+void ts_op_label_alike(TsPlaceRule *rule, const TsNodeView *node, int input)
+{
+    for (int d = 0; d < node->out_shape[0].dims; d++)
+        rule->out_label[0][d] = rule->in_label[input][d] = (int8_t)(d + 1);
+}

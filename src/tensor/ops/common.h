@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files of ops share: checks of operands, steps through dims, and the gradient of broadcasting. Private to
+ * src/tensor/ops.
+ */
+#pragma once
+
+#include <string.h>
+
+#include "base/check.h"
+#include "tensor/op.h"
+#include "tensor/ops.h"
+
+/* An error unless all inputs are floats of one dtype: "dot: f32 does not go with bf16". */
+TS_MUST_USE TsStatus ts_op_same_float(const char *name, const TsInference *inference);
+
+/* An error unless input `index` is a scalar of `dtype`. `what` is what the operand is called. */
+TS_MUST_USE TsStatus ts_op_scalar(const char *name, const char *what, const TsInference *inference, int index,
+                                  TsDtype dtype);
+
+/* The dtype in which sums over whole tensors and losses are given: f64 for f64, else f32. */
+static inline TsDtype ts_op_sum_dtype(TsDtype dtype)
+{
+    return dtype == TS_F64 ? TS_F64 : TS_F32;
+}
+
+/* The product of the sizes of dims [first, last). */
+static inline int64_t ts_op_elems_between(TsShape shape, int first, int last)
+{
+    int64_t elems = 1;
+    for (int d = first; d < last; d++)
+        elems *= shape.size[d];
+    return elems;
+}
+
+/* `d` summed down to the shape that an operand had before it was broadcast. */
+TsTensor ts_op_unbroadcast(TsTensor d, TsShape shape);
+
+/* Bytes that all inputs and outputs have together. */
+double ts_op_bytes(const TsNodeView *node);
+
+/* Labels 1, 2, ... for the dims of the first output and for input `input` of the same dims. */
+void ts_op_label_alike(TsPlaceRule *rule, const TsNodeView *node, int input);

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The rows of the files in this folder, for the table. The comment says which file holds them.
+ */
+#pragma once
+
+#include "tensor/op.h"
+
+/* elementwise.c */
+extern const TsOp ts_op_add, ts_op_sub, ts_op_mul, ts_op_div, ts_op_maximum, ts_op_minimum, ts_op_equal, ts_op_above;
+
+/* activation.c */
+extern const TsOp ts_op_scale, ts_op_shift, ts_op_exp, ts_op_log, ts_op_sqrt, ts_op_tanh, ts_op_sigmoid, ts_op_relu,
+    ts_op_silu, ts_op_gelu, ts_op_gelu_tanh;
+extern const TsOp ts_op_d_sqrt, ts_op_d_tanh, ts_op_d_sigmoid, ts_op_d_relu, ts_op_d_silu, ts_op_d_gelu,
+    ts_op_d_gelu_tanh;
+
+/* cast.c */
+extern const TsOp ts_op_cast;
+
+/* reduce.c */
+extern const TsOp ts_op_sum, ts_op_max, ts_op_sum_squares, ts_op_argmax;
+
+/* reshape.c */
+extern const TsOp ts_op_reshape;
+
+/* dot.c */
+extern const TsOp ts_op_dot;
