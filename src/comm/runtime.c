@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "comm/runtime.h"
 
+#include <math.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,9 +12,12 @@
 
 #include "base/log.h"
 #include "base/memory.h"
-#include "comm/group_internal.h"
+#include "comm/watch_internal.h"
 
-enum { ABORT_GRACE_S = 10 }; /* how long MPI_Abort may take before the process ends by itself */
+enum {
+    ABORT_GRACE_S = 10,       /* how long MPI_Abort may take before the process ends by itself */
+    DEFAULT_WATCHDOG_S = 300, /* of one standing still */
+};
 
 static MPI_Comm job = MPI_COMM_NULL; /* all ranks */
 static TsGroup *world;
@@ -102,10 +107,26 @@ static void prepare_environment(void)
         setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0); /* else a waiting rank keeps the core from the others */
 }
 
+/* In seconds, the same on all ranks; <= 0: off. The environment of the lowest rank goes before the options. */
+static double watchdog_limit(TsRuntimeOptions options)
+{
+    double limit_s = options.watchdog_s == 0 ? DEFAULT_WATCHDOG_S : options.watchdog_s;
+    const char *text = getenv("TESSERA_WATCHDOG_S");
+    if (text) {
+        char *end;
+        double given_s = strtod(text, &end);
+        if (end != text && !*end && isfinite(given_s))
+            limit_s = given_s;
+        else
+            ts_log(TS_LOG_INFO, "TESSERA_WATCHDOG_S=%s is not a number of seconds: it stays at %g s", text, limit_s);
+    }
+    TS_MPI(MPI_Bcast(&limit_s, 1, MPI_DOUBLE, 0, world->comm));
+    return limit_s;
+}
+
 TsGroup *ts_runtime_start(TsRuntimeOptions options)
 {
     TS_CHECK(job == MPI_COMM_NULL, "the runtime is started once a process");
-    (void)options;
     prepare_environment();
     int provided = 0, rank = 0, size = 1;
     int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided);
@@ -124,6 +145,7 @@ TsGroup *ts_runtime_start(TsRuntimeOptions options)
     TS_MPI(MPI_Comm_dup(job, &comm));
     world = ts_group_adopt(comm, "world", 0);
     warn_oversubscribed();
+    ts_watch_thread_start(world, watchdog_limit(options));
     return world;
 }
 
@@ -147,6 +169,7 @@ int ts_runtime_end(int exit_code)
     ts_watch_wait(&watch);
     TS_MPI(MPI_Allreduce(MPI_IN_PLACE, &agreed, 1, MPI_INT, MPI_MAX, world->comm));
     ts_watch_end(&watch);
+    ts_watch_thread_stop();
     ts_group_free(&world);
     ts_group_set_layout(NULL, 0);
     ts_account_reset();

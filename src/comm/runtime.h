@@ -9,7 +9,9 @@
 #include "comm/group.h"
 
 typedef struct TsRuntimeOptions {
-    double watchdog_s; /* how long no rank may stand still inside one collective; 0: the default of 300 s; < 0: off */
+    /* How long ranks may stand still, waiting for one another: 0: the default of 300 s; < 0: for ever. The environment
+     * variable TESSERA_WATCHDOG_S goes before it (0: for ever, too). */
+    double watchdog_s;
 } TsRuntimeOptions;
 
 /* Starts MPI (MPI_THREAD_MULTIPLE), the log's rank, the job's abort and the watchdog. Once a process. Collective on all
