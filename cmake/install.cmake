@@ -6,14 +6,27 @@
 
 include(CMakePackageConfigHelpers)
 
-# Headers a user may include: those of the floors, but not what is internal or hands out MPI's own types. tessera.h
-# includes them all.
+# Headers a user may include: those of the floors, but not what is internal, needs a library's own header, or includes
+# such a one. tessera.h includes them all.
 file(GLOB headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/src/*/*.h)
-list(FILTER headers EXCLUDE REGEX "^cli/|_internal\\.h$|^comm/native\\.h$")
+list(FILTER headers EXCLUDE REGEX "^cli/|_internal\\.h$|^comm/(call|reduce)\\.h$")
+set(internal "<(mpi|hdf5|yaml|jansson|cblas|dnnl)|_internal\\.h")
+set(before)
+while(NOT "${before}" STREQUAL "${headers}")
+  set(before "${headers}")
+  foreach(header ${before})
+    file(STRINGS src/${header} reaches REGEX "^#include.*(${internal})" LIMIT_COUNT 1)
+    if(reaches)
+      list(REMOVE_ITEM headers ${header})
+      string(APPEND internal "|\"${header}\"")
+    endif()
+  endforeach()
+endwhile()
 set(umbrella "/* SPDX-License-Identifier: Apache-2.0\n *\n * All of Tessera's public headers. Written by cmake/install.cmake.\n */\n#pragma once\n\n")
 foreach(header ${headers})
   string(APPEND umbrella "#include \"${header}\"\n")
   get_filename_component(floor ${header} DIRECTORY)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS src/${header})
   install(FILES src/${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tessera/${floor})
 endforeach()
 file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/tessera.h CONTENT "${umbrella}" @ONLY)
