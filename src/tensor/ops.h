@@ -64,11 +64,11 @@ TsTensor ts_normalize(TsTensor x, TsTensor scale, TsTensor bias, TsNormalize opt
 TsTensor ts_take(TsTensor table, TsTensor ids);
 
 /* softmax(q k^T * scale + mask) v without a (T, T) matrix. q (B, Tq, H, D); k, v (B, Tk, Hkv, D); Hkv divides H.
- * Query i stands at position i + query_first (an i64 scalar, or TS_NONE: Tk - Tq). ops/attend.c */
+ * Query i stands at position i + query_first (an i64 scalar, or TS_NONE: Tk - Tq), key j at j. ops/attend.c */
 typedef struct TsAttend {
     double scale; /* 0: 1/sqrt(D) */
     bool causal;
-    int64_t window; /* keys further back than this are hidden; 0: none */
+    int64_t window; /* keys further back than this are hidden: window + 1 are seen where causal; 0: none hidden */
 } TsAttend;
 typedef struct TsAttended {
     TsTensor out;       /* (B, Tq, H, D) */

@@ -210,6 +210,10 @@ void ts_matmul(const TsMatmul *product)
     TS_CHECK(p.dtype == TS_F32 || p.dtype == TS_F64 || p.dtype == TS_BF16, "no matrix product of %s",
              ts_dtype_name(p.dtype));
     int threads = threads_worth(&p);
+    if (threads == 1 && p.batch == 1) {
+        multiply_piece(&p, 0);
+        return;
+    }
     if (p.batch >= threads) {
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
         for (int64_t i = 0; i < p.batch; i++) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tensor/ops/common.h"
 
+#include "tensor/kernels/copy.h"
+
 TsStatus ts_op_same_float(const char *name, const TsInference *inference)
 {
     for (int i = 0; i < inference->inputs; i++) {
@@ -50,4 +52,30 @@ void ts_op_label_alike(TsPlaceRule *rule, const TsNodeView *node, int input)
 {
     for (int d = 0; d < node->out_shape[0].dims; d++)
         rule->out_label[0][d] = rule->in_label[input][d] = (int8_t)(d + 1);
+}
+
+TsShapeText ts_op_position(const TsBlock *block, int64_t index)
+{
+    TsShape position = block->shape;
+    for (int d = block->shape.dims - 1; d >= 0 && index >= 0; d--) {
+        position.size[d] = index % block->shape.size[d] + block->first[d];
+        index /= block->shape.size[d];
+    }
+    return ts_shape_text(position);
+}
+
+void ts_op_copy_block(void *out, TsShape out_shape, const void *in, TsShape in_shape, const int64_t *out_first,
+                      const int64_t *in_first, TsShape block, TsDtype dtype, int threads)
+{
+    TsCopy copy = {.shape = block, .elem_bytes = ts_dtype_bytes(dtype)};
+    int64_t out_at = 0, in_at = 0;
+    ts_row_major_steps(copy.out_step, out_shape);
+    ts_row_major_steps(copy.in_step, in_shape);
+    for (int d = 0; d < block.dims; d++) {
+        out_at += out_first[d] * copy.out_step[d];
+        in_at += in_first[d] * copy.in_step[d];
+    }
+    copy.out = (char *)out + (size_t)out_at * copy.elem_bytes;
+    copy.in = (const char *)in + (size_t)in_at * copy.elem_bytes;
+    ts_kernel_copy(&copy, threads);
 }

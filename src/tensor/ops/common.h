@@ -41,3 +41,10 @@ double ts_op_bytes(const TsNodeView *node);
 
 /* Labels 1, 2, ... for the dims of the first output and for input `input` of the same dims. */
 void ts_op_label_alike(TsPlaceRule *rule, const TsNodeView *node, int input);
+
+/* Where element `index` of a block stands in the whole array: "(3, 17)". */
+TsShapeText ts_op_position(const TsBlock *block, int64_t index);
+
+/* Copies a block of shape `block` from in[in_first ...] to out[out_first ...]; the firsts are indices in each dim. */
+void ts_op_copy_block(void *out, TsShape out_shape, const void *in, TsShape in_shape, const int64_t *out_first,
+                      const int64_t *in_first, TsShape block, TsDtype dtype, int threads);

@@ -15,14 +15,24 @@ extern const TsOp ts_op_scale, ts_op_shift, ts_op_exp, ts_op_log, ts_op_sqrt, ts
 extern const TsOp ts_op_d_sqrt, ts_op_d_tanh, ts_op_d_sigmoid, ts_op_d_relu, ts_op_d_silu, ts_op_d_gelu,
     ts_op_d_gelu_tanh;
 
-/* cast.c */
+/* adamw.c, attend.c, cast.c, cross_entropy.c */
+extern const TsOp ts_op_attend, ts_op_d_attend;
+extern const TsOp ts_op_adamw;
 extern const TsOp ts_op_cast;
+extern const TsOp ts_op_cross_entropy, ts_op_d_cross_entropy;
 
 /* reduce.c */
 extern const TsOp ts_op_sum, ts_op_max, ts_op_sum_squares, ts_op_argmax;
 
-/* reshape.c */
+/* normalize.c, take.c */
+extern const TsOp ts_op_normalize, ts_op_d_normalize, ts_op_d_normalize_affine;
+extern const TsOp ts_op_take, ts_op_d_take;
+
+/* reshape.c, slice.c, transpose.c, update.c */
 extern const TsOp ts_op_reshape;
+extern const TsOp ts_op_slice, ts_op_pad, ts_op_concatenate;
+extern const TsOp ts_op_transpose;
+extern const TsOp ts_op_update, ts_op_slice_at;
 
 /* dot.c */
 extern const TsOp ts_op_dot;

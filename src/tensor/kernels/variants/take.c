@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tensor/kernels/variants/variant.h"
+
+#include "tensor/kernels/take.h"
+
+/* Threads share the columns out, so that every element is summed by one of them, in order. */
+static void backward(void *d_table, const void *d_out, TsTakeIds ids, int64_t first, int64_t rows, int64_t columns,
+                     int threads)
+{
+    enum { STRIP = 16 };
+    int64_t strips = (columns + STRIP - 1) / STRIP;
+    threads = threads_worth(threads, (ids.count + rows) * columns);
+    threads = (int)smaller(threads, strips ? strips : 1);
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
+    for (int piece = 0; piece < threads; piece++) {
+        int64_t begin = strips * piece / threads * STRIP,
+                end = smaller(columns, strips * (piece + 1) / threads * STRIP);
+        for (int64_t r = 0; r < rows; r++)
+            memset((Stored *)d_table + r * columns + begin, 0, (size_t)(end - begin) * sizeof(Stored));
+        for (int64_t i = 0; i < ids.count; i++) {
+            int64_t row = ts_take_id(ids, i) - first;
+            if (row < 0 || row >= rows)
+                continue;
+            Stored *to = (Stored *)d_table + row * columns;
+            const Stored *from = (const Stored *)d_out + i * columns;
+#pragma omp simd
+            for (int64_t c = begin; c < end; c++)
+                to[c] = store(load(to[c]) + load(from[c]));
+        }
+    }
+}
+
+const TsTakeKernels TS_TABLE(ts_take_kernels) = {.backward = backward};
