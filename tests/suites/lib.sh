@@ -46,7 +46,7 @@ run_ctest() {
             fflush(); next
         }
         /^ *Start +[0-9]+: / || /^Internal ctest/ || /^Test project/ || /^$/ { next }
-        /^[0-9]+% tests passed/ || /^Total Test time/ || /^Label Time/ || /^(unit|mpi) += / { next }
+        /^[0-9]+% tests passed/ || /^Total Test time/ || /^Label Time/ || /^(unit|mpi|cluster) += / { next }
         /^The following tests FAILED/ || /^\t *[0-9]+ - / || /^Errors while running CTest/ || /^Output from these/ || /^Use "--rerun/ { next }
         { print; fflush() }'
     [ "${PIPESTATUS[0]}" = 0 ]
