@@ -35,8 +35,7 @@ static void end_by_alarm(int signal_number)
     _exit(abort_code);
 }
 
-/* MPI_Abort may hang where a host is out of reach: an alarm then ends this process, and the launcher the others. */
-static void abort_job(int exit_code)
+void ts_runtime_end_within(int exit_code, unsigned seconds)
 {
     abort_code = exit_code;
     struct sigaction action = {.sa_handler = end_by_alarm};
@@ -45,7 +44,13 @@ static void abort_job(int exit_code)
     sigemptyset(&set);
     sigaddset(&set, SIGALRM);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-    alarm(ABORT_GRACE_S);
+    alarm(seconds);
+}
+
+/* MPI_Abort may hang where a host is out of reach: an alarm then ends this process, and the launcher the others. */
+static void abort_job(int exit_code)
+{
+    ts_runtime_end_within(exit_code, ABORT_GRACE_S);
     int finished = 1;
     MPI_Finalized(&finished);
     if (!finished)

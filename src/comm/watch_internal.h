@@ -69,3 +69,6 @@ bool ts_watch_judge(const TsWatchQuery *query, const TsWatchAnswer *answers, con
 /* Starts and stops the thread. Collective on `world`, the group of all ranks, borrowed. limit_s <= 0: there is none. */
 void ts_watch_thread_start(const TsGroup *world, double limit_s);
 void ts_watch_thread_stop(void);
+
+/* Ends this process with the code after so many seconds, whatever hangs then; 0 seconds: no longer. */
+void ts_runtime_end_within(int exit_code, unsigned seconds);

@@ -13,9 +13,10 @@ usage() {
     cat <<'USAGE'
 usage: tests/cluster/hosts.sh COMMAND
     up N [BANDWIDTH] [DELAY]   starts N hosts; links as tc knows them, 400mbit and 0.1ms for example; - or none: not shaped
-    run [-n RANKS] [--per-host K] [--limit SECONDS] PROGRAM [ARGUMENT…]
+    run [-n RANKS] [--per-host K] [--limit SECONDS] [--from HOST] PROGRAM [ARGUMENT…]
                                mpirun across the hosts, filling one after the other; without -n, one rank a host;
-                               without --per-host, RANKS over the hosts, rounded up; ended after 120 s or --limit
+                               without --per-host, RANKS over the hosts, rounded up; ended after 120 s or --limit;
+                               mpirun itself runs outside, or on the network of host --from
     on HOST PROGRAM …          runs something on one host, named by its number
     cut HOST, mend HOST        takes the link of a host down, and up again
     down                       takes everything down; nothing to take down is fine
@@ -146,6 +147,8 @@ build_hosts() {
             ip -n "$name" addr add "$net.$i/24" dev e0 &&
             ip -n "$name" link set lo up &&
             ip -n "$name" link set e0 up || return 1
+        # A peer that is gone is given up after seconds, as on clusters that are set up for it; else after 15 minutes.
+        nsenter --net="/var/run/netns/$name" sh -c 'echo 4 >/proc/sys/net/ipv4/tcp_retries2' 2>/dev/null
         shape "$bandwidth" "$delay" ip netns exec "$name" dev e0 && shape "$bandwidth" - dev "$at" || return 1
     done
 }
@@ -171,12 +174,13 @@ on() {
 }
 
 run() {
-    local ranks='' per_host='' limit=120 i
+    local ranks='' per_host='' limit=120 from=() i
     while [ $# -gt 0 ]; do
         case $1 in
         -n) ranks=${2:-}; shift 2 ;;
         --per-host) per_host=${2:-}; shift 2 ;;
         --limit) limit=${2:-}; shift 2 ;;
+        --from) from=("${2:-}"); shift 2 ;;
         -*) fail "run: unknown option $1" ;;
         *) break ;;
         esac
@@ -193,7 +197,12 @@ run() {
     [[ $per_host =~ ^[1-9][0-9]*$ ]] && [ $((per_host * n)) -ge "$ranks" ] || fail "run: $n hosts of $per_host ranks do not take $ranks ranks"
     for ((i = 1; i <= n; i++)); do hosts+=,$(net).$i:$per_host; done
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-    exec timeout -k 10 "$limit" mpirun --mca plm_rsh_agent "$all/$id/agent" --mca plm_rsh_no_tree_spawn 1 \
+    if [ ${#from[@]} -gt 0 ]; then
+        need_host "${from[0]}"
+        from=(nsenter --net="/var/run/netns/$(space "$id" "${from[0]}")" unshare --uts
+            sh -c 'hostname "$0" 2>/dev/null || echo "$0" >/proc/sys/kernel/hostname; exec "$@"' "host${from[0]}")
+    fi
+    exec timeout -k 10 "$limit" "${from[@]}" mpirun --mca plm_rsh_agent "$all/$id/agent" --mca plm_rsh_no_tree_spawn 1 \
         --mca pml ob1 --mca btl vader,self,tcp --mca btl_tcp_if_include "$(net).0/24" --mca oob_tcp_if_include "$(net).0/24" \
         --mca mpi_yield_when_idle 1 --bind-to none -H "${hosts#,}" -n "$ranks" "$@"
 }
@@ -205,9 +214,8 @@ with() {
     [ $# -ge 4 ] || fail "with needs N BANDWIDTH DELAY PROGRAM"
     up "$1" "$2" "$3"
     shift 3
-    local child
     "$@" &
-    child=$!
+    child=$! # global: the trap outlives this function
     trap 'kill "$child" 2>/dev/null; take_down "$id"' EXIT
     trap 'exit 130' INT TERM HUP
     wait "$child"

@@ -67,6 +67,11 @@ expect "an endless loop" 71 'rank 1 on' 'did not arrive: it is in no collective;
     'ranks 0, 2-3 in agree'
 silent 'rank [023] on .*(did not arrive|called|began)'
 
+run 4 late 3
+expect "late for an all-reduce, with its label" 71 'ranks 0-2 in all-reduce "layer_03/grad" (call ' 'rank 3 on' \
+    'did not arrive: it is in no collective'
+silent 'rank [012] on .*(did not arrive|called|began)'
+
 run 3 differ 1
 expect "different collectives" 71 'ranks 0, 2 in all-reduce "grad"' 'rank 1 in barrier "save"' \
     'rank 1 on' 'called barrier "save" in its place: ranks are in different collectives'

@@ -12,6 +12,8 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/memory.h"
+#include "comm/collectives.h"
 #include "comm/watch_internal.h"
 #include "test.h"
 
@@ -289,6 +291,15 @@ static void meet(TsGroup *group)
     ts_status_free(&agreed);
 }
 
+static void reduce(TsGroup *group, int64_t count_elems)
+{
+    double *values = ts_calloc((size_t)count_elems, sizeof *values);
+    ts_all_reduce(
+        group, (TsTransfer){
+                   .out = values, .in = values, .count_elems = count_elems, .dtype = TS_F64, .label = "layer_03/grad"});
+    ts_free(values);
+}
+
 /* This rank has the fault if it is `mine`; false if there is no fault of that name. */
 static bool run_fault(const char *fault, TsGroup *world, bool mine)
 {
@@ -302,6 +313,17 @@ static bool run_fault(const char *fault, TsGroup *world, bool mine)
         TsWatch watch = ts_watch_begin(world, mine ? TS_COMM_BARRIER : TS_COMM_ALL_REDUCE, mine ? "save" : "grad", -1);
         ts_watch_wait(&watch);
         work_for(1000, false);
+    } else if (strcmp(fault, "late") == 0) {
+        for (volatile bool on = mine; on;) {
+        }
+        reduce(world, 1000);
+    } else if (strcmp(fault, "steps") == 0) { /* a minute of them: the fault comes from outside */
+        for (int step = 0; step < 600; step++) {
+            reduce(world, 1 << 16);
+            work_for(0.1, false);
+            if (step == 10)
+                ts_log(TS_LOG_INFO, "ten steps done");
+        }
     } else if (strcmp(fault, "alive") == 0) {
         if (mine)
             work_for(4, true);
