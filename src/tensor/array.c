@@ -3,7 +3,6 @@
 
 #include "base/check.h"
 #include "base/memory.h"
-#include "comm/shared.h"
 
 TsArray *ts_array_create(const TsMesh *mesh, TsDtype dtype, TsShape shape, TsPlacement placement,
                          TsArrayOptions options)
@@ -13,20 +12,16 @@ TsArray *ts_array_create(const TsMesh *mesh, TsDtype dtype, TsShape shape, TsPla
                        .dtype = dtype,
                        .placement = placement,
                        .mesh = mesh,
-                       .block = ts_placement_local(placement, shape, mesh),
-                       .shared = options.shared && mesh && ts_mesh_all(mesh)};
-    size_t bytes = ts_array_local_bytes(array);
-    array->data = array->shared ? ts_shared_alloc(ts_mesh_all(mesh), bytes) : ts_calloc(1, bytes);
+                       .block = ts_placement_local(placement, shape, mesh)};
+    (void)options;
+    array->data = ts_calloc(1, ts_array_local_bytes(array));
     return array;
 }
 
 void ts_array_free(TsArray **array)
 {
     if (*array) {
-        if ((*array)->shared)
-            ts_shared_free((*array)->data);
-        else
-            ts_free((*array)->data);
+        ts_free((*array)->data);
         ts_free(*array);
     }
     *array = NULL;

@@ -75,8 +75,10 @@ static TsTensor add(TsGraph *graph, TsBinding binding)
     if (!placement_fits(graph, binding.name, binding.shape, binding.placement))
         return (TsTensor){graph, -1};
     int32_t found = ts_graph_find_bound(graph, binding.name);
-    if (found < 0)
-        return (TsTensor){graph, graph->bound[ts_graph_add_bound(graph, binding)].value};
+    if (found < 0) {
+        int32_t added = ts_graph_add_bound(graph, binding); /* moves graph->bound */
+        return (TsTensor){graph, graph->bound[added].value};
+    }
     const TsBinding *there = &graph->bound[found].binding;
     if (there->kind != binding.kind || binding.kind == TS_BIND_INPUT)
         return ts_graph_error(graph, "%s: the name is taken by %s", binding.name, kind_name[there->kind]);

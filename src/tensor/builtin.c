@@ -94,7 +94,7 @@ TsTensor ts_constant(TsGraph *graph, TsDtype dtype, TsShape shape, double value)
     TsTensor out;
     if (dtype == TS_F16)
         return ts_graph_error(graph, "constant: f16 occurs in files only");
-    TsConstantAttributes attributes = {.value = value, .dtype = dtype};
+    TsConstantAttributes attributes = {.value = value, .dtype = (int32_t)dtype};
     attributes.shape = ts_shape_of(shape.dims, shape.size);
     ts_graph_add_to(graph, &out, &ts_constant_op, NULL, 0, &attributes);
     return out;

@@ -102,5 +102,6 @@ typedef struct TsBoundAttributes {
 typedef struct TsConstantAttributes {
     TsShape shape;
     double value;
-    int64_t dtype;
+    int32_t dtype;
+    TsPlacement placement; /* where a reader wants it; set by the place pass */
 } TsConstantAttributes;

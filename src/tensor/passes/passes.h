@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The passes between a traced Graph and a Program, in their order. program.c calls them one after another.
+ *
+ *     prune     drops what no output, assignment or effect needs
+ *     place     gives every value a Placement, and puts in the moves between them
+ *     schedule  orders the nodes; collectives begin early and end late
+ *     allocate  gives every value a place in memory
+ *
+ * differentiate has run before, where the trace asked for gradients. Passes see global shapes alone, so all ranks order
+ * the same collectives in the same way; only `allocate` knows what this rank holds. None of them is collective.
+ */
+#pragma once
+
+#include "tensor/node.h"
+
+/* ---- rewriting ---- */
+
+/* A graph in the making from another one: paths and bindings are taken over, nodes one by one. */
+typedef struct TsRewrite {
+    const TsGraph *from; /* borrowed */
+    TsGraph *to;         /* owned, until ts_rewrite_end */
+    int32_t *value;      /* (from->values): the value of `to` that stands for it; -1: none yet */
+} TsRewrite;
+
+TsRewrite ts_rewrite_begin(const TsGraph *from);
+
+/* Makes nodes that are added to `to` bear the path and direction of `node`. */
+void ts_rewrite_locate(TsRewrite *rewrite, const TsNode *node);
+
+/* Copies a node, with the inputs that rewrite->value gives; sets rewrite->value of its outputs. */
+void ts_rewrite_copy(TsRewrite *rewrite, const TsNode *node);
+
+/* The same with other inputs: `in` are values of `to`. */
+void ts_rewrite_add(TsRewrite *rewrite, const TsNode *node, const int32_t *in);
+
+/* Frees what was made so far, and leaves `from` alone. */
+void ts_rewrite_abandon(TsRewrite *rewrite);
+
+/* Sets what outputs and assignments are given, where the pass has not; frees `from` and everything but the graph that
+ * is returned. */
+TsGraph *ts_rewrite_end(TsRewrite *rewrite);
+
+/* ---- prune, place: they own the graph they are given, and give one back ---- */
+
+TsGraph *ts_pass_prune(TsGraph *graph);
+
+/* An error where a placement cannot be; then *graph is as it was. */
+TS_MUST_USE TsStatus ts_pass_place(TsGraph **graph, TsMeshShape mesh_shape);
+
+/* ---- schedule ---- */
+
+typedef enum TsStepKind {
+    TS_STEP_RUN,   /* the node runs from beginning to end */
+    TS_STEP_BEGIN, /* the node's collective begins */
+    TS_STEP_END,   /* and is waited for */
+} TsStepKind;
+
+typedef struct TsStep {
+    TsStepKind kind;
+    int32_t node;
+} TsStep;
+
+typedef struct TsSchedule {
+    TsStep *step; /* (steps), owned */
+    int32_t steps;
+} TsSchedule;
+
+/* Views, bindings and constants take no step. `plain`: in the order of the trace, collectives end where they begin. */
+TsSchedule ts_pass_schedule(const TsGraph *graph, TsMeshShape mesh_shape, bool plain);
+void ts_schedule_free(TsSchedule *schedule);
+
+/* ---- allocate ---- */
+
+typedef enum TsBufferKind {
+    TS_BUFFER_ARENA,    /* shared by values that do not live at the same time */
+    TS_BUFFER_BOUND,    /* what is bound from outside */
+    TS_BUFFER_CONSTANT, /* written once, before the first run */
+} TsBufferKind;
+
+typedef struct TsBuffer {
+    TsBufferKind kind;
+    int32_t bound;       /* index into graph->bound */
+    int32_t first, last; /* the steps in which it lives, both included */
+    size_t size_bytes;
+    size_t offset_bytes; /* in the arena, or among the constants */
+} TsBuffer;
+
+typedef struct TsLocation {
+    int32_t buffer; /* -1: the value is nowhere, because nothing needs it */
+    size_t offset_bytes;
+} TsLocation;
+
+/* A value that is copied to what is bound when all steps are done. */
+typedef struct TsFinalCopy {
+    int32_t value, bound;
+} TsFinalCopy;
+
+typedef struct TsLayout {
+    TsBlockRange *block;  /* (values): what this rank holds */
+    TsLocation *location; /* (values) */
+    int32_t *scratch;     /* (steps): a buffer, or -1 */
+    TsBuffer *buffer;     /* (buffers) */
+    TsFinalCopy *copy;    /* (copies) */
+    int32_t buffers, copies;
+    size_t arena_bytes, constant_bytes;
+    size_t live_bytes; /* the largest sum of what lives at one step: no arena can be smaller */
+} TsLayout;
+
+/* What a kernel is told about a value, but for where its data is. */
+TsBlock ts_layout_block(const TsLayout *layout, const TsGraph *graph, int32_t value);
+
+/* `mesh` may be NULL: one rank. `plain`: nothing is shared, nothing works in place. */
+TsLayout ts_pass_allocate(const TsGraph *graph, const TsSchedule *schedule, const TsMesh *mesh, int threads,
+                          bool plain);
+void ts_layout_free(TsLayout *layout);

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tensor/passes/versions.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+
+/* What is known about a value of the graph in the making. */
+typedef struct Version {
+    int32_t origin; /* the value that this one is a version of; itself if none */
+    int32_t next;   /* of the versions of one origin; -1: the last */
+    bool at_rest;
+    bool backward; /* moved for a reader in the backward pass */
+} Version;
+
+struct TsVersions {
+    TsGraph *graph;
+    TsMeshShape mesh_shape;
+    Version *version; /* (capacity), by value */
+    int32_t count, capacity;
+};
+
+TsVersions *ts_versions_create(TsGraph *graph, TsMeshShape mesh_shape)
+{
+    TsVersions *versions = ts_calloc(1, sizeof *versions);
+    versions->graph = graph;
+    versions->mesh_shape = mesh_shape;
+    return versions;
+}
+
+void ts_versions_free(TsVersions **versions)
+{
+    if (*versions) {
+        ts_free((*versions)->version);
+        ts_free(*versions);
+    }
+    *versions = NULL;
+}
+
+static Version *version_of(TsVersions *versions, int32_t value)
+{
+    if (value >= versions->capacity) {
+        versions->capacity = 2 * value + 256;
+        versions->version = ts_realloc(versions->version, (size_t)versions->capacity * sizeof *versions->version);
+    }
+    for (; versions->count <= value; versions->count++)
+        versions->version[versions->count] = (Version){.origin = versions->count, .next = -1};
+    return &versions->version[value];
+}
+
+void ts_versions_set_at_rest(TsVersions *versions, int32_t value)
+{
+    version_of(versions, value)->at_rest = true;
+}
+
+bool ts_versions_at_rest(const TsVersions *versions, int32_t value)
+{
+    return value < versions->count && versions->version[versions->version[value].origin].at_rest;
+}
+
+/* Whether a version serves readers of this direction. */
+static bool serves(const TsVersions *versions, int32_t value, bool backward)
+{
+    const Version *version = &versions->version[value];
+    return version->origin == value || version->backward == backward || !versions->version[version->origin].at_rest;
+}
+
+bool ts_versions_have(const TsVersions *versions, int32_t value, int dim, TsAxis axis, bool backward)
+{
+    if (value >= versions->count)
+        return false;
+    for (int32_t v = versions->version[value].origin; v >= 0; v = versions->version[v].next) {
+        TsPlacement placement = versions->graph->value[v].placement;
+        bool cut = dim >= 0 ? (ts_placement_axes_of(placement, dim) & TS_AXIS_BIT(axis)) != 0
+                            : !((ts_placement_axes(placement) | placement.partial) & TS_AXIS_BIT(axis));
+        if (cut && serves(versions, v, backward))
+            return true;
+    }
+    return false;
+}
+
+/* A constant is made where it is wanted, not moved. */
+static bool make_constant(TsVersions *versions, int32_t *out, int32_t value, TsPlacement to)
+{
+    TsGraph *graph = versions->graph;
+    const TsNode *node = &graph->node[graph->value[value].node];
+    if (node->op != &ts_constant_op || to.partial || to.at_axis)
+        return false;
+    TsConstantAttributes attributes;
+    memcpy(&attributes, node->attributes, sizeof attributes);
+    attributes.placement = to;
+    TsTensor made;
+    ts_graph_add_to(graph, &made, &ts_constant_op, NULL, 0, &attributes);
+    graph->value[made.id].placement = to;
+    *out = made.id;
+    return true;
+}
+
+static int32_t add_moves(TsVersions *versions, int32_t value, const TsMovePlan *plan, const TsNode *reader)
+{
+    TsGraph *graph = versions->graph;
+    int32_t origin = version_of(versions, value)->origin;
+    bool at_rest = versions->version[origin].at_rest;
+    const TsNode *source = at_rest || !reader ? reader : &graph->node[graph->value[value].node];
+    if (source) {
+        graph->current_path = source->path;
+        graph->backward = source->backward;
+    }
+    for (int s = 0; s < plan->steps; s++) {
+        TsMoveStep step = plan->step[s];
+        TsTensor in = {graph, value}, out;
+        step.round = at_rest && reader && reader->backward;
+        ts_graph_add_to(graph, &out, &ts_move_op[step.kind], &in, 1, &step);
+        bool is_new = out.id >= versions->count;
+        graph->value[out.id].placement = step.to;
+        if (is_new) {
+            version_of(versions, out.id);
+            versions->version[out.id] = (Version){
+                .origin = origin, .next = versions->version[origin].next, .backward = reader && reader->backward};
+            versions->version[origin].next = out.id;
+        }
+        value = out.id;
+    }
+    return value;
+}
+
+TsStatus ts_versions_move(TsVersions *versions, int32_t *out, int32_t value, TsPlacement to, const TsNode *reader)
+{
+    TsGraph *graph = versions->graph;
+    bool backward = reader && reader->backward;
+    *out = value;
+    if (ts_placement_equal(graph->value[value].placement, to) || make_constant(versions, out, value, to))
+        return TS_OK;
+    TsMovePlan best, plan;
+    int32_t from = value;
+    TS_TRY(ts_redistribute_plan(&best, graph->value[value].placement, to, versions->mesh_shape));
+    for (int32_t v = version_of(versions, value)->origin; v >= 0; v = versions->version[v].next) {
+        if (v == value || !serves(versions, v, backward) || graph->value[v].placement.partial)
+            continue;
+        TS_TRY(ts_redistribute_plan(&plan, graph->value[v].placement, to, versions->mesh_shape));
+        if (plan.sent_elems < best.sent_elems || (plan.sent_elems == best.sent_elems && plan.steps < best.steps)) {
+            best = plan;
+            from = v;
+        }
+    }
+    *out = add_moves(versions, from, &best, reader);
+    return TS_OK;
+}

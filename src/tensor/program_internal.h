@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The inside of a Program, for the files that compile, run and describe it.
+ */
+#pragma once
+
+#include "tensor/passes/passes.h"
+#include "tensor/redistribute.h"
+
+/* One entry of the run loop. */
+typedef struct TsAction {
+    TsStepKind kind;
+    const TsOp *op;
+    TsCall call;     /* of kernels; its blocks lie in program->block */
+    TsMove *move;    /* of moves, owned by the action that begins it; else NULL */
+    int32_t request; /* of collectives: index into program->request */
+    int32_t step;    /* index into the schedule */
+} TsAction;
+
+/* A pointer that follows what is bound: *data = array->data + offset. */
+typedef struct TsPatch {
+    void **data; /* borrowed: inside program->block */
+    size_t offset_bytes;
+    int32_t bound;
+} TsPatch;
+
+struct TsProgram {
+    TsGraph *graph; /* owned, as the passes left it */
+    TsSchedule schedule;
+    TsLayout layout;
+    TsCompileOptions options;
+    TsMeshShape mesh_shape;
+    TsAction *action;     /* (actions) */
+    TsBlock *block;       /* (blocks): what kernels and moves are handed */
+    TsPatch *patch;       /* (patches), by bound */
+    int32_t *first_patch; /* (graph->bounds + 1) */
+    TsArray **array;      /* (graph->bounds): what is bound; NULL: nothing yet */
+    TsRequest **request;  /* (requests): under way, or NULL */
+    int32_t *open;        /* (requests): those that are to be driven on */
+    int32_t actions, blocks, patches, requests, unbound;
+    unsigned char *arena, *constants; /* owned; NULL on a mesh that is only described */
+};

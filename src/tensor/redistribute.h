@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Redistribute: the same Tensor under another Placement, as a short list of moves of which each is one collective or a
+ * local copy.
+ *
+ *     cut             a whole dim becomes cut: each rank keeps its part, no message
+ *     mask            a whole value becomes a sum: one rank keeps it, the others hold zeros, no message
+ *     all_gather      a cut dim becomes whole
+ *     all_reduce      a sum becomes whole
+ *     reduce_scatter  a sum becomes cut
+ *     all_to_all      cuts change places: another dim, another order
+ *
+ * The list is the same on all ranks. The place pass puts each move into the Graph as a node; a Program makes a TsMove
+ * of it, which knows the blocks of this rank and of those that it talks with.
+ */
+#pragma once
+
+#include "tensor/op.h"
+
+typedef enum TsMoveKind {
+    TS_MOVE_CUT,
+    TS_MOVE_MASK,
+    TS_MOVE_ALL_GATHER,
+    TS_MOVE_ALL_REDUCE,
+    TS_MOVE_REDUCE_SCATTER,
+    TS_MOVE_ALL_TO_ALL,
+    TS_MOVES
+} TsMoveKind;
+
+/* What one move does. */
+typedef struct TsMoveStep {
+    TsPlacement from, to;
+    int32_t kind;   /* TsMoveKind */
+    TsAxisSet axes; /* along which ranks differ in what they bring or take */
+    int32_t round;  /* moves of different rounds are not merged: 1 in the backward pass for what lies at rest */
+} TsMoveStep;
+
+enum { TS_MAX_MOVES = 8 };
+
+typedef struct TsMovePlan {
+    TsMoveStep step[TS_MAX_MOVES];
+    int steps;
+    double sent_elems; /* a rank, all steps: of a Tensor of one element, by the formulas for sizes that divide */
+} TsMovePlan;
+
+/* The moves from one placement to another, both of them simplified for this mesh. An error where there are none: a
+ * Tensor that lives at one coordinate of an axis does not move along it. */
+TS_MUST_USE TsStatus ts_redistribute_plan(TsMovePlan *plan, TsPlacement from, TsPlacement to, TsMeshShape mesh_shape);
+
+/* The rows of the moves, by kind; their attributes are TsMoveStep. Only the executor runs them. */
+extern const TsOp ts_move_op[TS_MOVES];
+
+static inline bool ts_op_is_move(const TsOp *op)
+{
+    return op >= ts_move_op && op < ts_move_op + TS_MOVES;
+}
+
+/* Moves that send messages: they begin and end. */
+static inline bool ts_op_is_collective(const TsOp *op)
+{
+    return op >= ts_move_op + TS_MOVE_ALL_GATHER && op < ts_move_op + TS_MOVES;
+}
+
+/* ---- running ---- */
+
+typedef struct TsMove TsMove;
+
+/* `mesh` may be NULL (one rank) or only described; `label` is borrowed for the life of the process. Not collective. */
+TsMove *ts_move_create(const TsMoveStep *step, TsDtype dtype, TsShape shape, const TsMesh *mesh, const char *label);
+
+/* Sets *move to NULL; NULL is fine. */
+void ts_move_free(TsMove **move);
+
+size_t ts_move_scratch_bytes(const TsMove *move);
+
+/* Where this rank's block of the output of a `cut` begins in its input, in elements, if it lies there without gaps; or
+ * where its input of an all_gather lies in the output, if the blocks of all ranks stand there in order. Else -1. */
+int64_t ts_move_alias_elems(const TsMove *move);
+
+/* The bytes that this rank sends, by the ring's formulas. */
+double ts_move_sent_bytes(const TsMove *move);
+
+/* Begins: NULL where the move ended at once. Collective on the ranks along step->axes, and so is the end. The buffers
+ * are borrowed until ts_move_end. */
+TsRequest *ts_move_begin(TsMove *move, void *out, const void *in, void *scratch);
+
+/* Waits for what ts_move_begin gave, and puts what came where it belongs. */
+void ts_move_end(TsMove *move, void *out, void *scratch, TsRequest **request);
