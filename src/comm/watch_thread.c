@@ -188,6 +188,7 @@ static void inquire(double passed_s)
         ask_all();
         return;
     }
+    ts_runtime_end_within(TS_EXIT_WATCHDOG, 30); /* also where printing hangs: a full pipe, a lock never given back */
     bool in_vain =
         ts_watch_judge(&self.query, self.answers, (const char(*)[TS_WATCH_HOST])self.host, self.size, self.limit_s);
     ts_free(self.answers);
