@@ -9,6 +9,8 @@ static const TsImplementation *const table[TS_ALGORITHMS] = {
     [TS_ALGORITHM_LIBRARY] = &ts_implementation_library,
     [TS_ALGORITHM_TREE] = &ts_implementation_tree,
     [TS_ALGORITHM_RING] = &ts_implementation_ring,
+    [TS_ALGORITHM_SHARED] = &ts_implementation_shared,
+    [TS_ALGORITHM_HIERARCHICAL] = &ts_implementation_hierarchical,
 };
 
 enum {
@@ -47,7 +49,12 @@ const TsImplementation *ts_algorithm_choose(const TsGroup *group, const TsCall *
         return &ts_implementation_local;
     if (table[wanted] && table[wanted]->serves(group, call))
         return table[wanted];
-    int64_t bytes = call->count_elems * (int64_t)ts_dtype_bytes(call->dtype);
-    bool by_ring = call->kind == TS_COMM_ALL_TO_ALL || (bytes > SMALL_BYTES && call->kind != TS_COMM_BROADCAST);
-    return by_ring ? &ts_implementation_ring : &ts_implementation_library;
+    if (ts_implementation_shared.serves(group, call))
+        return &ts_implementation_shared;
+    if (call->kind == TS_COMM_ALL_TO_ALL)
+        return &ts_implementation_ring;
+    bool small = call->count_elems * (int64_t)ts_dtype_bytes(call->dtype) <= SMALL_BYTES;
+    if (small || call->kind == TS_COMM_BROADCAST || call->kind == TS_COMM_BARRIER)
+        return &ts_implementation_library;
+    return group->node_size_max > 1 ? &ts_implementation_hierarchical : &ts_implementation_ring;
 }

@@ -13,6 +13,8 @@ extern const TsImplementation ts_implementation_local;          /* groups of one
 extern const TsImplementation ts_implementation_library;        /* library.c */
 extern const TsImplementation ts_implementation_tree;           /* tree.c */
 extern const TsImplementation ts_implementation_ring;           /* ring.c */
+extern const TsImplementation ts_implementation_shared;         /* shared_collectives.c */
+extern const TsImplementation ts_implementation_hierarchical;   /* hierarchical.c */
 extern const TsImplementation ts_implementation_point_to_point; /* point_to_point.c */
 
 /* The implementation that serves `call`: the one asked for if it can, else the fastest that does by size and by how

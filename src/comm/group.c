@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "comm/group_internal.h"
 #include "comm/native.h"
+#include "comm/scratch.h"
 
 static int *layout; /* (layout_ranks): the node of each rank of the job */
 static int layout_ranks;
@@ -97,6 +98,7 @@ TsGroup *ts_group_adopt(MPI_Comm comm, const char *name, TsAxisSet axes)
     find_nodes(group);
     agree_on_id(group);
     TS_MPI(MPI_Comm_split(comm, group->node_of[group->rank], group->rank, &group->node_comm));
+    ts_scratch_attach(group);
     ts_watch_add_group(group);
     ts_resource_count(TS_RESOURCE_GROUP, 1);
     return group;

@@ -33,12 +33,6 @@ static MPI_Op native_op(TsReduction reduction)
     return reduction == TS_SUM ? MPI_SUM : reduction == TS_MAX ? MPI_MAX : MPI_MIN;
 }
 
-static MPI_Request *new_request(TsRequest *request)
-{
-    ts_request_need_library(request, request->library_count + 1);
-    return &request->library[request->library_count++];
-}
-
 static void start_all_reduce(TsRequest *request)
 {
     const TsCall *call = &request->call;
@@ -48,7 +42,7 @@ static void start_all_reduce(TsRequest *request)
         void *out = ts_at(call->out, piece.first, call->dtype);
         const void *in = call->in == call->out ? MPI_IN_PLACE : ts_at_const(call->in, piece.first, call->dtype);
         TS_MPI(MPI_Iallreduce(in, out, (int)piece.count, native_type(call->dtype), native_op(call->reduction),
-                              request->group->comm, new_request(request)));
+                              request->group->comm, ts_request_new_library(request)));
     }
 }
 
@@ -81,8 +75,8 @@ static void start_reduce_scatter(TsRequest *request)
     MPI_Datatype type = native_type(call->dtype);
     MPI_Op op = native_op(call->reduction);
     if (fits(call)) {
-        TS_MPI(
-            MPI_Ireduce_scatter(call->in, call->out, int_blocks(request), type, op, group->comm, new_request(request)));
+        TS_MPI(MPI_Ireduce_scatter(call->in, call->out, int_blocks(request), type, op, group->comm,
+                                   ts_request_new_library(request)));
         return;
     }
     int64_t limit = ts_algorithm_library_elems(call->dtype);
@@ -92,7 +86,7 @@ static void start_reduce_scatter(TsRequest *request)
             TsSpan piece = ts_span_piece(block, limit, i);
             TS_MPI(MPI_Ireduce(ts_at_const(call->in, piece.first, call->dtype),
                                ts_at(call->out, i * limit, call->dtype), (int)piece.count, type, op, r, group->comm,
-                               new_request(request)));
+                               ts_request_new_library(request)));
         }
     }
 }
@@ -109,7 +103,7 @@ static void start_all_gather(TsRequest *request)
     if (fits(call)) {
         const int *blocks = int_blocks(request);
         TS_MPI(MPI_Iallgatherv(MPI_IN_PLACE, 0, type, call->out, blocks, blocks + group->size, type, group->comm,
-                               new_request(request)));
+                               ts_request_new_library(request)));
         return;
     }
     int64_t limit = ts_algorithm_library_elems(call->dtype);
@@ -118,7 +112,7 @@ static void start_all_gather(TsRequest *request)
         for (int64_t i = 0; i < ts_pieces(block.count, limit); i++) {
             TsSpan piece = ts_span_piece(block, limit, i);
             TS_MPI(MPI_Ibcast(ts_at(call->out, piece.first, call->dtype), (int)piece.count, type, r, group->comm,
-                              new_request(request)));
+                              ts_request_new_library(request)));
         }
     }
 }
@@ -132,7 +126,7 @@ static void start_broadcast(TsRequest *request)
     for (int64_t i = 0; i < ts_pieces(call->count_elems, limit); i++) {
         TsSpan piece = ts_span_piece((TsSpan){0, call->count_elems}, limit, i);
         TS_MPI(MPI_Ibcast(ts_at(call->out, piece.first, call->dtype), (int)piece.count, native_type(call->dtype),
-                          call->peer, request->group->comm, new_request(request)));
+                          call->peer, request->group->comm, ts_request_new_library(request)));
     }
 }
 
@@ -160,7 +154,7 @@ static void start(TsRequest *request)
         start_broadcast(request);
         break;
     default:
-        TS_MPI(MPI_Ibarrier(request->group->comm, new_request(request)));
+        TS_MPI(MPI_Ibarrier(request->group->comm, ts_request_new_library(request)));
     }
 }
 

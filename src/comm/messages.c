@@ -69,11 +69,15 @@ static bool next_round(TsMessages *messages, int s)
     return false;
 }
 
-void ts_messages_start(TsMessages *messages)
+void ts_messages_reserve(TsMessages *messages)
 {
     messages->tag = ts_group_next_tag(messages->group);
     for (int s = 1; s < TS_LANES; s++)
         ts_group_next_tag(messages->group);
+}
+
+void ts_messages_start(TsMessages *messages)
+{
     size_t piece_bytes = ((size_t)messages->piece_elems * ts_dtype_bytes(messages->call.dtype) + 63) & ~(size_t)63;
     size_t scratch_bytes = piece_bytes * (size_t)messages->scratch_pieces * TS_LANES;
     if (scratch_bytes > messages->scratch_bytes) {

@@ -62,7 +62,10 @@ struct TsMessages {
     size_t scratch_bytes;
 };
 
-/* Starts what the fields up to `index` describe. Not collective, but all ranks of the group give tags in one order. */
+/* Takes the tags. All ranks of the group do so in the order of calls. */
+void ts_messages_reserve(TsMessages *messages);
+
+/* Starts what the fields up to `index` describe. Tags have been taken. */
 void ts_messages_start(TsMessages *messages);
 
 /* Moves on without waiting; true once over. *moved is set if anything moved. */

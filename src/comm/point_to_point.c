@@ -11,26 +11,14 @@ static bool serves(const TsGroup *group, const TsCall *call)
     return call->kind == TS_COMM_SEND || call->kind == TS_COMM_RECEIVE;
 }
 
-/* All pieces at once: messages with one tag keep their order. */
 static void start(TsRequest *request)
 {
     const TsCall *call = &request->call;
-    TsGroup *group = request->group;
-    int64_t limit = ts_algorithm_library_elems(call->dtype), pieces = ts_pieces(call->count_elems, limit);
-    int tag = ts_group_label_tag(group, call->label), element_bytes = (int)ts_dtype_bytes(call->dtype);
-    ts_request_need_library(request, (int)pieces);
-    request->library_count = (int)pieces;
-    for (int64_t i = 0; i < pieces; i++) {
-        TsSpan piece = ts_span_piece((TsSpan){0, call->count_elems}, limit, i);
-        int bytes = (int)piece.count * element_bytes;
-        if (call->kind == TS_COMM_SEND)
-            TS_MPI(MPI_Isend(ts_at_const(call->in, piece.first, call->dtype), bytes, MPI_BYTE, call->peer, tag,
-                             group->comm, &request->library[i]));
-        else
-            TS_MPI(MPI_Irecv(ts_at(call->out, piece.first, call->dtype), bytes, MPI_BYTE, call->peer, tag, group->comm,
-                             &request->library[i]));
-    }
-    request->messages.sent = call->kind == TS_COMM_SEND ? pieces : 0;
+    int tag = ts_group_label_tag(request->group, call->label); /* messages with one tag keep their order */
+    if (call->kind == TS_COMM_SEND)
+        ts_request_send(request, call->in, call->count_elems, call->peer, tag);
+    else
+        ts_request_receive(request, call->out, call->count_elems, call->peer, tag);
 }
 
 static bool poll(TsRequest *request, bool *moved)

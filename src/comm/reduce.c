@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "comm/reduce.h"
 
-#include "base/check.h"
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 /* One binary for every x86: the loader picks the loop for the processor it finds. (Not with sanitizers, whose run-time
  * is not up yet when the loader asks, nor with clang, whose clones other files do not find before its release 16.) */
@@ -87,4 +89,80 @@ VECTORISED void ts_reduce_narrow(TsBf16 *out, const float *in, int64_t count_ele
 #pragma omp simd
     for (int64_t i = 0; i < count_elems; i++)
         out[i] = ts_bf16_from_f32(in[i]);
+}
+
+void ts_reduce_fence(void)
+{
+#if defined(__SSE2__)
+    _mm_sfence();
+#endif
+}
+
+void ts_reduce_copy(void *out, const void *in, size_t size_bytes, bool streamed)
+{
+#if defined(__SSE2__)
+    size_t head = (64 - ((uintptr_t)out & 63)) & 63; /* streams run over whole lines of `out` */
+    if (streamed && size_bytes >= head + 64) {
+        memcpy(out, in, head);
+        char *to = (char *)out + head;
+        const char *from = (const char *)in + head;
+        size_t body = (size_bytes - head) & ~(size_t)63;
+        for (size_t i = 0; i < body; i += 64)
+            for (size_t j = 0; j < 64; j += 16)
+                _mm_stream_si128((__m128i *)(void *)(to + i + j),
+                                 _mm_loadu_si128((const __m128i *)(const void *)(from + i + j)));
+        memcpy(to + body, from + body, size_bytes - head - body);
+        return;
+    }
+#else
+    (void)streamed;
+#endif
+    memcpy(out, in, size_bytes);
+}
+
+enum { TILE = 1024 }; /* elements: a few of them stay in the first-level cache */
+
+/* One tile of bf16, from ins at `first`, summed in f32. */
+static void bf16_tile(TsBf16 *out, const TsReduceMany *many, int64_t first, int64_t count)
+{
+    _Alignas(64) float sum[TILE], next[TILE];
+    ts_reduce_widen(sum, (const TsBf16 *)many->ins[0] + first, count);
+    for (int i = 1; i < many->in_count; i++) {
+        ts_reduce_widen(next, (const TsBf16 *)many->ins[i] + first, count);
+        ts_reduce_pair(sum, sum, next, count, TS_F32, many->reduction);
+    }
+    ts_reduce_narrow(out, sum, count);
+}
+
+/* One tile of any other type. `out` is written by the last step only: it may be one of ins. */
+static void tile(void *out, const TsReduceMany *many, int64_t first, int64_t count)
+{
+    _Alignas(64) char sum[TILE * sizeof(double)];
+    size_t offset = (size_t)first * ts_dtype_bytes(many->dtype);
+    const void *before = (const char *)many->ins[0] + offset;
+    for (int i = 1; i < many->in_count; i++) {
+        void *to = i == many->in_count - 1 ? out : sum;
+        ts_reduce_pair(to, before, (const char *)many->ins[i] + offset, count, many->dtype, many->reduction);
+        before = to;
+    }
+    if (many->in_count == 1)
+        ts_reduce_pair(out, before, NULL, count, many->dtype, many->reduction);
+}
+
+void ts_reduce_many(const TsReduceMany *many)
+{
+    _Alignas(64) char result[TILE * sizeof(double)];
+    size_t element_bytes = ts_dtype_bytes(many->dtype);
+    for (int64_t first = 0; first < many->count_elems; first += TILE) {
+        int64_t left = many->count_elems - first, count = left < TILE ? left : TILE;
+        size_t offset = (size_t)first * element_bytes, bytes = (size_t)count * element_bytes;
+        int done = many->first_streamed > 0; /* outs[0] is in the caches: the others are copied from there */
+        void *out = done ? (char *)many->outs[0] + offset : result;
+        if (many->dtype == TS_BF16)
+            bf16_tile(out, many, first, count);
+        else
+            tile(out, many, first, count);
+        for (int i = done; i < many->out_count; i++)
+            ts_reduce_copy((char *)many->outs[i] + offset, out, bytes, i >= many->first_streamed);
+    }
 }

@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #include "base/memory.h"
+#include "comm/algorithm.h"
 #include "comm/group_internal.h"
 #include "comm/reduce.h"
 #include "comm/scratch.h"
@@ -95,11 +96,35 @@ TsRequest *ts_request_begin(TsGroup *group, const TsImplementation *implementati
     return request;
 }
 
-void ts_request_need_library(TsRequest *request, int count)
+MPI_Request *ts_request_new_library(TsRequest *request)
 {
-    if (count > request->library_capacity) {
-        request->library = ts_realloc(request->library, (size_t)count * sizeof *request->library);
-        request->library_capacity = count;
+    if (request->library_count == request->library_capacity) {
+        request->library_capacity = 2 * request->library_capacity + 4;
+        request->library = ts_realloc(request->library, (size_t)request->library_capacity * sizeof *request->library);
+    }
+    return &request->library[request->library_count++];
+}
+
+void ts_request_send(TsRequest *request, const void *data, int64_t count_elems, int to, int tag)
+{
+    TsDtype dtype = request->call.dtype;
+    int64_t limit = ts_algorithm_library_elems(dtype), pieces = ts_pieces(count_elems, limit);
+    for (int64_t i = 0; i < pieces; i++) {
+        TsSpan piece = ts_span_piece((TsSpan){0, count_elems}, limit, i);
+        TS_MPI(MPI_Isend(ts_at_const(data, piece.first, dtype), (int)piece.count * (int)ts_dtype_bytes(dtype), MPI_BYTE,
+                         to, tag, request->group->comm, ts_request_new_library(request)));
+    }
+    request->messages.sent += pieces;
+}
+
+void ts_request_receive(TsRequest *request, void *data, int64_t count_elems, int from, int tag)
+{
+    TsDtype dtype = request->call.dtype;
+    int64_t limit = ts_algorithm_library_elems(dtype);
+    for (int64_t i = 0; i < ts_pieces(count_elems, limit); i++) {
+        TsSpan piece = ts_span_piece((TsSpan){0, count_elems}, limit, i);
+        TS_MPI(MPI_Irecv(ts_at(data, piece.first, dtype), (int)piece.count * (int)ts_dtype_bytes(dtype), MPI_BYTE, from,
+                         tag, request->group->comm, ts_request_new_library(request)));
     }
 }
 
@@ -226,6 +251,10 @@ void ts_request_free_idle(TsRequest **idle)
         ts_free(request->library);
         ts_free(request->int_blocks);
         ts_free(request->messages.scratch);
+        ts_shared_work_free(&request->work);
+        ts_free(request->ring_members);
+        ts_free(request->ring_first);
+        ts_free(request->room);
         ts_free(request);
     }
 }

@@ -13,6 +13,7 @@
 
 #include "comm/call.h"
 #include "comm/messages.h"
+#include "comm/shared_work.h"
 #include "comm/watchdog.h"
 
 typedef struct TsImplementation {
@@ -45,6 +46,14 @@ struct TsRequest {
     int *int_blocks; /* (int_blocks_capacity) owned */
     int int_blocks_capacity;
 
+    TsSharedWork work;
+    uint64_t ticket;   /* its turn in shared memory */
+    int *ring_members; /* (ring_capacity) owned, as the rest: a stream of HIERARCHICAL among the nodes */
+    int64_t *ring_first;
+    int ring_capacity;
+    char *room, *carried, *on_node; /* room is owned, the others point into it */
+    size_t room_bytes;
+
     TsWatch watch;
     double started_s;
     atomic_bool over;
@@ -55,8 +64,12 @@ struct TsRequest {
 /* A request for `call`, begun. Collective on group in the order of calls. */
 TsRequest *ts_request_begin(TsGroup *group, const TsImplementation *implementation, TsCall call);
 
-/* Room for `count` MPI requests in request->library. */
-void ts_request_need_library(TsRequest *request, int count);
+/* One more MPI request in request->library, for the caller to fill in at once. */
+MPI_Request *ts_request_new_library(TsRequest *request);
+
+/* Starts messages of request->call's dtype, in pieces that MPI's `int` takes, as requests in request->library. */
+void ts_request_send(TsRequest *request, const void *data, int64_t count_elems, int to, int tag);
+void ts_request_receive(TsRequest *request, void *data, int64_t count_elems, int from, int tag);
 
 /* Frees the group's idle requests. For ts_group_free. */
 void ts_request_free_idle(TsRequest **idle);

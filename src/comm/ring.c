@@ -184,6 +184,7 @@ static void start(TsRequest *request)
     messages->members = NULL;
     messages->size = request->group->size;
     messages->index = request->group->rank;
+    ts_messages_reserve(messages);
     ts_ring_start(messages);
 }
 

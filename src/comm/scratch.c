@@ -17,6 +17,7 @@ static void scratch_free(TsGroup *group, void *pointer)
 {
     TsScratch *scratch = pointer;
     ts_request_free_idle(&scratch->idle);
+    ts_arena_free(&scratch->arena);
     ts_free(scratch);
     group->scratch = NULL;
 }
@@ -25,13 +26,13 @@ void ts_scratch_attach(TsGroup *group)
 {
     if (group->node_size_max > atomic_load(&most_on_a_node))
         atomic_store(&most_on_a_node, group->node_size_max);
-    group->scratch = ts_calloc(1, sizeof(TsScratch));
+    TsScratch *scratch = ts_calloc(1, sizeof *scratch);
+    group->scratch = scratch;
     group->scratch_free = scratch_free;
+    scratch->arena = ts_arena_create(group);
 }
 
 TsScratch *ts_scratch_of(TsGroup *group)
 {
-    if (!group->scratch)
-        ts_scratch_attach(group);
     return group->scratch;
 }

@@ -8,12 +8,13 @@
 
 typedef struct TsScratch {
     TsRequest *idle; /* requests that have ended, with their memory */
+    TsArena *arena;  /* NULL where this rank is alone on its node */
 } TsScratch;
 
 /* Gives a new group its scratch. Collective on group; called by whoever makes groups. */
 void ts_scratch_attach(TsGroup *group);
 
-/* The group's scratch. */
+/* The group's scratch. Not collective. */
 TsScratch *ts_scratch_of(TsGroup *group);
 
 /* Whether some node has more ranks than cores, so that waiting must give the core away at once. */

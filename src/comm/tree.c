@@ -163,6 +163,7 @@ static void start(TsRequest *request)
         messages->lanes = size * ts_pieces(ts_call_largest_block(&request->call, size), messages->piece_elems);
     else
         messages->lanes = ts_pieces(request->call.count_elems, messages->piece_elems);
+    ts_messages_reserve(messages);
     ts_messages_start(messages);
 }
 
