@@ -32,6 +32,11 @@ int64_t ts_algorithm_piece_elems(TsDtype dtype)
     return elems > 0 ? elems : 1;
 }
 
+size_t ts_algorithm_small_bytes(void)
+{
+    return cut_bytes > 0 && cut_bytes < TS_SMALL_BYTES ? (size_t)cut_bytes : TS_SMALL_BYTES;
+}
+
 int64_t ts_algorithm_library_elems(TsDtype dtype)
 {
     int64_t elems = (cut_bytes ? cut_bytes : library_bytes) / (int64_t)ts_dtype_bytes(dtype);

@@ -31,5 +31,8 @@ void ts_algorithm_set_cuts(int64_t limit_bytes);
 /* At most so many elements in one message between ranks. */
 int64_t ts_algorithm_piece_elems(TsDtype dtype);
 
+/* At most so many bytes of a whole go through shared memory in one step; at most TS_SMALL_BYTES. */
+size_t ts_algorithm_small_bytes(void);
+
 /* At most so many elements in one call of the MPI library: well below 2^31. */
 int64_t ts_algorithm_library_elems(TsDtype dtype);

@@ -2,6 +2,7 @@
 #include "comm/shared_work.h"
 
 #include "base/memory.h"
+#include "comm/algorithm.h"
 #include "comm/group_internal.h"
 #include "comm/reduce.h"
 
@@ -296,7 +297,7 @@ void ts_shared_work_start(TsSharedWork *work)
     TsChannel *channel = &work->arena->channel[work->channel];
     work->base = work->seen = channel->steps;
     work->parity = (int)(channel->works++ % 2);
-    if (bytes_of(work, work->count_elems) <= TS_SMALL_BYTES) {
+    if (bytes_of(work, work->count_elems) <= ts_algorithm_small_bytes()) {
         bring_small(work);
         work->phase = PHASE_SMALL;
     } else {
@@ -326,7 +327,8 @@ static void meet(TsSharedWork *work)
     work->handed = work->gathers && (work->reduces ? !out_everywhere : !in_everywhere);
     work->streamed = bytes_of(work, work->count_elems) > STREAMED_BYTES;
     size_t slot_bytes = work->reduces ? arena->slot_bytes / (size_t)arena->ranks & ~(size_t)63 : arena->slot_bytes;
-    work->piece_elems = (int64_t)(slot_bytes / ts_dtype_bytes(work->dtype));
+    int64_t fits = (int64_t)(slot_bytes / ts_dtype_bytes(work->dtype)), limit = ts_algorithm_piece_elems(work->dtype);
+    work->piece_elems = fits < limit ? fits : limit;
     work->pieces = ts_pieces(largest_block(work), work->piece_elems);
     work->turn = 0;
     work->phase = work->direct ? PHASE_DIRECT : PHASE_PIECES;
