@@ -4,13 +4,14 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-static TsLogLevel lowest = TS_LOG_INFO;
-static int log_rank;
+static _Atomic TsLogLevel lowest = TS_LOG_INFO;
+static atomic_int log_rank;
 static FILE *log_file;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -73,7 +74,7 @@ void ts_log(TsLogLevel level, const char *format, ...)
 TsStatus ts_log_open(const char *path)
 {
     FILE *opened = NULL;
-    if (path && !(opened = fopen(path, "a")))
+    if (path && !(opened = fopen(path, "ae")))
         return ts_status_error(TS_CODE_IO, "%s: cannot open the log file: %s", path, strerror(errno));
     pthread_mutex_lock(&lock);
     if (log_file)

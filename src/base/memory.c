@@ -31,14 +31,15 @@ static int64_t failing_allocation(void)
     return n;
 }
 
-void *ts_alloc(size_t size_bytes)
+void *ts_alloc_at(size_t size_bytes, const char *file, int line)
 {
     int64_t number = atomic_fetch_add(&allocations, 1) + 1;
     Header *header = NULL;
     if (size_bytes <= (size_t)PTRDIFF_MAX - 2 * sizeof *header && number != failing_allocation())
         header = aligned_alloc(ALIGNMENT, (sizeof *header + size_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
-    TS_CHECK(header, "out of memory: allocation %lld, of %zu bytes, failed with %lld bytes in use", (long long)number,
-             size_bytes, (long long)atomic_load(&live_bytes));
+    if (!header)
+        ts_fatal(file, line, "out of memory", "allocation %lld, of %zu bytes, failed with %lld bytes in use",
+                 (long long)number, size_bytes, (long long)atomic_load(&live_bytes));
     header->size_bytes = size_bytes;
     atomic_fetch_add(&live_blocks, 1);
     int64_t now = atomic_fetch_add(&live_bytes, (int64_t)size_bytes) + (int64_t)size_bytes;
@@ -48,17 +49,17 @@ void *ts_alloc(size_t size_bytes)
     return header + 1;
 }
 
-void *ts_calloc(size_t count, size_t size_bytes)
+void *ts_calloc_at(size_t count, size_t size_bytes, const char *file, int line)
 {
     size_t total;
-    TS_CHECK(!__builtin_mul_overflow(count, size_bytes, &total), "out of memory: %zu elements of %zu bytes", count,
-             size_bytes);
-    return memset(ts_alloc(total), 0, total);
+    if (__builtin_mul_overflow(count, size_bytes, &total))
+        ts_fatal(file, line, "out of memory", "%zu elements of %zu bytes", count, size_bytes);
+    return memset(ts_alloc_at(total, file, line), 0, total);
 }
 
-void *ts_realloc(void *pointer, size_t size_bytes)
+void *ts_realloc_at(void *pointer, size_t size_bytes, const char *file, int line)
 {
-    void *moved = ts_alloc(size_bytes);
+    void *moved = ts_alloc_at(size_bytes, file, line);
     if (pointer) {
         size_t kept = ((Header *)pointer - 1)->size_bytes;
         memcpy(moved, pointer, kept < size_bytes ? kept : size_bytes);
@@ -77,10 +78,10 @@ void ts_free(void *pointer)
     free(header);
 }
 
-char *ts_strdup(const char *text)
+char *ts_strdup_at(const char *text, const char *file, int line)
 {
     size_t size_bytes = strlen(text) + 1;
-    return memcpy(ts_alloc(size_bytes), text, size_bytes);
+    return memcpy(ts_alloc_at(size_bytes, file, line), text, size_bytes);
 }
 
 char *ts_format_list(const char *format, va_list arguments)
