@@ -13,7 +13,7 @@ typedef struct Attributes {
 
 static TsStatus infer(TsInference *inference)
 {
-    TS_TRY(ts_op_same_float("elementwise", inference));
+    TS_TRY(ts_op_same_float(inference));
     inference->out_shape[0] = inference->in_shape[0];
     inference->out_dtype[0] = inference->in_dtype[0];
     return TS_OK;

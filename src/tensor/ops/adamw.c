@@ -16,15 +16,15 @@ static TsStatus infer(TsInference *inference)
     TsShape shape = inference->in_shape[PARAMETER];
     TsDtype dtype = inference->in_dtype[PARAMETER];
     if (dtype != TS_F32 && dtype != TS_F64)
-        return ts_status_error(TS_CODE_INVALID, "adamw: a parameter of %s, expected f32 or f64", ts_dtype_name(dtype));
+        return ts_status_error(TS_CODE_INVALID, "a parameter of %s, expected f32 or f64", ts_dtype_name(dtype));
     for (int i = MEAN; i <= GRADIENT; i++)
         if (!ts_shape_equal(inference->in_shape[i], shape) || inference->in_dtype[i] != dtype)
-            return ts_status_error(TS_CODE_INVALID, "adamw: %s is %s %s, its parameter %s %s", names[i],
+            return ts_status_error(TS_CODE_INVALID, "%s is %s %s, its parameter %s %s", names[i],
                                    ts_dtype_name(inference->in_dtype[i]), ts_shape_text(inference->in_shape[i]).text,
                                    ts_dtype_name(dtype), ts_shape_text(shape).text);
-    TS_TRY(ts_op_scalar("adamw", "rate", inference, RATE, TS_F32));
-    TS_TRY(ts_op_scalar("adamw", "factor", inference, FACTOR, TS_F32));
-    TS_TRY(ts_op_scalar("adamw", "step", inference, STEP, TS_I64));
+    TS_TRY(ts_op_scalar("rate", inference, RATE, TS_F32));
+    TS_TRY(ts_op_scalar("factor", inference, FACTOR, TS_F32));
+    TS_TRY(ts_op_scalar("step", inference, STEP, TS_I64));
     for (int k = 0; k < inference->outputs; k++) {
         inference->out_shape[k] = shape;
         inference->out_dtype[k] = dtype;

@@ -27,15 +27,15 @@ static TsStatus infer(TsInference *inference)
     TsShape q = inference->in_shape[Q], k = inference->in_shape[K], v = inference->in_shape[V];
     TsInference operands = *inference;
     operands.inputs = 3;
-    TS_TRY(ts_op_same_float("attend", &operands));
+    TS_TRY(ts_op_same_float(&operands));
     bool fits = q.dims == 4 && k.dims == 4 && ts_shape_equal(k, v) && q.size[0] == k.size[0] && q.size[3] == k.size[3];
     if (!fits || k.size[2] == 0 || q.size[2] % k.size[2] != 0 || q.size[3] == 0)
         return ts_status_error(TS_CODE_INVALID,
-                               "attend: queries %s do not go with keys %s and values %s: expected (B, Tq, H, D), "
+                               "queries %s do not go with keys %s and values %s: expected (B, Tq, H, D), "
                                "(B, Tk, Hkv, D) twice, and Hkv that divides H",
                                ts_shape_text(q).text, ts_shape_text(k).text, ts_shape_text(v).text);
     if (attributes->has_first)
-        TS_TRY(ts_op_scalar("attend", "query_first", inference, inference->inputs - 1, TS_I64));
+        TS_TRY(ts_op_scalar("query_first", inference, inference->inputs - 1, TS_I64));
     inference->out_shape[0] = q;
     inference->out_dtype[0] = inference->in_dtype[Q];
     inference->out_shape[1] = ts_shape_of(3, q.size);

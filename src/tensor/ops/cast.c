@@ -16,7 +16,7 @@ static TsStatus infer(TsInference *inference)
     const Attributes *attributes = inference->attributes;
     TsDtype from = inference->in_dtype[0], to = (TsDtype)attributes->dtype;
     if (from == TS_F16 || to == TS_F16 || attributes->dtype < 0 || attributes->dtype >= TS_DTYPES)
-        return ts_status_error(TS_CODE_INVALID, "cast from %s to %s: f16 occurs in files only", ts_dtype_name(from),
+        return ts_status_error(TS_CODE_INVALID, "from %s to %s: f16 occurs in files only", ts_dtype_name(from),
                                attributes->dtype < 0 || attributes->dtype >= TS_DTYPES ? "no known dtype"
                                                                                        : ts_dtype_name(to));
     inference->out_shape[0] = inference->in_shape[0];

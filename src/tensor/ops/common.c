@@ -3,24 +3,23 @@
 
 #include "tensor/kernels/copy.h"
 
-TsStatus ts_op_same_float(const char *name, const TsInference *inference)
+TsStatus ts_op_same_float(const TsInference *inference)
 {
     for (int i = 0; i < inference->inputs; i++) {
         TsDtype dtype = inference->in_dtype[i], first = inference->in_dtype[0];
         if (dtype != first)
-            return ts_status_error(TS_CODE_INVALID, "%s: %s does not go with %s", name, ts_dtype_name(first),
+            return ts_status_error(TS_CODE_INVALID, "%s does not go with %s", ts_dtype_name(first),
                                    ts_dtype_name(dtype));
         if (dtype != TS_F32 && dtype != TS_F64 && dtype != TS_BF16)
-            return ts_status_error(TS_CODE_INVALID, "%s does not take %s: expected f32, f64 or bf16", name,
-                                   ts_dtype_name(dtype));
+            return ts_status_error(TS_CODE_INVALID, "%s operands: expected f32, f64 or bf16", ts_dtype_name(dtype));
     }
     return TS_OK;
 }
 
-TsStatus ts_op_scalar(const char *name, const char *what, const TsInference *inference, int index, TsDtype dtype)
+TsStatus ts_op_scalar(const char *what, const TsInference *inference, int index, TsDtype dtype)
 {
     if (inference->in_shape[index].dims != 0 || inference->in_dtype[index] != dtype)
-        return ts_status_error(TS_CODE_INVALID, "%s: %s is %s %s, expected a scalar of %s", name, what,
+        return ts_status_error(TS_CODE_INVALID, "%s is %s %s, expected a scalar of %s", what,
                                ts_dtype_name(inference->in_dtype[index]),
                                ts_shape_text(inference->in_shape[index]).text, ts_dtype_name(dtype));
     return TS_OK;

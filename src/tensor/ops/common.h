@@ -11,12 +11,11 @@
 #include "tensor/op.h"
 #include "tensor/ops.h"
 
-/* An error unless all inputs are floats of one dtype: "dot: f32 does not go with bf16". */
-TS_MUST_USE TsStatus ts_op_same_float(const char *name, const TsInference *inference);
+/* An error unless all inputs are floats of one dtype: "f32 does not go with bf16". */
+TS_MUST_USE TsStatus ts_op_same_float(const TsInference *inference);
 
 /* An error unless input `index` is a scalar of `dtype`. `what` is what the operand is called. */
-TS_MUST_USE TsStatus ts_op_scalar(const char *name, const char *what, const TsInference *inference, int index,
-                                  TsDtype dtype);
+TS_MUST_USE TsStatus ts_op_scalar(const char *what, const TsInference *inference, int index, TsDtype dtype);
 
 /* The dtype in which sums over whole tensors and losses are given: f64 for f64, else f32. */
 static inline TsDtype ts_op_sum_dtype(TsDtype dtype)

@@ -20,15 +20,15 @@ static TsStatus infer(TsInference *inference)
     TsShape logits = inference->in_shape[0], labels = inference->in_shape[1];
     TsDtype dtype = inference->in_dtype[0];
     if ((dtype != TS_F32 && dtype != TS_F64 && dtype != TS_BF16) || inference->in_dtype[1] != TS_I32)
-        return ts_status_error(TS_CODE_INVALID, "cross_entropy: logits of %s, labels of %s: expected floats and i32",
+        return ts_status_error(TS_CODE_INVALID, "logits of %s, labels of %s: expected floats and i32",
                                ts_dtype_name(dtype), ts_dtype_name(inference->in_dtype[1]));
     if (logits.dims == 0 || !ts_shape_equal(ts_shape_of(logits.dims - 1, logits.size), labels))
-        return ts_status_error(TS_CODE_INVALID, "cross_entropy: logits %s do not go with labels %s",
-                               ts_shape_text(logits).text, ts_shape_text(labels).text);
+        return ts_status_error(TS_CODE_INVALID, "logits %s do not go with labels %s", ts_shape_text(logits).text,
+                               ts_shape_text(labels).text);
     if (logits.size[logits.dims - 1] == 0)
-        return ts_status_error(TS_CODE_INVALID, "cross_entropy: logits %s have no classes", ts_shape_text(logits).text);
+        return ts_status_error(TS_CODE_INVALID, "logits %s have no classes", ts_shape_text(logits).text);
     if (!(attributes->smoothing >= 0 && attributes->smoothing <= 1))
-        return ts_status_error(TS_CODE_INVALID, "cross_entropy: smoothing %g is not in [0, 1]", attributes->smoothing);
+        return ts_status_error(TS_CODE_INVALID, "smoothing %g is not in [0, 1]", attributes->smoothing);
     inference->out_shape[0] = labels;
     inference->out_dtype[0] = ts_op_sum_dtype(dtype);
     return TS_OK;

@@ -38,17 +38,17 @@ static TsStatus infer(TsInference *inference)
 {
     const Attributes *attributes = inference->attributes;
     TsShape a = inference->in_shape[0], b = inference->in_shape[1];
-    TS_TRY(ts_op_same_float("dot", inference));
+    TS_TRY(ts_op_same_float(inference));
     Groups groups = groups_of(attributes, a.dims, b.dims);
     if (groups.m < 0 || groups.n < 0)
-        return ts_status_error(TS_CODE_INVALID, "dot: %s and %s have no %d dims to contract", ts_shape_text(a).text,
+        return ts_status_error(TS_CODE_INVALID, "%s and %s have no %d dims to contract", ts_shape_text(a).text,
                                ts_shape_text(b).text, groups.k);
     if (groups.m + groups.n > TS_MAX_DIMS)
-        return ts_status_error(TS_CODE_INVALID, "dot: %s by %s gives %d dims, more than %d", ts_shape_text(a).text,
+        return ts_status_error(TS_CODE_INVALID, "%s by %s gives %d dims, more than %d", ts_shape_text(a).text,
                                ts_shape_text(b).text, groups.m + groups.n, TS_MAX_DIMS);
     for (int d = 0; d < groups.k; d++)
         if (a.size[groups.k_in_a + d] != b.size[groups.k_in_b + d])
-            return ts_status_error(TS_CODE_INVALID, "dot: the %s %d dims of %s do not go with the %s %d of %s",
+            return ts_status_error(TS_CODE_INVALID, "the %s %d dims of %s do not go with the %s %d of %s",
                                    attributes->transpose_a ? "first" : "last", groups.k, ts_shape_text(a).text,
                                    attributes->transpose_b ? "last" : "first", groups.k, ts_shape_text(b).text);
     TsShape out = {.dims = groups.m + groups.n};

@@ -13,7 +13,7 @@ typedef struct Attributes {
 
 static TsStatus infer(TsInference *inference)
 {
-    TS_TRY(ts_op_same_float("elementwise", inference));
+    TS_TRY(ts_op_same_float(inference));
     TsShape a = inference->in_shape[0], b = inference->in_shape[1];
     TsShape out = a.dims >= b.dims ? a : b, other = a.dims >= b.dims ? b : a;
     int missing = out.dims - other.dims;

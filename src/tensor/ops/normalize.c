@@ -16,13 +16,13 @@ typedef struct Attributes {
 static TsStatus infer(TsInference *inference)
 {
     TsShape x = inference->in_shape[0];
-    TS_TRY(ts_op_same_float("normalize", inference));
+    TS_TRY(ts_op_same_float(inference));
     if (x.dims == 0 || x.size[x.dims - 1] == 0)
-        return ts_status_error(TS_CODE_INVALID, "normalize: %s has nothing in its last dim", ts_shape_text(x).text);
+        return ts_status_error(TS_CODE_INVALID, "%s has nothing in its last dim", ts_shape_text(x).text);
     for (int i = 1; i < inference->inputs; i++) {
         TsShape row = inference->in_shape[i];
         if (row.dims != 1 || row.size[0] != x.size[x.dims - 1])
-            return ts_status_error(TS_CODE_INVALID, "normalize: %s %s does not go with the last dim of %s",
+            return ts_status_error(TS_CODE_INVALID, "%s %s does not go with the last dim of %s",
                                    i == 1 ? "scale" : "bias", ts_shape_text(row).text, ts_shape_text(x).text);
     }
     inference->out_shape[0] = x;

@@ -14,10 +14,10 @@ typedef struct Attributes {
 static TsStatus infer(TsInference *inference)
 {
     const Attributes *attributes = inference->attributes;
-    TS_TRY(ts_op_same_float("reduction", inference));
+    TS_TRY(ts_op_same_float(inference));
     TsShape out = inference->in_shape[0];
     if (attributes->first < 0 || attributes->last > out.dims)
-        return ts_status_error(TS_CODE_INVALID, "a reduction over dim %d: %s has %d dims", attributes->last - 1,
+        return ts_status_error(TS_CODE_INVALID, "over dim %d: %s has %d dims", attributes->last - 1,
                                ts_shape_text(out).text, out.dims);
     for (int d = attributes->first; d < attributes->last; d++)
         out.size[d] = 1;
@@ -117,7 +117,7 @@ const TsOp ts_op_max = {
 
 static TsStatus infer_sum_squares(TsInference *inference)
 {
-    TS_TRY(ts_op_same_float("sum_squares", inference));
+    TS_TRY(ts_op_same_float(inference));
     inference->out_shape[0] = ts_scalar;
     inference->out_dtype[0] = ts_op_sum_dtype(inference->in_dtype[0]);
     return TS_OK;
@@ -161,10 +161,10 @@ const TsOp ts_op_sum_squares = {
 
 static TsStatus infer_argmax(TsInference *inference)
 {
-    TS_TRY(ts_op_same_float("argmax", inference));
+    TS_TRY(ts_op_same_float(inference));
     TsShape x = inference->in_shape[0];
     if (x.dims == 0 || x.size[x.dims - 1] == 0)
-        return ts_status_error(TS_CODE_INVALID, "argmax: %s has nothing in its last dim", ts_shape_text(x).text);
+        return ts_status_error(TS_CODE_INVALID, "%s has nothing in its last dim", ts_shape_text(x).text);
     inference->out_shape[0] = ts_shape_of(x.dims - 1, x.size);
     inference->out_dtype[0] = TS_I32;
     return TS_OK;

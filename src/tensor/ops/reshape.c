@@ -15,7 +15,7 @@ static TsStatus infer(TsInference *inference)
     const Attributes *attributes = inference->attributes;
     TsShape out = ts_shape_of((int)attributes->dims, attributes->size), x = inference->in_shape[0];
     if (ts_shape_elems(out) != ts_shape_elems(x))
-        return ts_status_error(TS_CODE_INVALID, "reshape: %s does not have the elements of %s", ts_shape_text(x).text,
+        return ts_status_error(TS_CODE_INVALID, "%s does not have the elements of %s", ts_shape_text(x).text,
                                ts_shape_text(out).text);
     inference->out_shape[0] = out;
     inference->out_dtype[0] = inference->in_dtype[0];

@@ -37,11 +37,11 @@ static TsStatus infer_slice(TsInference *inference)
     const Attributes *attributes = inference->attributes;
     TsShape x = inference->in_shape[0];
     if (attributes->dim < 0 || attributes->dim >= x.dims)
-        return ts_status_error(TS_CODE_INVALID, "slice: %s has no dim %d", ts_shape_text(x).text, (int)attributes->dim);
+        return ts_status_error(TS_CODE_INVALID, "%s has no dim %d", ts_shape_text(x).text, (int)attributes->dim);
     if (attributes->first < 0 || attributes->size < 0 || attributes->first + attributes->size > x.size[attributes->dim])
-        return ts_status_error(TS_CODE_INVALID, "slice: [%lld, %lld) of dim %d is not in %s",
-                               (long long)attributes->first, (long long)(attributes->first + attributes->size),
-                               (int)attributes->dim, ts_shape_text(x).text);
+        return ts_status_error(TS_CODE_INVALID, "[%lld, %lld) of dim %d is not in %s", (long long)attributes->first,
+                               (long long)(attributes->first + attributes->size), (int)attributes->dim,
+                               ts_shape_text(x).text);
     x.size[attributes->dim] = attributes->size;
     inference->out_shape[0] = x;
     inference->out_dtype[0] = inference->in_dtype[0];
@@ -137,13 +137,13 @@ static TsStatus infer_concatenate(TsInference *inference)
     int64_t dim = ((const ConcatenateAttributes *)inference->attributes)->dim, total = 0;
     TsShape first = inference->in_shape[0];
     if (dim < 0 || dim >= first.dims)
-        return ts_status_error(TS_CODE_INVALID, "concatenate: %s has no dim %d", ts_shape_text(first).text, (int)dim);
+        return ts_status_error(TS_CODE_INVALID, "%s has no dim %d", ts_shape_text(first).text, (int)dim);
     for (int i = 0; i < inference->inputs; i++) {
         TsShape next = inference->in_shape[i], alike = next;
         if (next.dims == first.dims)
             alike.size[dim] = first.size[dim];
         if (!ts_shape_equal(alike, first) || inference->in_dtype[i] != inference->in_dtype[0])
-            return ts_status_error(TS_CODE_INVALID, "concatenate along dim %d: %s %s does not go with %s %s", (int)dim,
+            return ts_status_error(TS_CODE_INVALID, "along dim %d: %s %s does not go with %s %s", (int)dim,
                                    ts_dtype_name(inference->in_dtype[0]), ts_shape_text(first).text,
                                    ts_dtype_name(inference->in_dtype[i]), ts_shape_text(next).text);
         total += next.size[dim];

@@ -13,10 +13,10 @@ static TsStatus infer(TsInference *inference)
     TsShape table = inference->in_shape[0], ids = inference->in_shape[1];
     TsDtype dtype = inference->in_dtype[0], id_dtype = inference->in_dtype[1];
     if (!ts_dtype_is_float(dtype) || dtype == TS_F16 || (id_dtype != TS_I32 && id_dtype != TS_I64))
-        return ts_status_error(TS_CODE_INVALID, "take: a table of %s by ids of %s: expected floats by i32 or i64",
+        return ts_status_error(TS_CODE_INVALID, "a table of %s by ids of %s: expected floats by i32 or i64",
                                ts_dtype_name(dtype), ts_dtype_name(id_dtype));
     if (table.dims != 2 || ids.dims + 1 > TS_MAX_DIMS)
-        return ts_status_error(TS_CODE_INVALID, "take: a table %s by ids %s: expected (V, C) by at most %d dims",
+        return ts_status_error(TS_CODE_INVALID, "a table %s by ids %s: expected (V, C) by at most %d dims",
                                ts_shape_text(table).text, ts_shape_text(ids).text, TS_MAX_DIMS - 1);
     TsShape out = ids;
     out.size[out.dims++] = table.size[1];

@@ -20,9 +20,8 @@ static TsStatus infer(TsInference *inference)
     for (int d = 0; d < x.dims; d++) {
         int64_t from = attributes->order[d];
         if (from < 0 || from >= x.dims || seen >> from & 1)
-            return ts_status_error(TS_CODE_INVALID,
-                                   "transpose: dim %d of the output is dim %d of %s, twice or not there", d, (int)from,
-                                   ts_shape_text(x).text);
+            return ts_status_error(TS_CODE_INVALID, "dim %d of the output is dim %d of %s, twice or not there", d,
+                                   (int)from, ts_shape_text(x).text);
         seen |= 1u << from;
         out.size[d] = x.size[from];
     }

@@ -38,14 +38,14 @@ static TsStatus infer(TsInference *inference)
     int64_t dim = ((const Attributes *)inference->attributes)->dim;
     TsShape x = inference->in_shape[0], block = inference->in_shape[1], alike = block;
     if (dim < 0 || dim >= x.dims)
-        return ts_status_error(TS_CODE_INVALID, "update: %s has no dim %d", ts_shape_text(x).text, (int)dim);
+        return ts_status_error(TS_CODE_INVALID, "%s has no dim %d", ts_shape_text(x).text, (int)dim);
     if (block.dims == x.dims)
         alike.size[dim] = x.size[dim];
     if (!ts_shape_equal(alike, x) || block.size[dim] > x.size[dim] || inference->in_dtype[0] != inference->in_dtype[1])
-        return ts_status_error(TS_CODE_INVALID, "update: a block %s %s does not go into %s %s along dim %d",
+        return ts_status_error(TS_CODE_INVALID, "a block %s %s does not go into %s %s along dim %d",
                                ts_dtype_name(inference->in_dtype[1]), ts_shape_text(block).text,
                                ts_dtype_name(inference->in_dtype[0]), ts_shape_text(x).text, (int)dim);
-    TS_TRY(ts_op_scalar("update", "first", inference, 2, TS_I64));
+    TS_TRY(ts_op_scalar("first", inference, 2, TS_I64));
     inference->out_shape[0] = x;
     inference->out_dtype[0] = inference->in_dtype[0];
     return TS_OK;
@@ -108,7 +108,7 @@ static TsStatus infer_slice_at(TsInference *inference)
 {
     const Attributes *attributes = inference->attributes;
     TsShape x = inference->in_shape[0];
-    TS_TRY(ts_op_scalar("slice_at", "first", inference, 1, TS_I64));
+    TS_TRY(ts_op_scalar("first", inference, 1, TS_I64));
     x.size[attributes->dim] = attributes->size;
     inference->out_shape[0] = x;
     inference->out_dtype[0] = inference->in_dtype[0];

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The contract that every op meets, as one function over a case: op_test_contract.
+ *
+ * On one rank: gradients against central differences in f64; f32 against f64; the same bits on one and two threads. On
+ * several: outputs and gradients equal those of one rank, whichever dim of whichever operand is cut, and with all of
+ * them cut at once.
+ */
+#pragma once
+
+#include "test.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "tensor/ops.h"
+#include "tensor/program.h"
+
+enum { OP_INPUTS = 6, OP_SAMPLES = 48 };
+
+typedef struct OpCase {
+    const char *name;
+    TsTensor (*build)(const TsTensor *in); /* floats, then ids if there are any; gives a float Tensor */
+    int inputs;
+    TsShape shape[OP_INPUTS];
+    double low, high; /* what inputs lie between; both 0: -1 and 1 */
+    TsShape id_shape; /* an i32 operand after the others, where id_limit > 0: in [0, id_limit) */
+    int id_limit;
+    int no_gradient;  /* bit i: input i gets none */
+    double f32_error; /* relative to 1 + |value|; 0: 2e-5 */
+} OpCase;
+
+/* Element `index` of array `seed`: between 0 and 1, and the same everywhere. */
+static inline double op_number(int seed, int64_t index)
+{
+    double x = sin((double)index * 12.9898 + (double)(seed + 1) * 78.233) * 43758.5453;
+    return x - floor(x);
+}
+
+/* The global row-major index of element `index` of a block. */
+static inline int64_t op_global_index(TsBlockRange block, TsShape whole, int64_t index)
+{
+    int64_t at[TS_MAX_DIMS] = {0}, global = 0;
+    for (int d = block.shape.dims - 1; d >= 0; d--) {
+        at[d] = index % block.shape.size[d] + block.first[d];
+        index /= block.shape.size[d];
+    }
+    for (int d = 0; d < whole.dims; d++)
+        global = global * whole.size[d] + at[d];
+    return global;
+}
+
+static inline double op_get(const TsArray *array, int64_t index)
+{
+    const void *data = array->data;
+    return array->dtype == TS_F64    ? ((const double *)data)[index]
+           : array->dtype == TS_F32  ? (double)((const float *)data)[index]
+           : array->dtype == TS_BF16 ? (double)ts_bf16_to_f32(((const TsBf16 *)data)[index])
+           : array->dtype == TS_I64  ? (double)((const int64_t *)data)[index]
+                                     : (double)((const int32_t *)data)[index];
+}
+
+static inline void op_set(TsArray *array, int64_t index, double value)
+{
+    if (array->dtype == TS_F64)
+        ((double *)array->data)[index] = value;
+    else if (array->dtype == TS_F32)
+        ((float *)array->data)[index] = (float)value;
+    else if (array->dtype == TS_BF16)
+        ((TsBf16 *)array->data)[index] = ts_bf16_from_f32((float)value);
+    else if (array->dtype == TS_I64)
+        ((int64_t *)array->data)[index] = (int64_t)value;
+    else
+        ((int32_t *)array->data)[index] = (int32_t)value;
+}
+
+/* A compiled case with all that is bound to it. Arrays in order: inputs, ids, weights, out, loss, gradients. */
+typedef struct OpRun {
+    TsProgram *program;
+    TsArray *array[2 * OP_INPUTS + 4];
+    int arrays;
+} OpRun;
+
+static inline TsArray *op_array(const OpRun *run, const char *name)
+{
+    for (int i = 0; i < run->arrays; i++)
+        if (strcmp(ts_program_binding(run->program, i).name, name) == 0)
+            return run->array[i];
+    return NULL;
+}
+
+/* `cut[i]` is how input i is placed; NULL: replicated. */
+static inline TsGraph *op_trace(const OpCase *test, TsDtype dtype, const TsPlacement *cut)
+{
+    static const char *const names[] = {"x0", "x1", "x2", "x3", "x4", "x5"};
+    static const char *const gradient_names[] = {"d_x0", "d_x1", "d_x2", "d_x3", "d_x4", "d_x5"};
+    TsGraph *graph = ts_graph_create();
+    TsTensor in[OP_INPUTS + 1], of[OP_INPUTS], d[OP_INPUTS];
+    int count = 0, which[OP_INPUTS];
+    for (int i = 0; i < test->inputs; i++) {
+        in[i] = ts_input(graph, names[i], dtype, test->shape[i], cut ? cut[i] : ts_replicated);
+        if (!(test->no_gradient >> i & 1)) {
+            which[count] = i;
+            of[count++] = in[i];
+        }
+    }
+    if (test->id_limit)
+        in[test->inputs] = ts_input(graph, "ids", TS_I32, test->id_shape, cut ? cut[test->inputs] : ts_replicated);
+    TsTensor out = test->build(in);
+    TsTensor weights = ts_input(graph, "weights", ts_dtype_of(out), ts_shape_of_tensor(out), ts_replicated);
+    TsTensor loss = ts_sum(ts_mul(out, weights), -1, false);
+    ts_output("out", out, ts_replicated);
+    ts_output("loss", loss, ts_replicated);
+    ts_gradients(d, loss, of, count);
+    for (int i = 0; i < count; i++)
+        ts_output(gradient_names[which[i]], d[i], ts_replicated);
+    return graph;
+}
+
+static inline void op_fill(const OpCase *test, TsArray *array, const char *name)
+{
+    double low = test->low, high = test->low == 0 && test->high == 0 ? 1 : test->high;
+    low = test->low == 0 && test->high == 0 ? -1 : low;
+    int seed = name[0] == 'x' ? name[1] - '0' : 17;
+    for (int64_t i = 0; i < ts_shape_elems(array->block.shape); i++) {
+        double number = op_number(seed, op_global_index(array->block, array->shape, i));
+        double value = strcmp(name, "ids") == 0       ? floor(number * test->id_limit)
+                       : strcmp(name, "weights") == 0 ? 2 * number - 1
+                                                      : low + number * (high - low);
+        op_set(array, i, value);
+    }
+}
+
+/* Compiles and binds; false where that fails, which is a failed assertion. */
+static inline bool op_run_create(OpRun *run, const OpCase *test, TsDtype dtype, const TsPlacement *cut,
+                                 const TsMesh *mesh, int threads)
+{
+    *run = (OpRun){.arrays = 0};
+    TsStatus status = ts_program_compile(&run->program, op_trace(test, dtype, cut),
+                                         (TsCompileOptions){.mesh = mesh, .threads = threads});
+    if (status)
+        fprintf(stderr, "%s: %s\n", test->name, ts_status_message(status));
+    CU_ASSERT_PTR_NULL(status);
+    if (status) {
+        ts_status_free(&status);
+        return false;
+    }
+    run->arrays = ts_program_bindings(run->program);
+    for (int i = 0; i < run->arrays; i++) {
+        TsBinding binding = ts_program_binding(run->program, i);
+        run->array[i] =
+            ts_array_create(mesh, binding.dtype, binding.shape, binding.placement, (TsArrayOptions){.shared = false});
+        if (binding.kind == TS_BIND_INPUT)
+            op_fill(test, run->array[i], binding.name);
+        ts_program_bind(run->program, binding.name, run->array[i]);
+    }
+    return true;
+}
+
+static inline void op_run_free(OpRun *run)
+{
+    ts_program_free(&run->program);
+    for (int i = 0; i < run->arrays; i++)
+        ts_array_free(&run->array[i]);
+}
+
+/* Central differences at some elements of every input, over all of which a sum of outputs is taken. */
+static inline void op_check_gradients(const OpCase *test)
+{
+    OpRun run;
+    if (!op_run_create(&run, test, TS_F64, NULL, NULL, 1))
+        return;
+    ts_program_run(run.program);
+    for (int input = 0; input < test->inputs; input++) {
+        char name[] = {'x', (char)('0' + input), 0}, gradient_name[] = {'d', '_', 'x', (char)('0' + input), 0};
+        TsArray *x = op_array(&run, name), *d_x = op_array(&run, gradient_name), *loss = op_array(&run, "loss");
+        int64_t elems = ts_shape_elems(test->shape[input]), step = elems / OP_SAMPLES + 1;
+        for (int64_t i = 0; d_x && x && i < elems; i += step) {
+            const double h = 1e-5;
+            double was = op_get(x, i), gradient = op_get(d_x, i), high, low;
+            op_set(x, i, was + h);
+            ts_program_run(run.program);
+            high = op_get(loss, 0);
+            op_set(x, i, was - h);
+            ts_program_run(run.program);
+            low = op_get(loss, 0);
+            op_set(x, i, was);
+            ts_program_run(run.program);
+            double expected = (high - low) / (2 * h), error = fabs(expected - gradient) / (1 + fabs(expected));
+            if (!(error < 1e-7))
+                fprintf(stderr, "%s: d x%d[%lld] is %.9g, differences give %.9g\n", test->name, input, (long long)i,
+                        gradient, expected);
+            CU_ASSERT(error < 1e-7);
+        }
+    }
+    op_run_free(&run);
+}
+
+/* The largest difference of outputs and gradients of two runs, relative to 1 + |value|. */
+static inline double op_difference(const OpRun *a, const OpRun *b)
+{
+    double largest = 0;
+    for (int i = 0; i < a->arrays; i++) {
+        TsBinding binding = ts_program_binding(a->program, i);
+        TsArray *other = op_array(b, binding.name);
+        for (int64_t j = 0; binding.kind == TS_BIND_OUTPUT && j < ts_array_local_elems(a->array[i]); j++) {
+            double x = op_get(a->array[i], j), y = op_get(other, j);
+            double error = x == y ? 0 : fabs(x - y) / (1 + fabs(y));
+            largest = error > largest || error != error ? error : largest;
+        }
+    }
+    return largest;
+}
+
+static inline void op_check_precision(const OpCase *test, TsDtype dtype, double bound)
+{
+    OpRun exact, one, two;
+    if (!op_run_create(&exact, test, TS_F64, NULL, NULL, 1))
+        return;
+    if (op_run_create(&one, test, dtype, NULL, NULL, 1) && op_run_create(&two, test, dtype, NULL, NULL, 2)) {
+        ts_program_run(exact.program);
+        ts_program_run(one.program);
+        ts_program_run(two.program);
+        double error = op_difference(&one, &exact);
+        if (!(error <= bound))
+            fprintf(stderr, "%s: %s differs from f64 by %g\n", test->name, ts_dtype_name(dtype), error);
+        CU_ASSERT(error <= bound);
+        CU_ASSERT_EQUAL(op_difference(&two, &one), 0);
+        op_run_free(&one);
+        op_run_free(&two);
+    }
+    op_run_free(&exact);
+}
+
+static inline void op_check_cut(const OpCase *test, const OpRun *expected, const TsPlacement *cut, const TsMesh *mesh,
+                                const char *what)
+{
+    OpRun run;
+    if (!op_run_create(&run, test, TS_F64, cut, mesh, 1))
+        return;
+    ts_program_run(run.program);
+    double error = op_difference(&run, expected);
+    if (!(error < 1e-11))
+        fprintf(stderr, "%s: cut %s, differs from one rank by %g\n", test->name, what, error);
+    CU_ASSERT(error < 1e-11);
+    op_run_free(&run);
+}
+
+/* Each dim of each operand cut by itself; then the first dims of all of them, and the last. */
+static inline void op_check_placements(const OpCase *test)
+{
+    TsMesh *mesh = NULL;
+    OpRun expected;
+    TEST_OK(ts_mesh_create(&mesh, test_world, (TsMeshShape){.size = {[TS_AXIS_MODEL] = ts_group_size(test_world)}}));
+    if (!op_run_create(&expected, test, TS_F64, NULL, NULL, 1))
+        return;
+    ts_program_run(expected.program);
+    int operands = test->inputs + (test->id_limit > 0);
+    TsPlacement first[OP_INPUTS + 1] = {{.partial = 0}}, last[OP_INPUTS + 1] = {{.partial = 0}};
+    for (int i = 0; i < operands; i++) {
+        TsShape shape = i < test->inputs ? test->shape[i] : test->id_shape;
+        for (int d = 0; d < shape.dims; d++) {
+            TsPlacement cut[OP_INPUTS + 1] = {{.partial = 0}};
+            char what[64];
+            snprintf(what, sizeof what, "in dim %d of operand %d", d, i);
+            cut[i] = ts_shard(ts_replicated, d, TS_AXIS_MODEL);
+            op_check_cut(test, &expected, cut, mesh, what);
+            if (d == 0)
+                first[i] = cut[i];
+            last[i] = cut[i];
+        }
+    }
+    op_check_cut(test, &expected, first, mesh, "in all first dims");
+    op_check_cut(test, &expected, last, mesh, "in all last dims");
+    op_run_free(&expected);
+    ts_mesh_free(&mesh);
+}
+
+static inline void op_test_contract(const OpCase *test)
+{
+    if (ts_group_size(test_world) > 1) {
+        op_check_placements(test);
+        return;
+    }
+    op_check_gradients(test);
+    op_check_precision(test, TS_F32, test->f32_error > 0 ? test->f32_error : 2e-5);
+}
+
+static inline void op_test_contracts(const OpCase *tests, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        op_test_contract(&tests[i]);
+}
+
+/* Asserts that tracing `expression` in a Graph of its own, called graph, is an error whose message has `words`. */
+#define OP_TEST_ERROR(expression, words)                                                                               \
+    do {                                                                                                               \
+        TsGraph *graph = ts_graph_create();                                                                            \
+        (void)(expression);                                                                                            \
+        TEST_ERROR(ts_graph_status(graph), words);                                                                     \
+        ts_graph_free(&graph);                                                                                         \
+    } while (0)
+
+/* An f32 input of that shape in the graph of OP_TEST_ERROR. */
+#define OP_INPUT(name, ...) ts_input(graph, name, TS_F32, ts_shape(__VA_ARGS__), ts_replicated)

@@ -1,0 +1,120 @@
+/* ranks: 1 2 3 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Ops that move elements without computing, by the contract of op_test.h.
+ */
+#include "op_test.h"
+
+static TsTensor build_merge(const TsTensor *in)
+{
+    return ts_reshape(in[0], ts_shape(ts_dim(in[0], 0), ts_dim(in[0], 1) * ts_dim(in[0], 2)));
+}
+
+static TsTensor build_split(const TsTensor *in)
+{
+    return ts_reshape(in[0], ts_shape(ts_dim(in[0], 0), 2, ts_dim(in[0], 1) / 2));
+}
+
+static TsTensor build_flat(const TsTensor *in)
+{
+    return ts_reshape(ts_scale(in[0], 2), ts_shape(ts_shape_elems(ts_shape_of_tensor(in[0]))));
+}
+
+static TsTensor build_turned(const TsTensor *in)
+{
+    return ts_transpose(in[0], (int[]){1, 0});
+}
+
+static TsTensor build_heads(const TsTensor *in)
+{
+    return ts_transpose(in[0], (int[]){0, 2, 1, 3});
+}
+
+static TsTensor build_rotated(const TsTensor *in)
+{
+    return ts_transpose(in[0], (int[]){2, 0, 1});
+}
+
+static TsTensor build_slice(const TsTensor *in)
+{
+    return ts_slice(in[0], 1, 1, 3);
+}
+
+static TsTensor build_slice_first(const TsTensor *in)
+{
+    return ts_slice(in[0], 0, 2, 0);
+}
+
+static TsTensor build_join_last(const TsTensor *in)
+{
+    return ts_concatenate(in, 3, -1);
+}
+
+static TsTensor build_join_first(const TsTensor *in)
+{
+    return ts_concatenate(in, 2, 0);
+}
+
+static TsTensor build_update(const TsTensor *in)
+{
+    return ts_update(in[0], in[1], ts_constant(in[0].graph, TS_I64, ts_scalar, 2), 1);
+}
+
+static TsTensor build_update_mul(const TsTensor *in)
+{
+    TsTensor first = ts_constant(in[0].graph, TS_I64, ts_scalar, 1);
+    return ts_mul(ts_update(in[0], in[1], first, 0), in[0]);
+}
+
+static void reshapes(void)
+{
+    static const OpCase tests[] = {
+        {"merge (2, 3, 4)", build_merge, 1, {{3, {2, 3, 4}}}}, {"split (3, 8)", build_split, 1, {{2, {3, 8}}}},
+        {"flat (3, 5)", build_flat, 1, {{2, {3, 5}}}},         {"flat ()", build_flat, 1, {{0, {0}}}},
+        {"merge (2, 0, 4)", build_merge, 1, {{3, {2, 0, 4}}}},
+    };
+    op_test_contracts(tests, sizeof tests / sizeof tests[0]);
+}
+
+static void transposes(void)
+{
+    static const OpCase tests[] = {
+        {"turned (3, 5)", build_turned, 1, {{2, {3, 5}}}},
+        {"turned (70, 45)", build_turned, 1, {{2, {70, 45}}}},
+        {"turned (300, 190)", build_turned, 1, {{2, {300, 190}}}},
+        {"turned (0, 5)", build_turned, 1, {{2, {0, 5}}}},
+        {"turned (1, 5)", build_turned, 1, {{2, {1, 5}}}},
+        {"heads (2, 5, 3, 4)", build_heads, 1, {{4, {2, 5, 3, 4}}}},
+        {"rotated (2, 5, 3)", build_rotated, 1, {{3, {2, 5, 3}}}},
+    };
+    op_test_contracts(tests, sizeof tests / sizeof tests[0]);
+}
+
+static void slices_and_joins(void)
+{
+    static const OpCase tests[] = {
+        {"slice (3, 6, 2)", build_slice, 1, {{3, {3, 6, 2}}}},
+        {"slice of nothing", build_slice_first, 1, {{2, {4, 3}}}},
+        {"join (3, 2) (3, 1) (3, 4)", build_join_last, 3, {{2, {3, 2}}, {2, {3, 1}}, {2, {3, 4}}}},
+        {"join (2, 3) (4, 3)", build_join_first, 2, {{2, {2, 3}}, {2, {4, 3}}}},
+        {"join (0, 3) (4, 3)", build_join_first, 2, {{2, {0, 3}}, {2, {4, 3}}}},
+        {"update (3, 6, 2) by (3, 3, 2)", build_update, 2, {{3, {3, 6, 2}}, {3, {3, 3, 2}}}},
+        {"update (4, 3) by (2, 3), read again", build_update_mul, 2, {{2, {4, 3}}, {2, {2, 3}}}},
+    };
+    op_test_contracts(tests, sizeof tests / sizeof tests[0]);
+}
+
+static void names_what_does_not_fit(void)
+{
+    OP_TEST_ERROR(ts_reshape(OP_INPUT("x", 4, 6), ts_shape(5, 5)), "(4, 6) does not have the elements of (5, 5)");
+    OP_TEST_ERROR(ts_transpose(OP_INPUT("x", 4, 6), (int[]){0, 0}), "twice or not there");
+    OP_TEST_ERROR(ts_slice(OP_INPUT("x", 4, 6), 1, 4, 3), "[4, 7) of dim 1 is not in (4, 6)");
+    OP_TEST_ERROR(ts_concatenate((TsTensor[]){OP_INPUT("x", 4, 6), OP_INPUT("y", 3, 5)}, 2, 0),
+                  "f32 (4, 6) does not go with f32 (3, 5)");
+    OP_TEST_ERROR(ts_update(OP_INPUT("x", 4, 6), OP_INPUT("y", 4, 7),
+                            ts_input(graph, "first", TS_I64, ts_scalar, ts_replicated), 1),
+                  "does not go into");
+}
+
+TEST_MAIN("ops of form", {"reshapes", reshapes}, {"transposes", transposes}, {"slices and joins", slices_and_joins},
+          {"names what does not fit", names_what_does_not_fit})
