@@ -247,7 +247,7 @@ static TsStatus infer(TsGraph *graph, TsInference *inference, const TsOp *op, co
         ts_free(shape);
         ts_free(dtype);
     }
-    return status;
+    return status ? ts_status_annotate(status, "%s", op->name) : TS_OK;
 }
 
 static void give(TsTensor *out, TsGraph *graph, int count, int32_t first, int32_t step)

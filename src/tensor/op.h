@@ -21,7 +21,7 @@ typedef struct TsNodeView {
 } TsNodeView;
 
 /* `infer` fills out_shape and out_dtype, or returns an error that names the two shapes or dtypes that do not fit, as in
- * "dot: (8, 256, 384) does not take (512, 1536)"; the Graph puts the layer path before it. */
+ * "(8, 256, 384) does not take (512, 1536)"; the Graph puts the layer path and the name of the op before it. */
 typedef struct TsInference {
     const void *attributes;
     int inputs;

@@ -69,9 +69,11 @@ static TsTensor build_update_mul(const TsTensor *in)
 static void reshapes(void)
 {
     static const OpCase tests[] = {
-        {"merge (2, 3, 4)", build_merge, 1, {{3, {2, 3, 4}}}}, {"split (3, 8)", build_split, 1, {{2, {3, 8}}}},
-        {"flat (3, 5)", build_flat, 1, {{2, {3, 5}}}},         {"flat ()", build_flat, 1, {{0, {0}}}},
-        {"merge (2, 0, 4)", build_merge, 1, {{3, {2, 0, 4}}}},
+        {.name = "merge (2, 3, 4)", .build = build_merge, .inputs = 1, .shape = {{3, {2, 3, 4}}}},
+        {.name = "split (3, 8)", .build = build_split, .inputs = 1, .shape = {{2, {3, 8}}}},
+        {.name = "flat (3, 5)", .build = build_flat, .inputs = 1, .shape = {{2, {3, 5}}}},
+        {.name = "flat ()", .build = build_flat, .inputs = 1, .shape = {{0, {0}}}},
+        {.name = "merge (2, 0, 4)", .build = build_merge, .inputs = 1, .shape = {{3, {2, 0, 4}}}},
     };
     op_test_contracts(tests, sizeof tests / sizeof tests[0]);
 }
@@ -79,13 +81,13 @@ static void reshapes(void)
 static void transposes(void)
 {
     static const OpCase tests[] = {
-        {"turned (3, 5)", build_turned, 1, {{2, {3, 5}}}},
-        {"turned (70, 45)", build_turned, 1, {{2, {70, 45}}}},
-        {"turned (300, 190)", build_turned, 1, {{2, {300, 190}}}},
-        {"turned (0, 5)", build_turned, 1, {{2, {0, 5}}}},
-        {"turned (1, 5)", build_turned, 1, {{2, {1, 5}}}},
-        {"heads (2, 5, 3, 4)", build_heads, 1, {{4, {2, 5, 3, 4}}}},
-        {"rotated (2, 5, 3)", build_rotated, 1, {{3, {2, 5, 3}}}},
+        {.name = "turned (3, 5)", .build = build_turned, .inputs = 1, .shape = {{2, {3, 5}}}},
+        {.name = "turned (70, 45)", .build = build_turned, .inputs = 1, .shape = {{2, {70, 45}}}},
+        {.name = "turned (300, 190)", .build = build_turned, .inputs = 1, .shape = {{2, {300, 190}}}},
+        {.name = "turned (0, 5)", .build = build_turned, .inputs = 1, .shape = {{2, {0, 5}}}},
+        {.name = "turned (1, 5)", .build = build_turned, .inputs = 1, .shape = {{2, {1, 5}}}},
+        {.name = "heads (2, 5, 3, 4)", .build = build_heads, .inputs = 1, .shape = {{4, {2, 5, 3, 4}}}},
+        {.name = "rotated (2, 5, 3)", .build = build_rotated, .inputs = 1, .shape = {{3, {2, 5, 3}}}},
     };
     op_test_contracts(tests, sizeof tests / sizeof tests[0]);
 }
@@ -93,13 +95,22 @@ static void transposes(void)
 static void slices_and_joins(void)
 {
     static const OpCase tests[] = {
-        {"slice (3, 6, 2)", build_slice, 1, {{3, {3, 6, 2}}}},
-        {"slice of nothing", build_slice_first, 1, {{2, {4, 3}}}},
-        {"join (3, 2) (3, 1) (3, 4)", build_join_last, 3, {{2, {3, 2}}, {2, {3, 1}}, {2, {3, 4}}}},
-        {"join (2, 3) (4, 3)", build_join_first, 2, {{2, {2, 3}}, {2, {4, 3}}}},
-        {"join (0, 3) (4, 3)", build_join_first, 2, {{2, {0, 3}}, {2, {4, 3}}}},
-        {"update (3, 6, 2) by (3, 3, 2)", build_update, 2, {{3, {3, 6, 2}}, {3, {3, 3, 2}}}},
-        {"update (4, 3) by (2, 3), read again", build_update_mul, 2, {{2, {4, 3}}, {2, {2, 3}}}},
+        {.name = "slice (3, 6, 2)", .build = build_slice, .inputs = 1, .shape = {{3, {3, 6, 2}}}},
+        {.name = "slice of nothing", .build = build_slice_first, .inputs = 1, .shape = {{2, {4, 3}}}},
+        {.name = "join (3, 2) (3, 1) (3, 4)",
+         .build = build_join_last,
+         .inputs = 3,
+         .shape = {{2, {3, 2}}, {2, {3, 1}}, {2, {3, 4}}}},
+        {.name = "join (2, 3) (4, 3)", .build = build_join_first, .inputs = 2, .shape = {{2, {2, 3}}, {2, {4, 3}}}},
+        {.name = "join (0, 3) (4, 3)", .build = build_join_first, .inputs = 2, .shape = {{2, {0, 3}}, {2, {4, 3}}}},
+        {.name = "update (3, 6, 2) by (3, 3, 2)",
+         .build = build_update,
+         .inputs = 2,
+         .shape = {{3, {3, 6, 2}}, {3, {3, 3, 2}}}},
+        {.name = "update (4, 3) by (2, 3), read again",
+         .build = build_update_mul,
+         .inputs = 2,
+         .shape = {{2, {4, 3}}, {2, {2, 3}}}},
     };
     op_test_contracts(tests, sizeof tests / sizeof tests[0]);
 }
