@@ -110,6 +110,10 @@ static void prepare_environment(void)
         local = getenv("MPI_LOCALNRANKS");
     if (local && atol(local) > sysconf(_SC_NPROCESSORS_ONLN))
         setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0); /* else a waiting rank keeps the core from the others */
+    /* Data sieving reads what lies between the blocks of a rank and writes it back, over what another rank has written
+     * there meanwhile. */
+    setenv("OMPI_MCA_fbtl_posix_write_datasieving", "0", 0);
+    setenv("OMPI_MCA_io", "ompio", 0); /* also on Lustre, where the other one is the default */
 }
 
 /* In seconds, the same on all ranks; <= 0: off. The environment of the lowest rank goes before the options. */
@@ -170,7 +174,6 @@ int ts_runtime_end(int exit_code)
 {
     TS_CHECK(world, "the runtime was not started");
     int agreed = exit_code < 0 || exit_code > 125 ? 125 : exit_code;
-    ts_comm_check_call(world, TS_COMM_BARRIER, 0, TS_I32, "end of the program");
     TsWatch watch = ts_watch_begin(world, TS_COMM_BARRIER, "end of the program", -1);
     ts_watch_wait(&watch);
     TS_MPI(MPI_Allreduce(MPI_IN_PLACE, &agreed, 1, MPI_INT, MPI_MAX, world->comm));
