@@ -11,7 +11,7 @@
 typedef struct TsSource TsSource;
 
 /* Opens the file `path`. Fails, alike on all ranks, where it is missing, not a regular file, not readable, empty, or
- * of another size or time of change than rank 0 sees. Collective on group, which is not kept. Same on all ranks: path.
+ * of another size than rank 0 sees. Collective on group, which is not kept. Same on all ranks: path.
  * Owned by the caller: ts_source_free. */
 TS_MUST_USE TsStatus ts_source_open_text(TsSource **source, TsGroup *group, const char *path);
 

@@ -24,6 +24,9 @@ void ts_tokenizer_free(TsTokenizer **tokenizer);
 /* How many tokens there are. */
 int64_t ts_tokenizer_vocab(const TsTokenizer *tokenizer);
 
+/* How many bytes of text every token stands for, where that is the same for all; else 0. */
+int64_t ts_tokenizer_token_bytes(const TsTokenizer *tokenizer);
+
 /* Encodes text[0, text_bytes) into tokens[0, …) and returns how many there are; no more are written than
  * `capacity_tokens`, and a text never has more tokens than bytes. */
 int64_t ts_tokenizer_encode(const TsTokenizer *tokenizer, int32_t *tokens, int64_t capacity_tokens, const char *text,
