@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ckpt/checkpoint.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "ckpt/commit.h"
+#include "ckpt/directory.h"
+#include "ckpt/durable.h"
+#include "ckpt/restore.h"
+#include "ckpt/root.h"
+#include "ckpt/verify.h"
+
+struct TsCheckpoint {
+    TsGroup *group; /* a duplicate, owned */
+    char *path, *state_path;
+    TsManifest *manifest;
+};
+
+/* Rank 0 reads the manifest, all parse it. Collective. */
+static TsStatus read_manifest(TsManifest **manifest, TsGroup *group, const char *path)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    TS_TRY(ts_root_status(group, ts_group_rank(group) == 0 ? ts_commit_read(&text, &bytes, path) : TS_OK));
+    ts_root_text(group, &text, &bytes);
+    char *manifest_path = ts_durable_join(path, TS_CHECKPOINT_MANIFEST);
+    TsStatus status = ts_manifest_parse(manifest, text, bytes, manifest_path);
+    ts_free(manifest_path);
+    ts_free(text);
+    return status; /* of the same text everywhere */
+}
+
+TsStatus ts_checkpoint_open(TsCheckpoint **checkpoint, TsGroup *group, const char *path)
+{
+    TsManifest *manifest;
+    TS_TRY(read_manifest(&manifest, group, path));
+    *checkpoint = ts_alloc(sizeof **checkpoint);
+    **checkpoint = (TsCheckpoint){.group = ts_group_duplicate(group, "checkpoint"),
+                                  .path = ts_strdup(path),
+                                  .state_path = ts_durable_join(path, TS_CHECKPOINT_STATE),
+                                  .manifest = manifest};
+    return TS_OK;
+}
+
+void ts_checkpoint_close(TsCheckpoint **checkpoint)
+{
+    if (!*checkpoint)
+        return;
+    ts_group_free(&(*checkpoint)->group);
+    ts_manifest_free(&(*checkpoint)->manifest);
+    ts_free((*checkpoint)->path);
+    ts_free((*checkpoint)->state_path);
+    ts_free(*checkpoint);
+    *checkpoint = NULL;
+}
+
+/* The steps of a run that have a directory, newest first, on all ranks; owned by the caller. Collective. */
+static TsStatus list_steps(int64_t **steps, int64_t *count, TsGroup *group, const char *root)
+{
+    *steps = NULL;
+    *count = 0;
+    TS_TRY(ts_root_status(group, ts_group_rank(group) == 0 ? ts_directory_list(steps, count, root, false) : TS_OK));
+    ts_root_integers(group, count, 1);
+    if (!*steps)
+        *steps = ts_calloc((size_t)*count, sizeof **steps);
+    ts_root_integers(group, *steps, *count);
+    return TS_OK;
+}
+
+/* Opens the checkpoint and reads all of it. Collective. */
+static TsStatus open_verified(TsCheckpoint **checkpoint, TsGroup *group, const char *path)
+{
+    TS_TRY(ts_checkpoint_open(checkpoint, group, path));
+    TsStatus status = ts_checkpoint_verify(*checkpoint);
+    if (status)
+        ts_checkpoint_close(checkpoint);
+    return status;
+}
+
+TsStatus ts_checkpoint_latest(TsCheckpoint **checkpoint, TsGroup *group, const char *run_dir)
+{
+    *checkpoint = NULL;
+    char *root = ts_directory_root(run_dir);
+    int64_t *steps, count;
+    TsStatus status = list_steps(&steps, &count, group, root);
+    for (int64_t i = 0; !status && !*checkpoint && i < count; i++) {
+        char *path = ts_directory_path(root, steps[i]);
+        TsStatus reason = open_verified(checkpoint, group, path);
+        if (reason && ts_group_rank(group) == 0)
+            ts_log(TS_LOG_WARNING, "SKIPPED the checkpoint of step %lld: %s", (long long)steps[i],
+                   ts_status_message(reason));
+        ts_status_free(&reason);
+        ts_free(path);
+    }
+    if (!status && !*checkpoint && count > 0)
+        status = ts_status_error(TS_CODE_CORRUPT,
+                                 "%s: none of its %lld checkpoints can be used: move them elsewhere to begin anew",
+                                 root, (long long)count);
+    ts_free(steps);
+    ts_free(root);
+    return status;
+}
+
+int64_t ts_checkpoint_step(const TsCheckpoint *checkpoint)
+{
+    return checkpoint->manifest->step;
+}
+
+const char *ts_checkpoint_path(const TsCheckpoint *checkpoint)
+{
+    return checkpoint->path;
+}
+
+const json_t *ts_checkpoint_state(const TsCheckpoint *checkpoint)
+{
+    return checkpoint->manifest->state;
+}
+
+int ts_checkpoint_count(const TsCheckpoint *checkpoint)
+{
+    return checkpoint->manifest->count;
+}
+
+TsCheckpointEntry ts_checkpoint_entry(const TsCheckpoint *checkpoint, int index)
+{
+    TS_CHECK(index >= 0 && index < checkpoint->manifest->count, "array %d of %d", index, checkpoint->manifest->count);
+    const TsManifestArray *array = &checkpoint->manifest->arrays[index];
+    return (TsCheckpointEntry){.name = array->name, .dtype = array->dtype, .shape = array->shape};
+}
+
+TsStatus ts_checkpoint_verify(TsCheckpoint *checkpoint)
+{
+    return ts_verify_state(checkpoint->group, checkpoint->manifest, checkpoint->state_path);
+}
+
+TsStatus ts_checkpoint_restore(TsCheckpoint *checkpoint, const TsBatch *arrays, TsRestoreOptions options)
+{
+    TS_TRY(ts_restore_compare(checkpoint->manifest, arrays, options, checkpoint->path));
+    return ts_restore_read(checkpoint->group, checkpoint->manifest, arrays, checkpoint->state_path);
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ckpt/slab.h"
+
+#include "base/check.h"
+
+/* The dim along which to cut for `parts` shares. */
+static int dim_to_cut(TsShape shape, int parts)
+{
+    int longest = 0;
+    for (int d = 0; d < shape.dims; d++) {
+        if (shape.size[d] >= parts)
+            return d;
+        if (shape.size[d] > shape.size[longest])
+            longest = d;
+    }
+    return longest;
+}
+
+TsBlockRange ts_slab_share(TsBlockRange slab, int part, int parts)
+{
+    TS_CHECK(part >= 0 && part < parts, "part %d of %d", part, parts);
+    if (slab.shape.dims == 0) {
+        if (part != 0) /* a scalar has no dim to be empty in: an empty slab of one dim stands for "nothing" */
+            slab.shape = ts_shape(0);
+        return slab;
+    }
+    int d = dim_to_cut(slab.shape, parts);
+    int64_t size = slab.shape.size[d];
+    int64_t first = part * size / parts, end = (part + 1) * size / parts;
+    slab.first[d] += first;
+    slab.shape.size[d] = end - first;
+    return slab;
+}
+
+TsBlockRange ts_slab_owned(const TsArray *array, const TsGroup *group)
+{
+    if (!array->mesh)
+        return ts_slab_share(array->block, ts_group_rank(group), ts_group_size(group));
+    TsPlacement placement = array->placement;
+    TsAxisSet cut = ts_placement_axes(placement);
+    if (placement.at_axis != TS_AXIS_NONE) {
+        if (ts_mesh_coord(array->mesh, (TsAxis)placement.at_axis) != placement.at_coord)
+            return (TsBlockRange){.shape = ts_shape(0)};
+        cut |= TS_AXIS_BIT(placement.at_axis);
+    }
+    int part = 0, parts = 1;
+    for (int axis = TS_AXIS_STAGE; axis < TS_AXES; axis++)
+        if (!(cut & TS_AXIS_BIT(axis))) {
+            part = part * ts_mesh_size(array->mesh, (TsAxis)axis) + ts_mesh_coord(array->mesh, (TsAxis)axis);
+            parts *= ts_mesh_size(array->mesh, (TsAxis)axis);
+        }
+    return ts_slab_share(array->block, part, parts);
+}
+
+TsBlockRange ts_slab_whole(TsShape shape)
+{
+    return (TsBlockRange){.shape = shape};
+}
+
+bool ts_slab_empty(TsBlockRange slab)
+{
+    return ts_shape_elems(slab.shape) == 0;
+}
+
+TsStatus ts_slab_pieces(TsBlockRange slab, int64_t limit_elems, TsSlabVisit visit, void *context)
+{
+    int64_t elems = ts_shape_elems(slab.shape);
+    if (elems == 0)
+        return TS_OK;
+    if (elems <= limit_elems || elems == 1)
+        return visit(slab, context);
+    int d = 0;
+    while (slab.shape.size[d] == 1)
+        d++;
+    TsBlockRange upper = slab, lower = slab;
+    upper.shape.size[d] = slab.shape.size[d] / 2;
+    lower.shape.size[d] = slab.shape.size[d] - upper.shape.size[d];
+    lower.first[d] += upper.shape.size[d];
+    TS_TRY(ts_slab_pieces(upper, limit_elems, visit, context));
+    return ts_slab_pieces(lower, limit_elems, visit, context);
+}
