@@ -49,7 +49,7 @@ void *ts_pool_calloc(TsPool *pool, size_t count, size_t size_bytes)
         *place = block;
         return block->bytes;
     }
-    if (pool->size_bytes - pool->used_bytes < total) {
+    if (!pool->blocks || pool->size_bytes - pool->used_bytes < total) {
         Block *block = ts_calloc(1, sizeof *block + BLOCK_BYTES);
         block->next = pool->blocks;
         pool->blocks = block;
