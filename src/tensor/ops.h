@@ -112,3 +112,11 @@ typedef struct TsAdamwIn {
     TsTensor parameter, gradient, mean, variance, rate, factor, step;
 } TsAdamwIn;
 TsAdamwOut ts_adamw(TsAdamwIn in, TsAdamw options);
+
+/* What a gradient is multiplied by: min(1, clip / norm) of its whole norm; 0, which skips the step, where the norm is
+ * not finite or above skip_above. norm: f32 scalar -> f32 scalar. ops/clip_factor.c */
+typedef struct TsClipFactor {
+    double clip;       /* the largest norm that is left alone; 0: no clipping */
+    double skip_above; /* infinity: every finite norm is taken */
+} TsClipFactor;
+TsTensor ts_clip_factor(TsTensor norm, TsClipFactor options);

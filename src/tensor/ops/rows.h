@@ -36,3 +36,6 @@ extern const TsOp ts_op_update, ts_op_slice_at;
 
 /* dot.c */
 extern const TsOp ts_op_dot;
+
+/* clip_factor.c */
+extern const TsOp ts_op_clip_factor;

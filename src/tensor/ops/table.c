@@ -32,6 +32,7 @@ const TsOp *const ts_op_table[] = {
     &ts_op_d_gelu_tanh,
     &ts_op_adamw,
     &ts_op_cast,
+    &ts_op_clip_factor,
     &ts_op_cross_entropy,
     &ts_op_d_cross_entropy,
     &ts_op_sum,

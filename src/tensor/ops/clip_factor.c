@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a gradient is multiplied by, from its norm.
+ */
+#include <math.h>
+
+#include "tensor/ops/common.h"
+#include "tensor/ops/rows.h"
+
+static TsStatus infer(TsInference *inference)
+{
+    TS_TRY(ts_op_scalar("the norm", inference, 0, TS_F32));
+    inference->out_shape[0] = ts_scalar;
+    inference->out_dtype[0] = TS_F32;
+    return TS_OK;
+}
+
+static void forward(const TsCall *call)
+{
+    const TsClipFactor *options = call->attributes;
+    double norm = (double)*(const float *)call->in[0].data, factor = 1;
+    if (!isfinite(norm) || norm > options->skip_above)
+        factor = 0;
+    else if (options->clip > 0 && norm > options->clip)
+        factor = options->clip / norm;
+    *(float *)call->out[0].data = (float)factor;
+}
+
+const TsOp ts_op_clip_factor = {.name = "clip_factor",
+                                .attributes_bytes = sizeof(TsClipFactor),
+                                .outputs = 1,
+                                .flags = TS_OP_NO_GRADIENT,
+                                .infer = infer,
+                                .forward = forward};
+
+TsTensor ts_clip_factor(TsTensor norm, TsClipFactor options)
+{
+    return ts_graph_add_one(&ts_op_clip_factor, &norm, 1, &options);
+}
