@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/language_model.h"
+
+#include "base/memory.h"
+#include "model/decode.h"
+
+TsTensor ts_language_model_logits(TsScope scope, const TsLanguageModel *model, TsTensor tokens, const TsCache *cache)
+{
+    TsTensor hidden = ts_transformer(ts_in(scope, "backbone"), &model->backbone, tokens, cache);
+    return ts_transformer_logits(ts_in(scope, "backbone"), &model->backbone, hidden);
+}
+
+TsTensor ts_language_model_next(TsScope scope, const TsLanguageModel *model, TsTensor tokens, const TsCache *cache)
+{
+    int64_t T = ts_dim(tokens, 1);
+    TsTensor hidden = ts_transformer(ts_in(scope, "backbone"), &model->backbone, tokens, cache); /* (B, T, C) */
+    TsTensor last = ts_slice(hidden, 1, T - 1, 1);                                               /* (B, 1, C) */
+    last = ts_reshape(last, ts_shape(ts_dim(hidden, 0), ts_dim(hidden, 2)));                     /* (B, C) */
+    return ts_transformer_logits(ts_in(scope, "backbone"), &model->backbone, last);              /* (B, V) */
+}
+
+static TsTensor compute_predictions(TsScope scope, const void *options, const TsColumns *columns)
+{
+    return ts_language_model_logits(scope, options, ts_column(columns, "tokens"), NULL);
+}
+
+/* 1 where a label counts, 0 where it is negative: labels (B, T) i32 -> (B, T) */
+static TsTensor counted(TsTensor labels, TsDtype dtype)
+{
+    TsTensor zero = ts_constant(labels.graph, dtype, ts_scalar, 0),
+             one = ts_constant(labels.graph, dtype, ts_scalar, 1);
+    return ts_minimum(ts_maximum(ts_shift(ts_cast(labels, dtype), 1), zero), one);
+}
+
+static TsLosses compute_loss(TsScope scope, const void *options, TsTensor predictions, const TsColumns *columns)
+{
+    const TsLanguageModel *model = options;
+    TsTensor labels = ts_column(columns, "labels");
+    TsTensor loss = ts_cross_entropy(
+        predictions, labels,
+        (TsCrossEntropy){.ignore = model->ignored, .smoothing = model->smoothing, .z_loss = model->z_loss});
+    TsTensor weight = counted(labels, ts_dtype_of(loss));
+    ts_graph_set_path(scope.graph, scope.path);
+    return (TsLosses){.count = 1,
+                      .loss = {{"loss", ts_sum(loss, -1, false), ts_sum(weight, -1, false)}},
+                      .per_example = ts_sum(loss, 1 << 1, false)};
+}
+
+static TsTensor next_logits(TsScope scope, const void *options, TsTensor tokens, const TsCache *cache)
+{
+    return ts_language_model_next(scope, options, tokens, cache);
+}
+
+static TsStatus decode(TsDecoded **decoded, const void *options, TsWeights weights, TsPrompts prompts,
+                       TsDecodeOptions decode_options)
+{
+    const TsLanguageModel *model = options;
+    TsNextToken next = {
+        .logits = next_logits, .options = model, .context = model->backbone.context, .vocab = model->backbone.vocab};
+    return ts_decode(decoded, next, weights, prompts, decode_options);
+}
+
+static TsDecodeText *process_decode_out(const TsDecoded *decoded, TsDetokenise *detokenise, const void *context)
+{
+    TsDecodeText *text = ts_calloc(1, sizeof *text);
+    *text = (TsDecodeText){.count = decoded->count,
+                           .prompt = ts_calloc((size_t)decoded->count, sizeof(char *)),
+                           .added = ts_calloc((size_t)decoded->count, sizeof(char *))};
+    double log_probability = 0, added = 0;
+    for (int64_t i = 0; i < decoded->count; i++) {
+        const int32_t *row = decoded->tokens + i * decoded->capacity_tokens;
+        int64_t prompt = decoded->prompt_tokens[i], length = decoded->length_tokens[i];
+        text->prompt[i] = detokenise(context, row, prompt);
+        text->added[i] = detokenise(context, row + prompt, length - prompt);
+        log_probability += decoded->log_probability[i];
+        added += (double)(length - prompt);
+    }
+    text->log_probability = (TsWeightedScalar){added ? log_probability / added : 0, added};
+    return text;
+}
+
+const TsModel ts_language_model = {"language_model", compute_predictions, compute_loss, decode, process_decode_out};

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Layers: functions from Tensors to Tensors that own parameters under their scope's path.
+ *
+ * B batch, T sequence, C width, H heads, D head width, V vocabulary. Dims that "..." stands for may be any. Not
+ * collective. Errors are kept in the Graph (graph.h).
+ */
+#pragma once
+
+#include "model/scope.h"
+#include "tensor/ops.h"
+
+/* x . kernel + bias over the last `contract` dims of x, which become the dims of `out`. kernel (contracted..., out...),
+ * normal with standard deviation 1/sqrt(contracted elements) * gain; bias (out...), zero. linear.c */
+typedef struct TsLinear {
+    TsShape out;
+    int contract; /* 0 counts as 1 */
+    double gain;  /* 0 counts as 1 */
+    bool without_bias;
+    TsAxis cut_columns; /* the axis that cuts the first dim of `out`, or TS_AXIS_NONE */
+    TsAxis cut_rows;    /* the axis that cuts the first contracted dim, or TS_AXIS_NONE */
+} TsLinear;
+TsTensor ts_linear_with(TsScope scope, TsTensor x, TsLinear options);
+
+/* x (..., C) -> (..., width): kernel (C, width), whole on every rank. */
+TsTensor ts_linear(TsScope scope, TsTensor x, int64_t width);
+
+/* The table (rows, width) of an embedding, normal with standard deviation `scale`; its rows cut along model. */
+TsTensor ts_embedding_table(TsScope scope, int64_t rows, int64_t width, double scale);
+
+/* Its rows: ids (...) i32 -> (..., width). embedding.c */
+TsTensor ts_embedding(TsScope scope, TsTensor ids, int64_t rows, int64_t width, double scale);
+
+/* (x - mean) / sqrt(variance + 1e-5) * scale + bias over the last dim: Ba, Kiros and Hinton 2016. norm.c */
+TsTensor ts_layer_norm(TsScope scope, TsTensor x);
+
+/* x / sqrt(mean(x^2) + 1e-6) * scale over the last dim: Zhang and Sennrich 2019. */
+TsTensor ts_rms_norm(TsScope scope, TsTensor x);
+
+/* Keys and values of earlier positions, kept between runs of a Program as its state, for decoding. */
+typedef struct TsCache {
+    int64_t positions;     /* that there is room for */
+    TsTensor first;        /* i64 scalar: the position of the first token of this run */
+    TsTensor ids;          /* (T) i32: the positions of all its tokens, first, first + 1, ... */
+    TsPlacement placement; /* of the batch dim, 0 */
+} TsCache;
+
+/* Self-attention: out(attend(query(x), key(x), value(x))). x (B, T, C) -> (B, T, C). Kernels (C, H, D) and (H, D, C),
+ * so that shards of them fall on heads: heads are cut along model. With a cache (or NULL), keys and values are also
+ * those of earlier runs, in states of shape (B, positions, H, D). Vaswani et al. 2017. attention.c */
+typedef struct TsAttention {
+    int64_t heads; /* divides C */
+    bool causal;
+    double dropout;  /* on what is added to the residual */
+    double out_gain; /* of the output kernel, see TsLinear */
+} TsAttention;
+TsTensor ts_attention(TsScope scope, TsTensor x, TsAttention options, const TsCache *cache);
+
+/* down(activation(up(x))). x (..., C) -> (..., C); the hidden dim is cut along model. feed_forward.c */
+typedef struct TsFeedForward {
+    int64_t hidden_width;
+    TsTensor (*activation)(TsTensor x);
+    double dropout;
+    double out_gain;
+} TsFeedForward;
+TsTensor ts_feed_forward(TsScope scope, TsTensor x, TsFeedForward options);
+
+/* Zeroes elements with probability `rate` while training: the same elements on every mesh. dropout.c */
+TsTensor ts_dropout(TsScope scope, TsTensor x, double rate);

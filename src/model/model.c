@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/model.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/memory.h"
+
+TsColumns ts_columns_trace(TsGraph *graph, const TsBatch *batch)
+{
+    TsColumns columns = {.graph = graph, .count = ts_batch_count(batch)};
+    TS_CHECK(columns.count <= TS_MAX_COLUMNS, "%d columns in a batch", columns.count);
+    for (int i = 0; i < columns.count; i++) {
+        const TsArray *array = ts_batch_array(batch, i);
+        columns.name[i] = ts_batch_name(batch, i);
+        columns.tensor[i] = ts_input(graph, columns.name[i], array->dtype, array->shape, array->placement);
+    }
+    return columns;
+}
+
+TsTensor ts_column(const TsColumns *columns, const char *name)
+{
+    for (int i = 0; i < columns->count; i++)
+        if (strcmp(columns->name[i], name) == 0)
+            return columns->tensor[i];
+    return ts_graph_error(columns->graph, "the batch has no column \"%s\"", name);
+}
+
+TsTensor ts_loss_mean(TsLoss loss)
+{
+    return ts_div(loss.sum, ts_shift(ts_stop_gradient(loss.weight), 1e-8));
+}
+
+void ts_decoded_free(TsDecoded **decoded)
+{
+    if (!*decoded)
+        return;
+    ts_free((*decoded)->tokens);
+    ts_free((*decoded)->prompt_tokens);
+    ts_free((*decoded)->length_tokens);
+    ts_free((*decoded)->log_probability);
+    ts_free(*decoded);
+    *decoded = NULL;
+}
+
+void ts_decode_text_free(TsDecodeText **text)
+{
+    if (!*text)
+        return;
+    for (int64_t i = 0; i < (*text)->count; i++) {
+        ts_free((*text)->prompt[i]);
+        ts_free((*text)->added[i]);
+    }
+    ts_free((*text)->prompt);
+    ts_free((*text)->added);
+    ts_free(*text);
+    *text = NULL;
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/parameter.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/memory.h"
+#include "base/philox.h"
+
+struct TsParameters {
+    const TsMesh *mesh;
+    TsParameter *rows;
+    int count, capacity;
+};
+
+TsParameters *ts_parameters_create(const TsMesh *mesh)
+{
+    TsParameters *parameters = ts_calloc(1, sizeof *parameters);
+    parameters->mesh = mesh;
+    return parameters;
+}
+
+void ts_parameters_free(TsParameters **parameters)
+{
+    if (!*parameters)
+        return;
+    for (int i = 0; i < (*parameters)->count; i++)
+        ts_free((char *)(*parameters)->rows[i].path);
+    ts_free((*parameters)->rows);
+    ts_free(*parameters);
+    *parameters = NULL;
+}
+
+static TsStatus check_same(const TsParameter *have, const TsParameter *want)
+{
+    if (!ts_shape_equal(have->shape, want->shape) || have->dtype != want->dtype)
+        return ts_status_error(TS_CODE_INVALID, "parameter %s is %s %s here and %s %s where it was declared first",
+                               want->path, ts_dtype_name(want->dtype), ts_shape_text(want->shape).text,
+                               ts_dtype_name(have->dtype), ts_shape_text(have->shape).text);
+    if (have->initializer.kind != want->initializer.kind || have->initializer.scale != want->initializer.scale)
+        return ts_status_error(TS_CODE_INVALID, "parameter %s is declared twice with different initial values",
+                               want->path);
+    return TS_OK;
+}
+
+TsStatus ts_parameters_declare(TsParameters *parameters, TsParameter parameter)
+{
+    const TsParameter *have = ts_parameters_find(parameters, parameter.path);
+    if (have)
+        return check_same(have, &parameter);
+    if (parameters->count == parameters->capacity) {
+        parameters->capacity = parameters->capacity ? 2 * parameters->capacity : 64;
+        parameters->rows = ts_realloc(parameters->rows, (size_t)parameters->capacity * sizeof *parameters->rows);
+    }
+    parameter.path = ts_strdup(parameter.path);
+    parameters->rows[parameters->count++] = parameter;
+    return TS_OK;
+}
+
+int ts_parameters_count(const TsParameters *parameters)
+{
+    return parameters->count;
+}
+
+const TsParameter *ts_parameters_at(const TsParameters *parameters, int index)
+{
+    TS_CHECK(index >= 0 && index < parameters->count, "parameter %d of %d", index, parameters->count);
+    return &parameters->rows[index];
+}
+
+const TsParameter *ts_parameters_find(const TsParameters *parameters, const char *path)
+{
+    for (int i = 0; i < parameters->count; i++)
+        if (strcmp(parameters->rows[i].path, path) == 0)
+            return &parameters->rows[i];
+    return NULL;
+}
+
+const TsMesh *ts_parameters_mesh(const TsParameters *parameters)
+{
+    return parameters->mesh;
+}
+
+int64_t ts_parameters_elems(const TsParameters *parameters)
+{
+    int64_t elems = 0;
+    for (int i = 0; i < parameters->count; i++)
+        elems += ts_shape_elems(parameters->rows[i].shape);
+    return elems;
+}
+
+enum { CHUNK = 512 };
+
+/* values[0, count) = elements [first, first + count) of the whole parameter */
+static void make_values(float *values, TsInitializer initializer, TsStream stream, int64_t first, int64_t count)
+{
+    if (initializer.kind == TS_INIT_NORMAL)
+        ts_stream_fill_normal_f32(stream, values, first, count);
+    for (int64_t i = 0; i < count; i++)
+        values[i] = initializer.kind == TS_INIT_NORMAL ? values[i] * (float)initializer.scale
+                                                       : (float)(initializer.kind == TS_INIT_ONES);
+}
+
+static void store(TsArray *array, const float *values, int64_t local, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        switch (array->dtype) {
+        case TS_F32:
+            ((float *)array->data)[local + i] = values[i];
+            break;
+        case TS_F64:
+            ((double *)array->data)[local + i] = (double)values[i];
+            break;
+        case TS_BF16:
+            ((TsBf16 *)array->data)[local + i] = ts_bf16_from_f32(values[i]);
+            break;
+        default:
+            TS_CHECK(false, "a parameter of dtype %s", ts_dtype_name(array->dtype));
+        }
+}
+
+/* Row by row of the local block: a row is contiguous here and in the whole. */
+static void fill(TsArray *array, TsInitializer initializer, TsStream stream)
+{
+    const TsBlockRange *block = &array->block;
+    int last = array->shape.dims - 1;
+    int64_t elems = ts_array_local_elems(array), row = last >= 0 ? block->shape.size[last] : 1;
+    int64_t at[TS_MAX_DIMS] = {0};
+    float values[CHUNK];
+    for (int64_t local = 0; local < elems; local += row) {
+        int64_t global = 0;
+        for (int dim = 0; dim <= last; dim++)
+            global = global * array->shape.size[dim] + block->first[dim] + at[dim];
+        for (int64_t done = 0; done < row; done += CHUNK) {
+            int64_t count = row - done < CHUNK ? row - done : CHUNK;
+            make_values(values, initializer, stream, global + done, count);
+            store(array, values, local + done, count);
+        }
+        for (int dim = last - 1; dim >= 0 && ++at[dim] == block->shape.size[dim]; dim--)
+            at[dim] = 0;
+    }
+}
+
+TsBatch *ts_parameters_initialize(const TsParameters *parameters, uint64_t seed)
+{
+    TsBatch *arrays = ts_batch_create();
+    for (int i = 0; i < parameters->count; i++) {
+        const TsParameter *row = &parameters->rows[i];
+        TsArray *array = ts_array_create(parameters->mesh, row->dtype, row->shape, row->placement, (TsArrayOptions){0});
+        fill(array, row->initializer, ts_stream(seed, row->path, 0));
+        ts_batch_put(arrays, row->path, array);
+    }
+    return arrays;
+}

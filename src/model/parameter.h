@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Parameters: the one table in which each parameter of a run is described, once.
+ *
+ * Layers declare into it while they are traced (scope.h). From it come the parameters of Graphs, the arrays with their
+ * initial values, the optimizer's state, and the entries of a checkpoint. Two layers that name the same path share the
+ * parameter. Rows stand in the order of their first declaration, the same on all ranks.
+ */
+#pragma once
+
+#include "tensor/batch.h"
+
+typedef enum TsInitializerKind { TS_INIT_ZEROS, TS_INIT_ONES, TS_INIT_NORMAL } TsInitializerKind;
+
+typedef struct TsInitializer {
+    TsInitializerKind kind;
+    double scale; /* TS_INIT_NORMAL: the standard deviation; the mean is 0 */
+} TsInitializer;
+
+typedef struct TsParameter {
+    const char *path; /* "backbone/layer_03/attention/query/kernel"; owned by the table */
+    TsDtype dtype;
+    TsShape shape;
+    TsPlacement placement; /* at rest */
+    TsInitializer initializer;
+    bool trainable;
+    bool decays; /* weight decay applies: kernels and tables, not biases and norms */
+} TsParameter;
+
+typedef struct TsParameters TsParameters;
+
+/* An empty table of parameters that will lie on `mesh` (borrowed; NULL: one rank). */
+TsParameters *ts_parameters_create(const TsMesh *mesh);
+
+/* Sets *parameters to NULL; NULL is fine. */
+void ts_parameters_free(TsParameters **parameters);
+
+/* Adds a row; its path is copied. A path that is there already must agree in shape, dtype and initializer, and stays as
+ * it is: the error names both. Not collective. */
+TS_MUST_USE TsStatus ts_parameters_declare(TsParameters *parameters, TsParameter parameter);
+
+int ts_parameters_count(const TsParameters *parameters);
+const TsParameter *ts_parameters_at(const TsParameters *parameters, int index);
+
+/* The row of that path, or NULL. */
+const TsParameter *ts_parameters_find(const TsParameters *parameters, const char *path);
+
+const TsMesh *ts_parameters_mesh(const TsParameters *parameters);
+
+/* Elements of all parameters together, as on one rank. */
+int64_t ts_parameters_elems(const TsParameters *parameters);
+
+/* Arrays of all parameters by path, with their initial values: a function of (seed, path, global index) alone, so the
+ * same bits on any mesh. Not collective. Owned by the caller. */
+TsBatch *ts_parameters_initialize(const TsParameters *parameters, uint64_t seed);

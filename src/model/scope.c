@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/scope.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/philox.h"
+
+static TsScope enter(TsScope scope, const char *text)
+{
+    TsScope part = scope;
+    int length = snprintf(part.path, sizeof part.path, "%s%s%s", scope.path, scope.path[0] ? "/" : "", text);
+    TS_CHECK(length > 0 && length < TS_MAX_PATH, "the path %s/%s is longer than %d", scope.path, text, TS_MAX_PATH);
+    ts_graph_set_path(part.graph, part.path);
+    return part;
+}
+
+TsScope ts_in(TsScope scope, const char *name)
+{
+    return enter(scope, name);
+}
+
+TsScope ts_in_numbered(TsScope scope, const char *name, int64_t number)
+{
+    char text[TS_MAX_PATH];
+    snprintf(text, sizeof text, "%s_%02lld", name, (long long)number);
+    return enter(scope, text);
+}
+
+TsTensor ts_leave(TsScope scope, TsTensor x)
+{
+    char *last = strrchr(scope.path, '/');
+    if (last)
+        *last = 0;
+    ts_graph_set_path(scope.graph, last ? scope.path : "");
+    return x;
+}
+
+TsTensor ts_declare(TsScope scope, const char *name, TsDeclare declare)
+{
+    char path[2 * TS_MAX_PATH];
+    snprintf(path, sizeof path, "%s/%s", scope.path, name);
+    TsStatus status = ts_parameters_declare(scope.parameters, (TsParameter){.path = path,
+                                                                            .dtype = scope.dtype,
+                                                                            .shape = declare.shape,
+                                                                            .placement = declare.placement,
+                                                                            .initializer = declare.initializer,
+                                                                            .trainable = !declare.frozen,
+                                                                            .decays = declare.decays});
+    if (status) {
+        TsTensor error = ts_graph_error(scope.graph, "%s", ts_status_message(status));
+        ts_status_free(&status);
+        return error;
+    }
+    const TsParameter *row = ts_parameters_find(scope.parameters, path);
+    return ts_parameter(scope.graph, row->path, row->dtype, row->shape, row->placement);
+}
+
+uint64_t ts_stream_key(uint64_t seed, const char *name)
+{
+    TsStream stream = ts_stream(seed, name, 0);
+    return (uint64_t)stream.key[1] << 32 | stream.key[0];
+}
