@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "task/config.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/machine.h"
+#include "base/memory.h"
+#include "comm/collectives.h"
+#include "task/task.h"
+
+static const char *const precision_words[] = {"f32", "f64", NULL};
+
+/* Intervals of this floor count steps or time. */
+static TsStatus check_interval(const char *name, TsInterval interval)
+{
+    if (interval.unit == TS_NEVER || interval.unit == TS_STEPS || interval.unit == TS_SECONDS)
+        return TS_OK;
+    return ts_status_error(TS_CODE_UNSUPPORTED, "%s: give steps or a time, as in \"100 steps\" or \"10 min\"", name);
+}
+
+static TsStatus check_run(const void *value)
+{
+    const TsRunConfig *run = value;
+    TS_TRY(check_interval("log", run->log));
+    return check_interval("evaluate", run->evaluate);
+}
+
+static TsStatus check_checkpoint(const void *value)
+{
+    return check_interval("every", ((const TsCheckpointConfig *)value)->every);
+}
+
+static const TsKey run_keys[] = {
+    TS_KEY_STRING(TsRunConfig, dir, "where the run is kept", .required = true, .range = TS_AT_LEAST(1)),
+    TS_KEY_INT(TsRunConfig, seed, "of initial weights, data order, dropout", .fallback = "1", .range = TS_AT_LEAST(0)),
+    TS_KEY_INT(TsRunConfig, steps, "how long to train", .fallback = "1000", .range = TS_AT_LEAST(1), .unit = "steps"),
+    TS_KEY_INT(TsRunConfig, threads, "of each rank; auto shares the cores among the ranks of a node",
+               .fallback = "auto", .takes_auto = true, .range = TS_BETWEEN(1, 1024)),
+    TS_KEY_ENUM(TsRunConfig, precision, precision_words, "of parameters and activations", .fallback = "f32"),
+    TS_KEY_INTERVAL(TsRunConfig, log, "how often a progress line is printed", .fallback = "10 steps"),
+    TS_KEY_INTERVAL(TsRunConfig, evaluate, "how often the tasks are evaluated, beside at the end",
+                    .fallback = "100 steps"),
+    TS_KEYS_END};
+static const TsConfigTable run_table = {"run", "One training run.", sizeof(TsRunConfig), run_keys, check_run};
+
+#define AXIS(name, help) TS_KEY_INT(TsMeshConfig, name, help, .fallback = "1", .range = TS_AT_LEAST(1), .unit = "ranks")
+static const TsKey mesh_keys[] = {AXIS(stage, "ranks along the layers"),
+                                  TS_KEY_INT(TsMeshConfig, data, "ranks along the batch; auto is what the others leave",
+                                             .fallback = "auto", .takes_auto = true, .range = TS_AT_LEAST(1),
+                                             .unit = "ranks"),
+                                  AXIS(expert, "ranks along experts"),
+                                  AXIS(seq, "ranks along the sequence"),
+                                  AXIS(model, "ranks along heads and widths"),
+                                  TS_KEYS_END};
+static const TsConfigTable mesh_table = {"mesh", "How ranks are laid out; their product is the number of ranks.",
+                                         sizeof(TsMeshConfig), mesh_keys, NULL};
+
+static const TsKey keep_keys[] = {
+    TS_KEY_INT(TsKeepConfig, latest, "so many of the newest; 0 keeps all", .fallback = "3", .range = TS_AT_LEAST(0)),
+    TS_KEYS_END};
+static const TsConfigTable keep_table = {"keep", "Which checkpoints stay.", sizeof(TsKeepConfig), keep_keys, NULL};
+
+static const TsKey checkpoint_keys[] = {
+    TS_KEY_INTERVAL(TsCheckpointConfig, every, "how often, beside at the end", .fallback = "500 steps"),
+    TS_KEY_STRUCT(TsCheckpointConfig, keep, &keep_table, "which stay"),
+    TS_KEY_BOOL(TsCheckpointConfig, verify, "read back and compare checksums before committing", .fallback = "true"),
+    TS_KEYS_END};
+static const TsConfigTable checkpoint_table = {"checkpoint", "The state of the run on disk.",
+                                               sizeof(TsCheckpointConfig), checkpoint_keys, check_checkpoint};
+
+static const TsKey task_keys[] = {
+    TS_KEY_CHOICE(TsTaskConfig, kind, &ts_task_kinds, "what kind of task", .flat = true, .required = true),
+    TS_KEY_REAL(TsTaskConfig, weight, "how often it is drawn, beside the others", .fallback = "1",
+                .range = TS_AT_LEAST(0)),
+    TS_KEYS_END};
+static const TsConfigTable task_table = {"task", "Something to learn.", sizeof(TsTaskConfig), task_keys, NULL};
+
+static const TsKey decode_keys[] = {TS_KEY_INT(TsDecodeConfig, tokens, "that are added to a prompt, at most",
+                                               .fallback = "200", .range = TS_AT_LEAST(1), .unit = "tokens"),
+                                    TS_KEY_REAL(TsDecodeConfig, temperature,
+                                                "of sampling; 0 always takes the likeliest", .fallback = "0.8",
+                                                .range = TS_AT_LEAST(0)),
+                                    TS_KEYS_END};
+static const TsConfigTable decode_table = {"decode", "How text is continued.", sizeof(TsDecodeConfig), decode_keys,
+                                           NULL};
+
+static const TsKey job_keys[] = {
+    TS_KEY_STRUCT(TsJobConfig, run, &run_table, "the run"),
+    TS_KEY_STRUCT(TsJobConfig, mesh, &mesh_table, "how ranks are laid out"),
+    TS_KEY_CHOICE(TsJobConfig, backbone, &ts_backbones, "the trunk that tasks share", .fallback = "transformer"),
+    TS_KEY_STRUCT(TsJobConfig, learner, &ts_learner_table, "how parameters learn"),
+    TS_KEY_MAP(TsJobConfig, tasks, TS_ELEMENT_STRUCT(&task_table), "what is learned, by name", .required = true,
+               .range = TS_AT_LEAST(1)),
+    TS_KEY_STRUCT(TsJobConfig, mixture, &ts_mixture_table, "which task is learned when"),
+    TS_KEY_STRUCT(TsJobConfig, checkpoint, &checkpoint_table, "the state of the run on disk"),
+    TS_KEY_STRUCT(TsJobConfig, decode, &decode_table, "how text is continued"),
+    TS_KEYS_END};
+const TsConfigTable ts_job_table = {"job", "A job: what is learned, how, and where it is kept.", sizeof(TsJobConfig),
+                                    job_keys, NULL};
+
+/* ---- reading ---- */
+
+/* The bytes that rank 0 reads, on every rank; owned by the caller, with a NUL behind them. The same status on all. */
+static TsStatus read_together(char **bytes, int64_t *count, TsGroup *group, const char *path)
+{
+    size_t size_bytes = 0;
+    bool reads = ts_group_rank(group) == 0;
+    *bytes = NULL;
+    TS_TRY(ts_comm_agree(group, reads ? ts_file_read(bytes, &size_bytes, path, TS_YAML_BYTES) : TS_OK));
+    *count = (int64_t)size_bytes;
+    TsTransfer transfer = {.out = count, .in = count, .count_elems = 1, .dtype = TS_I64, .label = "config"};
+    ts_broadcast(group, transfer, 0);
+    int64_t words = (*count + 4) / 4; /* the NUL included */
+    *bytes = ts_realloc(*bytes, (size_t)words * sizeof(int32_t));
+    transfer = (TsTransfer){.out = *bytes, .in = *bytes, .count_elems = words, .dtype = TS_I32, .label = "config"};
+    ts_broadcast(group, transfer, 0);
+    return TS_OK;
+}
+
+TsStatus ts_job_load(TsConfig **config, TsGroup *group, const char *const *words, int count)
+{
+    TsConfigText *texts = ts_calloc((size_t)count + 1, sizeof *texts);
+    const char **overrides = ts_calloc((size_t)count + 1, sizeof *overrides);
+    TsConfigSources sources = {.texts = texts, .overrides = overrides};
+    TsStatus status = TS_OK;
+    *config = NULL;
+    for (int i = 0; i < count && !status; i++) {
+        char *bytes = NULL;
+        int64_t bytes_count = 0;
+        if (ts_config_is_override(words[i])) {
+            overrides[sources.override_count++] = words[i];
+            continue;
+        }
+        status = read_together(&bytes, &bytes_count, group, words[i]);
+        if (!status)
+            texts[sources.text_count++] = (TsConfigText){words[i], bytes, (size_t)bytes_count};
+    }
+    if (!status)
+        status = ts_comm_agree(group, ts_config_load(config, &ts_job_table, sources));
+    for (int64_t i = 0; i < sources.text_count; i++)
+        ts_free((char *)texts[i].bytes);
+    ts_free(texts);
+    ts_free(overrides);
+    return status;
+}
+
+/* ---- what follows from it ---- */
+
+TsStatus ts_job_mesh(TsMesh **mesh, TsGroup *group, const TsConfig *config)
+{
+    const TsJobConfig *job = ts_config_value(config);
+    int64_t size[TS_AXES] = {[TS_AXIS_STAGE] = job->mesh.stage,
+                             [TS_AXIS_DATA] = job->mesh.data,
+                             [TS_AXIS_EXPERT] = job->mesh.expert,
+                             [TS_AXIS_SEQ] = job->mesh.seq,
+                             [TS_AXIS_MODEL] = job->mesh.model};
+    int64_t ranks = ts_group_size(group), others = 1;
+    *mesh = NULL;
+    for (int axis = 1; axis < TS_AXES; axis++) {
+        if (axis != TS_AXIS_DATA)
+            others *= size[axis];
+        if (size[axis] > ranks || others > ranks)
+            return ts_config_error_at(config, "mesh", "%s: %lld, but there are %lld ranks", ts_axis_name((TsAxis)axis),
+                                      (long long)size[axis], (long long)ranks);
+    }
+    if (size[TS_AXIS_DATA] == TS_AUTO)
+        size[TS_AXIS_DATA] = ranks / others;
+    TsMeshShape shape = {0};
+    for (int axis = 1; axis < TS_AXES; axis++)
+        shape.size[axis] = (int)size[axis];
+    TsStatus status = ts_mesh_create(mesh, group, shape);
+    if (!status)
+        return TS_OK;
+    TsStatus located = ts_config_error_at(config, "mesh", "%s", ts_status_message(status));
+    ts_status_free(&status);
+    return located;
+}
+
+TsDtype ts_job_dtype(const TsJobConfig *job)
+{
+    return job->run.precision == TS_PRECISION_F64 ? TS_F64 : TS_F32;
+}
+
+int ts_job_threads(TsGroup *group, const TsJobConfig *job)
+{
+    TsMachine machine = ts_machine();
+    bool narrower = false;
+    int32_t mine = ts_machine_threads(&machine, job->run.threads, ts_group_node_size(group), &narrower), least = mine;
+    if (narrower)
+        ts_log(TS_LOG_WARNING, "run.threads: %lld threads share the %d cores that this rank may use",
+               (long long)job->run.threads, machine.allowed_cores);
+    ts_all_reduce(
+        group,
+        (TsTransfer){
+            .out = &least, .in = &mine, .count_elems = 1, .dtype = TS_I32, .reduction = TS_MIN, .label = "threads"});
+    return least;
+}

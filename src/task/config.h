@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The configuration of a job: the root table of keys, from which every command takes what it needs.
+ *
+ *     run:        {dir: runs/line, seed: 1, steps: 2000}
+ *     mesh:       {data: auto}
+ *     backbone:   {type: transformer, layers: 6}
+ *     learner:    {optimizer: {type: adamw, rate: 3e-4}, schedule: {type: cosine, warmup: 100}, clip: 1}
+ *     tasks:      {lm: {type: language_model, data: {text: book.txt}, weight: 1}}
+ *     mixture:    {mode: interleaved, sampler: proportional}
+ *     checkpoint: {every: 500 steps, keep: {latest: 3}}
+ *     decode:     {tokens: 200, temperature: 0.8}
+ */
+#pragma once
+
+#include "comm/mesh.h"
+#include "task/learner.h"
+#include "task/mixture.h"
+
+typedef enum TsPrecision { TS_PRECISION_F32, TS_PRECISION_F64 } TsPrecision;
+
+typedef struct TsRunConfig {
+    const char *dir;
+    int64_t seed, steps;
+    int64_t threads; /* of each rank; TS_AUTO: what ts_machine_threads says */
+    TsPrecision precision;
+    TsInterval log, evaluate; /* how often */
+} TsRunConfig;
+
+typedef struct TsMeshConfig {
+    int64_t stage, data, expert, seq, model; /* data may be TS_AUTO: the ranks that are left */
+} TsMeshConfig;
+
+typedef struct TsKeepConfig {
+    int64_t latest;
+} TsKeepConfig;
+
+typedef struct TsCheckpointConfig {
+    TsInterval every;
+    TsKeepConfig keep;
+    bool verify;
+} TsCheckpointConfig;
+
+typedef struct TsTaskConfig {
+    TsChoice kind; /* of ts_task_kinds */
+    double weight;
+} TsTaskConfig;
+
+typedef struct TsDecodeConfig {
+    int64_t tokens;
+    double temperature;
+} TsDecodeConfig;
+
+typedef struct TsJobConfig {
+    TsRunConfig run;
+    TsMeshConfig mesh;
+    TsChoice backbone; /* of ts_backbones */
+    TsLearnerConfig learner;
+    TsMap tasks; /* of TsTaskConfig */
+    TsMixtureConfig mixture;
+    TsCheckpointConfig checkpoint;
+    TsDecodeConfig decode;
+} TsJobConfig;
+
+extern const TsConfigTable ts_job_table;
+
+/* Reads files and overrides, as they stand on a command line: "a.yaml", "learner.clip=0.5". Rank 0 reads, all ranks get
+ * the same bytes. Collective on group; the same status on all ranks. Owned by the caller: ts_config_free. The value of
+ * the config is a TsJobConfig. */
+TS_MUST_USE TsStatus ts_job_load(TsConfig **config, TsGroup *group, const char *const *words, int count);
+
+/* The mesh that the config asks for, over all ranks of group, where data: auto is what the other axes leave. Collective
+ * on group; the same status on all ranks. Owned by the caller: ts_mesh_free. */
+TS_MUST_USE TsStatus ts_job_mesh(TsMesh **mesh, TsGroup *group, const TsConfig *config);
+
+/* The dtype of parameters and activations. */
+TsDtype ts_job_dtype(const TsJobConfig *job);
+
+/* Threads of each rank's kernels. Collective on group (the lowest of all ranks is taken, so that they wait little). */
+int ts_job_threads(TsGroup *group, const TsJobConfig *job);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Job: what a config describes, made: the mesh, the tasks, the table of parameters, and their arrays.
+ *
+ * Training, evaluation and decoding each begin with one. Hangs off a Group, so that several can run side by side.
+ */
+#pragma once
+
+#include "task/config.h"
+#include "task/task.h"
+
+typedef struct TsJob {
+    TsGroup *group;          /* borrowed */
+    const TsConfig *config;  /* borrowed */
+    const TsJobConfig *keys; /* its value */
+    TsMesh *mesh;
+    int threads;
+    TsDtype dtype;
+    int task_count;
+    TsTask **tasks;           /* (task_count) in the config's order */
+    TsParameters *parameters; /* of all tasks */
+    TsBatch *arrays;          /* the parameters by path, with their initial values */
+} TsJob;
+
+typedef struct TsJobOptions {
+    bool without_data; /* tasks open no files: to decode */
+} TsJobOptions;
+
+/* Makes mesh, tasks and parameters. Collective on group; the same status on all ranks. Owned by the caller. */
+TS_MUST_USE TsStatus ts_job_open(TsJob **job, TsGroup *group, const TsConfig *config, TsJobOptions options);
+
+/* Collective on its group. Sets *job to NULL; NULL is fine. */
+void ts_job_close(TsJob **job);
+
+/* The parameters under the names that they bear in checkpoints, "parameters/PATH"; lent, so the batch is the caller's,
+ * the arrays are not. */
+TsBatch *ts_job_kept(const TsJob *job);

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "task/language_task.h"
+
+#include <math.h>
+
+#include "base/memory.h"
+#include "model/language_model.h"
+
+typedef struct TextConfig {
+    const char *text, *tokenizer;
+    double validation;
+    int64_t length, batch;
+} TextConfig;
+
+typedef struct LanguageConfig {
+    TextConfig data;
+    double smoothing, z_loss;
+} LanguageConfig;
+
+static const TsKey text_keys[] = {
+    TS_KEY_STRING(TextConfig, text, "a file of plain text", .required = true),
+    TS_KEY_STRING(TextConfig, tokenizer, "how text becomes tokens", .fallback = "bytes"),
+    TS_KEY_REAL(TextConfig, validation, "the part at the end of the text that is not learned from", .fallback = "0.1",
+                .range = TS_FROM_TO(0, 1)),
+    TS_KEY_INT(TextConfig, length, "of an example; auto is the context of the backbone", .fallback = "auto",
+               .takes_auto = true, .range = TS_AT_LEAST(1), .unit = "tokens"),
+    TS_KEY_INT(TextConfig, batch, "examples of a step, all ranks together", .fallback = "16", .range = TS_AT_LEAST(1),
+               .unit = "examples"),
+    TS_KEYS_END};
+static const TsConfigTable text_table = {"text", "A text to learn.", sizeof(TextConfig), text_keys, NULL};
+
+static const TsKey keys[] = {
+    TS_KEY_STRUCT(LanguageConfig, data, &text_table, "what is learned"),
+    TS_KEY_REAL(LanguageConfig, smoothing, "of labels", .fallback = "0", .range = TS_FROM_TO(0, 1)),
+    TS_KEY_REAL(LanguageConfig, z_loss, "z * log^2 Z is added to the loss", .fallback = "0", .range = TS_AT_LEAST(0)),
+    TS_KEYS_END};
+const TsConfigTable ts_language_task_table = {"language_model_task", "Predicts each next token of a text.",
+                                              sizeof(LanguageConfig), keys, NULL};
+
+typedef struct LanguageTask {
+    TsLanguageModel options;
+    TsSource *source;
+    TsTokenizer *tokenizer;
+    TsWindows *train, *validation;
+} LanguageTask;
+
+static TsStatus check_length(const TsTaskSetting *setting, const TsLanguageModel *options, int64_t *length)
+{
+    const LanguageConfig *config = setting->keys;
+    *length = config->data.length == TS_AUTO ? options->backbone.context : config->data.length;
+    if (*length > options->backbone.context)
+        return ts_config_error(setting->config, &config->data.length, "more than the backbone's context of %lld tokens",
+                               (long long)options->backbone.context);
+    return TS_OK;
+}
+
+static TsStatus resolve_vocab(const TsTaskSetting *setting, TsTransformer *backbone, const TsTokenizer *tokenizer)
+{
+    const TsTransformer *given = setting->backbone->value;
+    if (backbone->vocab == TS_AUTO)
+        backbone->vocab = ts_tokenizer_vocab(tokenizer);
+    if (backbone->vocab < ts_tokenizer_vocab(tokenizer))
+        return ts_config_error(setting->config, &given->vocab, "fewer than the tokenizer of tasks.%s has: %lld",
+                               setting->name, (long long)ts_tokenizer_vocab(tokenizer));
+    return TS_OK;
+}
+
+static TsLoader *make_loader(const TsTaskSetting *setting, const TsWindows *windows, TsOrder order)
+{
+    const LanguageConfig *config = setting->keys;
+    TsLoaderOptions options = {.rows = config->data.batch,
+                               .placement = ts_shard(ts_replicated, 0, TS_AXIS_DATA),
+                               .order = order,
+                               .seed = ts_stream_key(setting->seed, setting->name)};
+    return ts_loader_create(windows, setting->mesh, options);
+}
+
+static TsStatus open_text(TsTask *task, const TsTaskSetting *setting, int64_t length)
+{
+    const LanguageConfig *config = setting->keys;
+    LanguageTask *own = task->own;
+    double split = 1 - config->data.validation;
+    TsStatus status = ts_source_open_text(&own->source, setting->group, config->data.text);
+    if (status) {
+        TsStatus located = ts_config_error(setting->config, &config->data.text, "%s", ts_status_message(status));
+        ts_status_free(&status);
+        return located;
+    }
+    TS_TRY(ts_windows_create(&own->train, own->source, own->tokenizer,
+                             (TsWindowsOptions){.length_tokens = length, .begin = 0, .end = split}));
+    task->train = make_loader(setting, own->train, TS_ORDER_SHUFFLED);
+    if (config->data.validation == 0)
+        return TS_OK;
+    TS_TRY(ts_windows_create(&own->validation, own->source, own->tokenizer,
+                             (TsWindowsOptions){.length_tokens = length, .begin = split, .end = 1}));
+    task->validation = make_loader(setting, own->validation, TS_ORDER_SEQUENTIAL);
+    task->nats_to_bits_a_byte =
+        (double)ts_windows_tokens(own->validation) / (double)ts_windows_bytes(own->validation) / log(2.0);
+    return TS_OK;
+}
+
+static TsStatus configure(TsTask *task, const TsTaskSetting *setting)
+{
+    const LanguageConfig *config = setting->keys;
+    LanguageTask *own = ts_calloc(1, sizeof *own);
+    task->own = own;
+    TS_TRY(ts_tokenizer_create(&own->tokenizer, config->data.tokenizer));
+    own->options = (TsLanguageModel){.backbone = *(const TsTransformer *)setting->backbone->value,
+                                     .ignored = TS_LABEL_IGNORED,
+                                     .smoothing = config->smoothing,
+                                     .z_loss = config->z_loss};
+    int64_t length = 0;
+    TS_TRY(resolve_vocab(setting, &own->options.backbone, own->tokenizer));
+    TS_TRY(check_length(setting, &own->options, &length));
+    if (!setting->without_data)
+        TS_TRY(open_text(task, setting, length));
+    task->sample = ts_batch_create();
+    ts_batch_put(task->sample, "tokens",
+                 ts_array_create(setting->mesh, TS_I32, ts_shape(1, 1), ts_replicated, (TsArrayOptions){0}));
+    task->model = &ts_language_model;
+    task->options = &own->options;
+    task->tokenizer = own->tokenizer;
+    task->tokens_a_batch = length * config->data.batch;
+    return TS_OK;
+}
+
+static void release(TsTask *task)
+{
+    LanguageTask *own = task->own;
+    ts_windows_free(&own->train);
+    ts_windows_free(&own->validation);
+    ts_tokenizer_free(&own->tokenizer);
+    ts_source_free(&own->source);
+    ts_free(own);
+}
+
+const TsTaskKind ts_language_task = {configure, release};

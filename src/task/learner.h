@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Learner: from gradients to parameters: clip, skip what is not finite, update.
+ *
+ * A Program of its own over the same table of parameters. Its state lies where ts_learner_placement says (ZeRO-1: each
+ * parameter's state is cut along data), gradients arrive there, and updated parameters go back to where they rest: all
+ * by placement.
+ */
+#pragma once
+
+#include "model/parameter.h"
+#include "task/schedule.h"
+
+typedef enum TsLearnerState { TS_STATE_REPLICATED, TS_STATE_SHARDED } TsLearnerState;
+
+typedef struct TsAdamwConfig {
+    double rate, decay, beta1, beta2, epsilon;
+} TsAdamwConfig;
+
+typedef struct TsLearnerConfig {
+    TsChoice optimizer;   /* of ts_optimizers */
+    TsChoice schedule;    /* of ts_schedules */
+    double clip;          /* the largest global norm of a gradient; 0: no clipping */
+    double skip_above;    /* steps of a larger norm are skipped; infinity: only those that are not finite */
+    int64_t skip_limit;   /* so many skipped steps in a row end the run */
+    TsLearnerState state; /* sharded: ZeRO-1 */
+} TsLearnerConfig;
+
+extern const TsVariants ts_optimizers;
+extern const TsConfigTable ts_learner_table;
+
+typedef struct TsLearner TsLearner;
+
+/* A Learner for the trainable parameters of the table, as they are now. `arrays` are the parameters by path; both are
+ * borrowed for its life, as is config. Not collective. Same on all ranks: everything. Owned by the caller. */
+TS_MUST_USE TsStatus ts_learner_create(TsLearner **learner, const TsLearnerConfig *config,
+                                       const TsParameters *parameters, const TsBatch *arrays, int threads);
+
+/* Sets *learner to NULL; NULL is fine. */
+void ts_learner_free(TsLearner **learner);
+
+/* Where gradient and optimizer state of a parameter lie. */
+TsPlacement ts_learner_placement(const TsLearnerConfig *config, const TsParameter *parameter);
+
+/* The name of the gradient of `path` in Programs, "gradient/PATH", into `name`. */
+typedef struct TsGradientName {
+    char text[256];
+} TsGradientName;
+TsGradientName ts_learner_gradient_name(const char *path);
+
+/* Arrays "gradient/PATH" that a task's Program fills before ts_learner_step; borrowed. */
+TsBatch *ts_learner_gradients(const TsLearner *learner);
+
+/* Optimizer state, "optimizer/mean/PATH" and "optimizer/variance/PATH": what a checkpoint must hold; borrowed. */
+TsBatch *ts_learner_state(const TsLearner *learner);
+
+typedef struct TsLearnerReport {
+    double rate;
+    double gradient_norm; /* of the whole gradient, before clipping */
+    double factor;        /* that the gradient was multiplied by; 0: the step was skipped */
+} TsLearnerReport;
+
+/* Updates parameters and state in place by the gradients. A norm that is not finite or above skip_above changes
+ * nothing. The same result on all ranks. Collective on the mesh; same on all ranks: step (from 1), run_steps. */
+TsLearnerReport ts_learner_step(TsLearner *learner, int64_t step, int64_t run_steps);

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "task/progress.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/text.h"
+
+double ts_progress_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+TsProgress ts_progress_start(int64_t step, int64_t steps)
+{
+    double now = ts_progress_now();
+    return (TsProgress){.steps_at_start = step, .steps = steps, .started_s = now, .last_s = now};
+}
+
+/* "41.2k" */
+static void append_count(TsText *text, double count)
+{
+    static const char *const units[] = {"", "k", "M", "G", "T"};
+    int unit = 0;
+    for (; count >= 1000 && unit < 4; unit++)
+        count /= 1000;
+    ts_text_append(text, count < 10 && unit ? "%.2f%s" : count < 100 ? "%.1f%s" : "%.0f%s", count, units[unit]);
+}
+
+/* "3:12", "1:02:07" */
+static void append_time(TsText *text, double seconds)
+{
+    long long whole = (long long)ceil(seconds);
+    if (whole >= 3600)
+        ts_text_append(text, "%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
+    else
+        ts_text_append(text, "%lld:%02lld", whole / 60, whole % 60);
+}
+
+/* The mean over tasks, by their weights. */
+static TsWeightedScalar whole_loss(TsProgressReport report)
+{
+    TsWeightedScalar loss = {0};
+    for (int i = 0; i < report.task_count; i++) {
+        loss.value += report.tasks[i].loss.value * report.tasks[i].loss.weight;
+        loss.weight += report.tasks[i].loss.weight;
+    }
+    loss.value = loss.weight ? loss.value / loss.weight : 0;
+    return loss;
+}
+
+/* JSON has no NaN and no infinity: null. */
+static json_t *real(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static void add_metrics(TsRunDir *dir, TsProgressReport report, TsWeightedScalar loss, double tokens_per_s)
+{
+    json_t *object =
+        json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:I, s:o}", "kind", "train", "step", (json_int_t)report.step, "loss",
+                  real(loss.value), "rate", real(report.learner.rate), "grad_norm", real(report.learner.gradient_norm),
+                  "clip_factor", real(report.learner.factor), "skipped_steps", (json_int_t)report.skipped_steps,
+                  "tokens_per_s", real(tokens_per_s));
+    for (int i = 0; i < report.task_count; i++) {
+        char name[256];
+        snprintf(name, sizeof name, "%s/loss", report.tasks[i].name);
+        if (report.tasks[i].loss.weight > 0)
+            json_object_set_new(object, name, real(report.tasks[i].loss.value));
+    }
+    ts_run_dir_add_metrics(dir, object);
+}
+
+void ts_progress_say(TsProgress *progress, TsRunDir *dir, TsProgressReport report)
+{
+    double now = ts_progress_now();
+    double tokens_per_s = (double)progress->tokens / fmax(now - progress->last_s, 1e-9);
+    double done = (double)(report.step - progress->steps_at_start);
+    double left_s = (now - progress->started_s) / done * (double)(progress->steps - report.step);
+    TsWeightedScalar loss = whole_loss(report);
+
+    TsText line = {0};
+    ts_text_append(&line, "step %5lld/%lld  loss %.4f", (long long)report.step, (long long)progress->steps, loss.value);
+    for (int i = 0; i < report.task_count && report.task_count > 1; i++)
+        if (report.tasks[i].loss.weight > 0)
+            ts_text_append(&line, "  %s %.4f", report.tasks[i].name, report.tasks[i].loss.value);
+    ts_text_append(&line, "  ");
+    append_count(&line, tokens_per_s);
+    ts_text_append(&line, " tokens/s  ");
+    append_time(&line, left_s);
+    ts_text_append(&line, " left");
+    if (report.learner.factor == 0)
+        ts_text_append(&line, "  (step skipped: gradient norm %g)", report.learner.gradient_norm);
+    ts_log(TS_LOG_INFO, "%s", line.data);
+    ts_text_free(&line);
+
+    add_metrics(dir, report, loss, tokens_per_s);
+    progress->last_s = now;
+    progress->tokens = 0;
+}
+
+void ts_progress_say_evaluation(TsRunDir *dir, int64_t step, const char *task, const char *name,
+                                TsWeightedScalar scalar, double nats_to_bits_a_byte)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", task, name);
+    json_t *object = json_pack("{s:s, s:I, s:o, s:o}", "kind", "eval", "step", (json_int_t)step, path,
+                               real(scalar.value), "weight", real(scalar.weight));
+    if (nats_to_bits_a_byte > 0) {
+        double bits = scalar.value * nats_to_bits_a_byte;
+        ts_log(TS_LOG_INFO, "step %5lld  validation  %s %.4f nats a token, %.4f bits a byte", (long long)step, path,
+               scalar.value, bits);
+        snprintf(path, sizeof path, "%s/bits_a_byte", task);
+        json_object_set_new(object, path, real(bits));
+    } else {
+        ts_log(TS_LOG_INFO, "step %5lld  validation  %s %.4f", (long long)step, path, scalar.value);
+    }
+    ts_run_dir_add_metrics(dir, object);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * RunDir: the directory of a run: its resolved configuration, its log, its metrics.
+ *
+ *   config.yaml     the whole resolved configuration, as it is now
+ *   log.txt         every line that was printed, with the time
+ *   metrics.jsonl   one JSON object a line; a step that was run again after a fault stands there twice, the later
+ * counts checkpoints/    src/ckpt
+ *
+ * Rank 0 writes; all ranks know the outcome.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "base/config.h"
+#include "comm/group.h"
+
+typedef struct TsRunDir TsRunDir;
+
+/* Makes the directory where it is missing, and says in it what runs. If it holds a run already, keys that change what
+ * is learned must be as they were: the error lists those that are not; with `force` they are warnings. Collective on
+ * group, which is borrowed; the same status on all ranks. Owned by the caller. */
+TS_MUST_USE TsStatus ts_run_dir_open(TsRunDir **dir, TsGroup *group, const char *path, const TsConfig *config,
+                                     bool force);
+
+/* Closes log and metrics. Not collective. Sets *dir to NULL; NULL is fine. */
+void ts_run_dir_close(TsRunDir **dir);
+
+const char *ts_run_dir_path(const TsRunDir *dir);
+
+/* Appends a line to metrics.jsonl on rank 0; elsewhere nothing. Takes ownership of `object`. Not collective. A failure
+ * is said once in the log, and does not end the run. */
+void ts_run_dir_add_metrics(TsRunDir *dir, json_t *object);

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "task/step.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/memory.h"
+#include "model/binding.h"
+#include "tensor/ops.h"
+
+struct TsStep {
+    TsProgram *program;
+    TsBatch *arrays; /* input step; outputs "sum/NAME" and "weight/NAME" */
+    TsMetrics *metrics;
+};
+
+/* What a rank holds of a sum over the batch: a part of it, along the axes that cut the batch. */
+static TsPlacement part_of_sum(void)
+{
+    return ts_partial(ts_replicated, TS_AXIS_BIT(TS_AXIS_DATA));
+}
+
+static void name_output(char *text, size_t text_bytes, const char *what, const char *name)
+{
+    snprintf(text, text_bytes, "%s/%s", what, name);
+}
+
+static void output_losses(const TsLosses *losses)
+{
+    char name[128];
+    for (int i = 0; i < losses->count; i++) {
+        const TsLoss *loss = &losses->loss[i];
+        name_output(name, sizeof name, "sum", loss->name);
+        ts_output(name, loss->sum, part_of_sum());
+        name_output(name, sizeof name, "weight", loss->name);
+        ts_output(name, loss->weight, part_of_sum());
+    }
+}
+
+/* d loss / d parameter for all parameters that the table marks as trainable, given out where the Learner wants them. */
+static void output_gradients(TsGraph *graph, TsTensor loss, const TsStepOptions *options)
+{
+    int count = ts_parameters_count(options->parameters), trainable = 0;
+    TsTensor *of = ts_calloc((size_t)count, sizeof *of), *gradient = ts_calloc((size_t)count, sizeof *gradient);
+    const TsParameter **rows = ts_calloc((size_t)count, sizeof *rows);
+    for (int i = 0; i < count; i++) {
+        const TsParameter *row = ts_parameters_at(options->parameters, i);
+        if (!row->trainable)
+            continue;
+        rows[trainable] = row;
+        of[trainable++] = ts_parameter(graph, row->path, row->dtype, row->shape, row->placement);
+    }
+    ts_gradients(gradient, loss, of, trainable);
+    for (int i = 0; i < trainable; i++)
+        ts_output(ts_learner_gradient_name(rows[i]->path).text, gradient[i],
+                  ts_learner_placement(options->learner, rows[i]));
+    ts_free(of);
+    ts_free(gradient);
+    ts_free(rows);
+}
+
+static TsLosses trace(TsGraph *graph, const TsTask *task, const TsBatch *batch, const TsStepOptions *options)
+{
+    TsColumns columns = ts_columns_trace(graph, batch);
+    TsScope scope = {.graph = graph,
+                     .parameters = options->parameters,
+                     .dtype = options->dtype,
+                     .training = options->learner != NULL,
+                     .seed = options->seed,
+                     .step = ts_input(graph, "step", TS_I64, ts_scalar, ts_replicated)};
+    TsTensor predictions = task->model->compute_predictions(scope, task->options, &columns);
+    TsLosses losses = task->model->compute_loss(scope, task->options, predictions, &columns);
+    ts_graph_set_path(graph, "loss");
+    output_losses(&losses);
+    if (options->learner)
+        output_gradients(graph, ts_loss_mean(losses.loss[0]), options);
+    return losses;
+}
+
+TsStatus ts_step_create(TsStep **step, const TsTask *task, TsLoader *loader, TsStepOptions options)
+{
+    const TsMesh *mesh = ts_parameters_mesh(options.parameters);
+    TsGraph *graph = ts_graph_create();
+    TsLosses losses = trace(graph, task, ts_loader_batch(loader), &options);
+    TsProgram *program = NULL;
+    TsStatus status = ts_program_compile(&program, graph, (TsCompileOptions){.mesh = mesh, .threads = options.threads});
+    *step = NULL;
+    if (status)
+        return ts_status_annotate(status, "task %s", task->name);
+
+    const char *names[TS_MAX_LOSSES];
+    for (int i = 0; i < losses.count; i++)
+        names[i] = losses.loss[i].name;
+    TsStep *made = ts_calloc(1, sizeof *made);
+    *made =
+        (TsStep){.program = program, .arrays = ts_batch_create(), .metrics = ts_metrics_create(names, losses.count)};
+    ts_batch_put(made->arrays, "step", ts_array_create(mesh, TS_I64, ts_scalar, ts_replicated, (TsArrayOptions){0}));
+    for (int i = 0; i < ts_program_bindings(program); i++) {
+        TsBinding binding = ts_program_binding(program, i);
+        bool is_loss = strncmp(binding.name, "sum/", 4) == 0 || strncmp(binding.name, "weight/", 7) == 0;
+        if (binding.kind == TS_BIND_OUTPUT && is_loss)
+            ts_batch_put(made->arrays, binding.name,
+                         ts_array_create(mesh, binding.dtype, binding.shape, binding.placement, (TsArrayOptions){0}));
+    }
+    ts_bind_batch(program, made->arrays);
+    ts_bind_batch(program, ts_loader_batch(loader));
+    *step = made;
+    return TS_OK;
+}
+
+void ts_step_free(TsStep **step)
+{
+    if (!*step)
+        return;
+    ts_program_free(&(*step)->program);
+    ts_batch_free(&(*step)->arrays);
+    ts_metrics_free(&(*step)->metrics);
+    ts_free(*step);
+    *step = NULL;
+}
+
+void ts_step_bind(TsStep *step, const TsBatch *parameters, const TsBatch *gradients)
+{
+    ts_bind_batch(step->program, parameters);
+    if (gradients)
+        ts_bind_batch(step->program, gradients);
+}
+
+static double scalar_value(const TsArray *array)
+{
+    return array->dtype == TS_F64 ? *(double *)array->data : (double)*(float *)array->data;
+}
+
+void ts_step_run(TsStep *step, int64_t number)
+{
+    *(int64_t *)ts_batch_find(step->arrays, "step")->data = number;
+    ts_program_run(step->program);
+    for (int i = 0; i < ts_metrics_count(step->metrics); i++) {
+        char sum[128], weight[128];
+        name_output(sum, sizeof sum, "sum", ts_metrics_name(step->metrics, i));
+        name_output(weight, sizeof weight, "weight", ts_metrics_name(step->metrics, i));
+        ts_metrics_add(step->metrics, i, scalar_value(ts_batch_find(step->arrays, sum)),
+                       scalar_value(ts_batch_find(step->arrays, weight)));
+    }
+}
+
+TsMetrics *ts_step_metrics(const TsStep *step)
+{
+    return step->metrics;
+}

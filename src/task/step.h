@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Step: a task's compiled pass over a batch: forward, and to train also backward, with the collectives in their places.
+ *
+ * Gradients come out where the Learner wants them. Losses stay parts on each rank, in the step's Metrics.
+ */
+#pragma once
+
+#include "model/parameter.h"
+#include "task/learner.h"
+#include "task/metrics.h"
+#include "task/task.h"
+
+typedef struct TsStep TsStep;
+
+typedef struct TsStepOptions {
+    TsParameters *parameters;       /* tracing declares here */
+    const TsLearnerConfig *learner; /* NULL: a pass that evaluates: no dropout, no gradients */
+    uint64_t seed;                  /* of dropout */
+    TsDtype dtype;
+    int threads;
+} TsStepOptions;
+
+/* Traces and compiles the task's Model over the batch of `loader`, which it is bound to. All borrowed for the life of
+ * the step. Not collective. Same on all ranks: everything. Errors: those of tracing and compiling, with the task's name
+ * before them. Owned by the caller. */
+TS_MUST_USE TsStatus ts_step_create(TsStep **step, const TsTask *task, TsLoader *loader, TsStepOptions options);
+
+/* Sets *step to NULL; NULL is fine. */
+void ts_step_free(TsStep **step);
+
+/* Binds parameters, and to train gradients, by name: borrowed. Not collective. */
+void ts_step_bind(TsStep *step, const TsBatch *parameters, const TsBatch *gradients);
+
+/* Runs it on what the loader holds, and adds the losses to the metrics. Collective on the mesh; same on all ranks:
+ * number, the step's in the run. */
+void ts_step_run(TsStep *step, int64_t number);
+
+/* The losses by name; borrowed. */
+TsMetrics *ts_step_metrics(const TsStep *step);

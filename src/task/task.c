@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "task/task.h"
+
+#include "base/memory.h"
+#include "model/transformer.h"
+#include "task/language_task.h"
+
+static const TsVariant kinds[] = {
+    {"language_model", "predicts each next token of a text", &ts_language_task_table, &ts_language_task}};
+const TsVariants ts_task_kinds = {"task", kinds, sizeof kinds / sizeof *kinds};
+
+static const TsVariant backbones[] = {
+    {"transformer", "a decoder of pre-norm blocks, GPT-2 by its defaults", &ts_transformer_table, NULL}};
+const TsVariants ts_backbones = {"backbone", backbones, sizeof backbones / sizeof *backbones};
+
+TsStatus ts_task_create(TsTask **task, TsChoice kind, TsTaskSetting setting)
+{
+    TsTask *made = ts_calloc(1, sizeof *made);
+    *made = (TsTask){.name = setting.name, .kind = kind.variant->extra};
+    setting.keys = kind.value;
+    TsStatus status = made->kind->configure(made, &setting);
+    if (status)
+        ts_task_free(&made);
+    *task = made;
+    return status;
+}
+
+void ts_task_free(TsTask **task)
+{
+    if (!*task)
+        return;
+    ts_batch_free(&(*task)->sample);
+    ts_loader_free(&(*task)->train);
+    ts_loader_free(&(*task)->validation);
+    (*task)->kind->release(*task);
+    ts_free(*task);
+    *task = NULL;
+}

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "task/trainer.h"
+
+#include <signal.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/version.h"
+#include "ckpt/checkpoint.h"
+#include "comm/collectives.h"
+#include "task/evaluator.h"
+#include "task/progress.h"
+#include "task/run_dir.h"
+
+/* A task in training. */
+typedef struct Course {
+    TsTask *task;
+    TsStep *step;
+    TsEvaluator *evaluator; /* NULL: no validation data */
+    int64_t steps;          /* that it had so far */
+} Course;
+
+typedef struct Trainer {
+    TsJob *job;
+    const TsJobConfig *keys;
+    TsRunDir *dir;
+    Course *courses; /* (job->task_count) */
+    TsMixture *mixture;
+    TsLearner *learner;
+    TsCheckpointSaver *saver;
+    TsBatch *kept; /* parameters and optimizer state, lent: what a checkpoint holds */
+    int64_t step;  /* that was finished last */
+    int64_t skipped_steps, skipped_in_row;
+    TsLearnerReport report; /* of the last step */
+    TsProgress progress;
+    int64_t saved_step, evaluated_step; /* -1: none */
+    double saved_s, evaluated_s, said_s;
+} Trainer;
+
+/* ---- a step ---- */
+
+static TsStatus run_hooks(Trainer *trainer);
+
+/* The life of a step. */
+static TsStatus run_step(Trainer *trainer)
+{
+    int64_t step = trainer->step + 1;
+    Course *course = &trainer->courses[ts_mixture_task(trainer->mixture, step)]; /* the same on every rank */
+
+    ts_loader_next(course->task->train, &course->task->place); /* each rank reads its own rows */
+    ts_step_run(course->step, step);                           /* forward, backward; losses add up on each rank */
+    trainer->report = ts_learner_step(trainer->learner, step, trainer->keys->run.steps);
+
+    bool skipped = trainer->report.factor == 0;
+    trainer->skipped_steps += skipped;
+    trainer->skipped_in_row = skipped ? trainer->skipped_in_row + 1 : 0;
+    trainer->progress.tokens += course->task->tokens_a_batch;
+    course->steps++;
+    trainer->step = step;
+    return run_hooks(trainer);
+}
+
+/* ---- hooks ---- */
+
+static volatile sig_atomic_t stop_signal;
+
+static void on_signal(int signal)
+{
+    stop_signal = signal;
+}
+
+/* What the ranks decide together after a step: any rank's wish is every rank's. */
+typedef struct Decision {
+    int32_t stop; /* the number of the signal, or 0 */
+    int32_t say, evaluate, save;
+} Decision;
+
+static bool is_due(TsInterval interval, int64_t step, double since_s)
+{
+    switch (interval.unit) {
+    case TS_STEPS:
+        return step % (int64_t)interval.count == 0;
+    case TS_SECONDS:
+        return ts_progress_now() - since_s >= interval.count;
+    default:
+        return false;
+    }
+}
+
+static Decision decide(const Trainer *trainer)
+{
+    const TsJobConfig *keys = trainer->keys;
+    bool last = trainer->step >= keys->run.steps || trainer->skipped_in_row >= keys->learner.skip_limit;
+    Decision mine = {.stop = stop_signal,
+                     .say = last || is_due(keys->run.log, trainer->step, trainer->said_s),
+                     .evaluate = last || is_due(keys->run.evaluate, trainer->step, trainer->evaluated_s),
+                     .save = last || stop_signal || is_due(keys->checkpoint.every, trainer->step, trainer->saved_s)};
+    Decision all;
+    ts_all_reduce(trainer->job->group, (TsTransfer){.out = &all,
+                                                    .in = &mine,
+                                                    .count_elems = sizeof mine / sizeof(int32_t),
+                                                    .dtype = TS_I32,
+                                                    .reduction = TS_MAX,
+                                                    .label = "step/decision"});
+    all.save |= all.stop != 0;
+    return all;
+}
+
+static void say(Trainer *trainer)
+{
+    int count = trainer->job->task_count;
+    TsProgressTask *tasks = ts_calloc((size_t)count, sizeof *tasks);
+    for (int i = 0; i < count; i++) {
+        TsMetrics *metrics = ts_step_metrics(trainer->courses[i].step);
+        TsWeightedScalar scalars[TS_MAX_LOSSES];
+        ts_metrics_reduce(scalars, metrics, ts_mesh_group(trainer->job->mesh, TS_AXIS_BIT(TS_AXIS_DATA)));
+        ts_metrics_reset(metrics);
+        tasks[i] = (TsProgressTask){trainer->courses[i].task->name, scalars[0]};
+    }
+    ts_progress_say(&trainer->progress, trainer->dir,
+                    (TsProgressReport){.step = trainer->step,
+                                       .tasks = tasks,
+                                       .task_count = count,
+                                       .learner = trainer->report,
+                                       .skipped_steps = trainer->skipped_steps});
+    ts_free(tasks);
+    trainer->said_s = ts_progress_now();
+}
+
+static void evaluate(Trainer *trainer)
+{
+    for (int i = 0; i < trainer->job->task_count; i++) {
+        Course *course = &trainer->courses[i];
+        if (!course->evaluator)
+            continue;
+        TsWeightedScalar scalars[TS_MAX_LOSSES];
+        const TsMetrics *metrics = ts_evaluator_metrics(course->evaluator);
+        ts_evaluator_run(course->evaluator, scalars);
+        for (int k = 0; k < ts_metrics_count(metrics); k++)
+            ts_progress_say_evaluation(trainer->dir, trainer->step, course->task->name, ts_metrics_name(metrics, k),
+                                       scalars[k], k == 0 ? course->task->nats_to_bits_a_byte : 0);
+    }
+    trainer->evaluated_step = trainer->step;
+    trainer->evaluated_s = ts_progress_now();
+}
+
+/* The state beside the arrays. */
+static json_t *pack_state(const Trainer *trainer)
+{
+    json_t *tasks = json_object();
+    for (int i = 0; i < trainer->job->task_count; i++)
+        json_object_set_new(tasks, trainer->courses[i].task->name,
+                            json_pack("{s:I, s:I}", "place", (json_int_t)trainer->courses[i].task->place, "steps",
+                                      (json_int_t)trainer->courses[i].steps));
+    return json_pack("{s:I, s:I, s:I, s:I, s:o}", "seed", (json_int_t)trainer->keys->run.seed, "step",
+                     (json_int_t)trainer->step, "skipped_steps", (json_int_t)trainer->skipped_steps, "skipped_in_row",
+                     (json_int_t)trainer->skipped_in_row, "tasks", tasks);
+}
+
+static TsStatus save(Trainer *trainer)
+{
+    json_t *state = pack_state(trainer);
+    TsStatus status = ts_checkpoint_save(trainer->saver, trainer->step, trainer->kept, state);
+    json_decref(state);
+    trainer->saved_step = trainer->step;
+    trainer->saved_s = ts_progress_now();
+    return status;
+}
+
+/* In this order: summaries, evaluation, checkpoint, ends of the run. */
+static TsStatus run_hooks(Trainer *trainer)
+{
+    Decision due = decide(trainer);
+    if (due.say)
+        say(trainer);
+    if (trainer->skipped_in_row >= trainer->keys->learner.skip_limit)
+        return ts_status_error(TS_CODE_INVALID,
+                               "%lld steps in a row had a gradient that is not finite or above learner.skip_above (the "
+                               "last norm is %g); the last checkpoint is of step %lld",
+                               (long long)trainer->skipped_in_row, trainer->report.gradient_norm,
+                               (long long)trainer->saved_step);
+    if (due.evaluate)
+        evaluate(trainer);
+    if (due.save)
+        TS_TRY(save(trainer));
+    if (due.stop)
+        return ts_status_error(TS_CODE_INTERRUPTED,
+                               "stopped by signal %d after step %lld; the same command goes on from there", due.stop,
+                               (long long)trainer->step);
+    return TS_OK;
+}
+
+/* ---- the beginning ---- */
+
+static TsStatus create_courses(Trainer *trainer)
+{
+    TsJob *job = trainer->job;
+    trainer->courses = ts_calloc((size_t)job->task_count, sizeof *trainer->courses);
+    for (int i = 0; i < job->task_count; i++) {
+        Course *course = &trainer->courses[i];
+        course->task = job->tasks[i];
+        TS_TRY(ts_step_create(&course->step, course->task, course->task->train,
+                              (TsStepOptions){.parameters = job->parameters,
+                                              .learner = &trainer->keys->learner,
+                                              .seed = (uint64_t)trainer->keys->run.seed,
+                                              .dtype = job->dtype,
+                                              .threads = job->threads}));
+        ts_step_bind(course->step, job->arrays, ts_learner_gradients(trainer->learner));
+        if (course->task->validation)
+            TS_TRY(ts_evaluator_create(&course->evaluator, job, course->task));
+    }
+    return TS_OK;
+}
+
+static TsStatus create_mixture(Trainer *trainer)
+{
+    const TsMap *map = &trainer->keys->tasks;
+    const TsTaskConfig *items = map->items;
+    double *weights = ts_calloc((size_t)map->count, sizeof *weights);
+    for (int64_t i = 0; i < map->count; i++)
+        weights[i] = items[i].weight;
+    TsStatus status = ts_mixture_create(&trainer->mixture, &trainer->keys->mixture, map->names, weights,
+                                        (int)map->count, (uint64_t)trainer->keys->run.seed);
+    ts_free(weights);
+    return status;
+}
+
+static TsStatus read_state(Trainer *trainer, const TsCheckpoint *checkpoint)
+{
+    json_t *state = (json_t *)ts_checkpoint_state(checkpoint); /* read only; jansson takes no const here */
+    json_t *tasks = json_object_get(state, "tasks");
+    trainer->step = json_integer_value(json_object_get(state, "step"));
+    trainer->skipped_steps = json_integer_value(json_object_get(state, "skipped_steps"));
+    trainer->skipped_in_row = json_integer_value(json_object_get(state, "skipped_in_row"));
+    for (int i = 0; i < trainer->job->task_count; i++) {
+        Course *course = &trainer->courses[i];
+        json_t *kept = json_object_get(tasks, course->task->name);
+        if (!kept) {
+            ts_log(TS_LOG_WARNING, "%s knows nothing of the task %s: its data begin anew",
+                   ts_checkpoint_path(checkpoint), course->task->name);
+            continue;
+        }
+        course->task->place = json_integer_value(json_object_get(kept, "place"));
+        course->steps = json_integer_value(json_object_get(kept, "steps"));
+    }
+    if (trainer->step != ts_checkpoint_step(checkpoint))
+        return ts_status_error(TS_CODE_CORRUPT, "%s: its state is of step %lld", ts_checkpoint_path(checkpoint),
+                               (long long)trainer->step);
+    return TS_OK;
+}
+
+/* Goes on from the newest checkpoint that verifies, if there is one. */
+static TsStatus resume(Trainer *trainer)
+{
+    TsCheckpoint *checkpoint = NULL;
+    TS_TRY(ts_checkpoint_latest(&checkpoint, trainer->job->group, trainer->keys->run.dir));
+    if (!checkpoint)
+        return TS_OK;
+    TsStatus status = ts_checkpoint_restore(checkpoint, trainer->kept, (TsRestoreOptions){0});
+    if (!status)
+        status = read_state(trainer, checkpoint);
+    ts_checkpoint_close(&checkpoint);
+    if (status)
+        return status;
+    trainer->saved_step = trainer->step;
+    ts_log(TS_LOG_INFO, "going on after step %lld", (long long)trainer->step);
+    return TS_OK;
+}
+
+static void introduce(const Trainer *trainer)
+{
+    const TsJob *job = trainer->job;
+    TsText line = {0};
+    int ranks = ts_group_size(job->group), nodes = ts_group_nodes(job->group);
+    ts_text_append(&line, "tessera %s · %d rank%s on %d host%s · mesh", ts_version(), ranks, ranks == 1 ? "" : "s",
+                   nodes, nodes == 1 ? "" : "s");
+    const char *between = " ";
+    for (int axis = 1; axis < TS_AXES; axis++)
+        if (ts_mesh_size(job->mesh, (TsAxis)axis) > 1 || (axis == TS_AXIS_DATA && ranks == 1)) {
+            ts_text_append(&line, "%s%s %d", between, ts_axis_name((TsAxis)axis),
+                           ts_mesh_size(job->mesh, (TsAxis)axis));
+            between = " x ";
+        }
+    double memory = (double)ts_memory_usage().live_bytes;
+    ts_text_append(&line, " · %.1f M parameters · %.*f %s a rank · %d thread%s each",
+                   (double)ts_parameters_elems(job->parameters) / 1e6, memory < 1 << 30 ? 0 : 1,
+                   memory < 1 << 30 ? memory / (1 << 20) : memory / (1 << 30), memory < 1 << 30 ? "MiB" : "GiB",
+                   job->threads, job->threads == 1 ? "" : "s");
+    ts_log(TS_LOG_INFO, "%s", line.data);
+    ts_text_free(&line);
+}
+
+/* Lends what a checkpoint holds: parameters, and the Learner's state. */
+static void collect_kept(Trainer *trainer)
+{
+    TsBatch *state = ts_learner_state(trainer->learner);
+    trainer->kept = ts_job_kept(trainer->job);
+    for (int i = 0; i < ts_batch_count(state); i++)
+        ts_batch_lend(trainer->kept, ts_batch_name(state, i), ts_batch_array(state, i));
+}
+
+static TsStatus begin(Trainer *trainer, TsGroup *group, const TsConfig *config, TsTrainOptions options)
+{
+    TS_TRY(ts_job_open(&trainer->job, group, config, (TsJobOptions){0}));
+    trainer->keys = trainer->job->keys;
+    TsJob *job = trainer->job;
+    TS_TRY(create_mixture(trainer));
+    TS_TRY(ts_learner_create(&trainer->learner, &trainer->keys->learner, job->parameters, job->arrays, job->threads));
+    TS_TRY(create_courses(trainer));
+    TS_TRY(ts_run_dir_open(&trainer->dir, group, trainer->keys->run.dir, config, options.force));
+    introduce(trainer);
+    TsCheckpointSaverOptions saving = {.keep_latest = (int)trainer->keys->checkpoint.keep.latest,
+                                       .skip_verify = !trainer->keys->checkpoint.verify};
+    TS_TRY(ts_checkpoint_saver_create(&trainer->saver, group, trainer->keys->run.dir, saving));
+    collect_kept(trainer);
+    TS_TRY(resume(trainer));
+    trainer->progress = ts_progress_start(trainer->step, trainer->keys->run.steps);
+    trainer->saved_s = trainer->evaluated_s = trainer->said_s = trainer->progress.started_s;
+    return TS_OK;
+}
+
+static void end(Trainer *trainer)
+{
+    for (int i = 0; trainer->courses && i < trainer->job->task_count; i++) {
+        ts_step_free(&trainer->courses[i].step);
+        ts_evaluator_free(&trainer->courses[i].evaluator);
+    }
+    ts_free(trainer->courses);
+    ts_learner_free(&trainer->learner);
+    ts_mixture_free(&trainer->mixture);
+    ts_checkpoint_saver_free(&trainer->saver);
+    ts_batch_free(&trainer->kept);
+    ts_run_dir_close(&trainer->dir);
+    ts_job_close(&trainer->job);
+}
+
+static TsStatus run_steps(Trainer *trainer)
+{
+    if (trainer->step >= trainer->keys->run.steps) {
+        ts_log(TS_LOG_INFO, "nothing to do: step %lld of %lld is done", (long long)trainer->step,
+               (long long)trainer->keys->run.steps);
+        evaluate(trainer);
+    }
+    while (trainer->step < trainer->keys->run.steps)
+        TS_TRY(run_step(trainer));
+    return TS_OK;
+}
+
+TsStatus ts_train(TsGroup *group, const TsConfig *config, TsTrainOptions options)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGUSR1};
+    struct sigaction action = {.sa_handler = on_signal}, before[3];
+    stop_signal = 0;
+    for (int i = 0; i < 3; i++)
+        sigaction(signals[i], &action, &before[i]);
+
+    Trainer trainer = {.saved_step = -1, .evaluated_step = -1};
+    TsStatus status = begin(&trainer, group, config, options);
+    if (!status)
+        status = run_steps(&trainer);
+    end(&trainer);
+
+    for (int i = 0; i < 3; i++)
+        sigaction(signals[i], &before[i], NULL);
+    return status;
+}
