@@ -85,8 +85,9 @@ typedef struct TsCrossEntropy {
 } TsCrossEntropy;
 TsTensor ts_cross_entropy(TsTensor logits, TsTensor labels, TsCrossEntropy options);
 
-/* Zeroes elements with probability `rate` and divides the rest by 1 - rate. The mask is a function of `stream` (a
- * Philox key from seed and path), `step` (i64 scalar) and the element's global index. ops/random.c */
+/* Zeroes elements with probability `rate` and divides the rest by 1 - rate. The mask is a function of `stream` (the
+ * two halves of a Philox key, base/philox.h, low one first), `step` (i64 scalar) and the element's global index.
+ * ops/random.c */
 TsTensor ts_drop(TsTensor x, TsTensor step, double rate, uint64_t stream);
 
 /* Gumbel noise (-log(-log u)) of a shape, f32, of the same kind of stream. */

@@ -34,6 +34,9 @@ extern const TsOp ts_op_slice, ts_op_pad, ts_op_concatenate;
 extern const TsOp ts_op_transpose;
 extern const TsOp ts_op_update, ts_op_slice_at;
 
+/* random.c */
+extern const TsOp ts_op_drop, ts_op_gumbel;
+
 /* dot.c */
 extern const TsOp ts_op_dot;
 

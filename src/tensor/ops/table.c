@@ -54,5 +54,7 @@ const TsOp *const ts_op_table[] = {
     &ts_op_dot,
     &ts_op_attend,
     &ts_op_d_attend,
+    &ts_op_drop,
+    &ts_op_gumbel,
     NULL,
 };

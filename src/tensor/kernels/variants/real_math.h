@@ -3,7 +3,7 @@
  * exp, log, tanh and erf that the compiler turns into vector code: no branch, no table, no call. In f64 they are
  * libm's.
  *
- * Largest errors in units in the last place, over all f32 (tests/tensor/test_real_math.c): exp 2, log 2, tanh 3, erf 2.
+ * Largest errors in units in the last place, over all f32 (tests/tensor/test_real_math.c): exp 2, log 2, tanh 3.
  * Subnormal results and infinities are right; a NaN stays one.
  */
 #pragma once

@@ -1,0 +1,264 @@
+/* ranks: 1 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Values and gradients of ops against PyTorch's, from tests/golden/ops.txt (make_ops.py beside it writes it), in f64,
+ * f32 and, loosely, bf16.
+ */
+#include "test.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "tensor/ops.h"
+#include "tensor/program.h"
+
+enum { RECORDS = 128 };
+
+typedef struct Record {
+    char name[64];
+    TsShape shape;
+    double *value;
+} Record;
+
+static Record record[RECORDS];
+static int records;
+
+static void read_records(void)
+{
+    FILE *file = fopen("tests/golden/ops.txt", "r");
+    CU_ASSERT_PTR_NOT_NULL(file);
+    while (file && records < RECORDS) {
+        Record *next = &record[records];
+        if (fscanf(file, "%63s %d", next->name, &next->shape.dims) != 2 || next->shape.dims > TS_MAX_DIMS)
+            break;
+        for (int d = 0; d < next->shape.dims; d++)
+            CU_ASSERT_EQUAL(fscanf(file, "%ld", &next->shape.size[d]), 1);
+        next->value = ts_calloc((size_t)ts_shape_elems(next->shape), sizeof *next->value);
+        for (int64_t i = 0; i < ts_shape_elems(next->shape); i++)
+            CU_ASSERT_EQUAL(fscanf(file, "%lf", &next->value[i]), 1);
+        records++;
+    }
+    if (file)
+        fclose(file);
+    CU_ASSERT(records > 80);
+}
+
+static void free_records(void)
+{
+    for (int i = 0; i < records; i++)
+        ts_free(record[i].value);
+    records = 0;
+}
+
+/* The record NAME.PART, or NULL. */
+static const Record *find(const char *name, const char *part)
+{
+    char full[96];
+    snprintf(full, sizeof full, "%s.%s", name, part);
+    for (int i = 0; i < records; i++)
+        if (strcmp(record[i].name, full) == 0)
+            return &record[i];
+    return NULL;
+}
+
+static void set(TsArray *array, const double *value)
+{
+    for (int64_t i = 0; i < ts_array_local_elems(array); i++)
+        if (array->dtype == TS_F64)
+            ((double *)array->data)[i] = value[i];
+        else if (array->dtype == TS_F32)
+            ((float *)array->data)[i] = (float)value[i];
+        else if (array->dtype == TS_BF16)
+            ((TsBf16 *)array->data)[i] = ts_bf16_from_f32((float)value[i]);
+        else if (array->dtype == TS_I32)
+            ((int32_t *)array->data)[i] = (int32_t)value[i];
+}
+
+static double get(const TsArray *array, int64_t i)
+{
+    return array->dtype == TS_F64   ? ((double *)array->data)[i]
+           : array->dtype == TS_F32 ? (double)((float *)array->data)[i]
+                                    : (double)ts_bf16_to_f32(((TsBf16 *)array->data)[i]);
+}
+
+typedef struct Golden {
+    const char *name;
+    TsTensor (*build)(const TsTensor *in); /* x0, x1, ..., ids */
+} Golden;
+
+static TsProgram *trace(const Golden *golden, TsDtype dtype)
+{
+    static const char *const names[] = {"x0", "x1", "x2"}, *const d_names[] = {"d0", "d1", "d2"};
+    TsGraph *graph = ts_graph_create();
+    TsTensor in[4], d[3];
+    TsProgram *program = NULL;
+    const Record *ids = find(golden->name, "ids"), *next;
+    int count = 0;
+    for (; count < 3 && (next = find(golden->name, names[count])); count++)
+        in[count] = ts_input(graph, names[count], dtype, next->shape, ts_replicated);
+    CU_ASSERT(count > 0);
+    if (ids)
+        in[count] = ts_input(graph, "ids", TS_I32, ids->shape, ts_replicated);
+    TsTensor out = golden->build(in);
+    TsTensor weights = ts_input(graph, "weights", ts_dtype_of(out), ts_shape_of_tensor(out), ts_replicated);
+    ts_output("out", out, ts_replicated);
+    ts_gradients(d, ts_sum(ts_mul(out, weights), -1, false), in, count);
+    for (int i = 0; i < count; i++)
+        ts_output(d_names[i], d[i], ts_replicated);
+    TEST_OK(ts_program_compile(&program, graph, (TsCompileOptions){.threads = 1}));
+    return program;
+}
+
+static void compare(const Golden *golden, const TsArray *array, const char *part, double bound)
+{
+    const Record *expected = find(golden->name, part);
+    CU_ASSERT_PTR_NOT_NULL(expected);
+    if (!expected)
+        return;
+    CU_ASSERT(ts_shape_equal(expected->shape, array->shape));
+    for (int64_t i = 0; i < ts_array_local_elems(array); i++) {
+        double error = fabs(get(array, i) - expected->value[i]) / (1 + fabs(expected->value[i]));
+        if (!(error < bound))
+            fprintf(stderr, "%s.%s[%d] is %.9g, expected %.9g\n", golden->name, part, (int)i, get(array, i),
+                    expected->value[i]);
+        CU_ASSERT(error < bound);
+    }
+}
+
+static void check(const Golden *golden, TsDtype dtype, double bound)
+{
+    TsProgram *program = trace(golden, dtype);
+    TsArray *array[16];
+    int count = program ? ts_program_bindings(program) : 0;
+    for (int i = 0; i < count; i++) {
+        TsBinding binding = ts_program_binding(program, i);
+        const Record *values = find(golden->name, binding.name);
+        array[i] =
+            ts_array_create(NULL, binding.dtype, binding.shape, binding.placement, (TsArrayOptions){.shared = 0});
+        CU_ASSERT_PTR_NOT_NULL(values);
+        if (binding.kind == TS_BIND_INPUT && values)
+            set(array[i], values->value);
+        ts_program_bind(program, binding.name, array[i]);
+    }
+    if (program)
+        ts_program_run(program);
+    for (int i = 0; i < count; i++)
+        if (ts_program_binding(program, i).kind == TS_BIND_OUTPUT)
+            compare(golden, array[i], ts_program_binding(program, i).name, bound);
+    ts_program_free(&program);
+    for (int i = 0; i < count; i++)
+        ts_array_free(&array[i]);
+}
+
+#define BUILD(NAME, EXPRESSION)                                                                                        \
+    static TsTensor build_##NAME(const TsTensor *in)                                                                   \
+    {                                                                                                                  \
+        return EXPRESSION;                                                                                             \
+    }
+BUILD(gelu, ts_gelu(in[0]))
+BUILD(gelu_tanh, ts_gelu_tanh(in[0]))
+BUILD(silu, ts_silu(in[0]))
+BUILD(sigmoid, ts_sigmoid(in[0]))
+BUILD(tanh, ts_tanh(in[0]))
+BUILD(div, ts_div(in[0], in[1]))
+BUILD(layer_norm, ts_normalize(in[0], in[1], in[2], (TsNormalize){.epsilon = 1e-5}))
+BUILD(rms_norm, ts_normalize(in[0], in[1], TS_NONE, (TsNormalize){.epsilon = 1e-6, .rms = true}))
+BUILD(dot, ts_dot(in[0], in[1], (TsDot){.contract = 1}))
+BUILD(attend, ts_attend(in[0], in[1], in[2], TS_NONE, (TsAttend){.causal = false}).out)
+BUILD(attend_causal, ts_attend(in[0], in[1], in[2], TS_NONE, (TsAttend){.causal = true}).out)
+BUILD(attend_window, ts_attend(in[0], in[1], in[2], TS_NONE, (TsAttend){.scale = 0.5, .causal = true, .window = 2}).out)
+BUILD(cross_entropy, ts_cross_entropy(in[0], in[1], (TsCrossEntropy){.ignore = -100}))
+BUILD(cross_entropy_all,
+      ts_cross_entropy(in[0], in[1], (TsCrossEntropy){.ignore = -100, .smoothing = 0.1, .z_loss = 0.01}))
+BUILD(take, ts_take(in[0], in[1]))
+
+static const Golden goldens[] = {
+    {"gelu", build_gelu},
+    {"gelu_tanh", build_gelu_tanh},
+    {"silu", build_silu},
+    {"sigmoid", build_sigmoid},
+    {"tanh", build_tanh},
+    {"div", build_div},
+    {"layer_norm", build_layer_norm},
+    {"rms_norm", build_rms_norm},
+    {"dot", build_dot},
+    {"attend", build_attend},
+    {"attend_causal", build_attend_causal},
+    {"attend_window", build_attend_window},
+    {"cross_entropy", build_cross_entropy},
+    {"cross_entropy_all", build_cross_entropy_all},
+    {"take", build_take},
+};
+
+static void equal_pytorch(TsDtype dtype, double bound)
+{
+    read_records();
+    for (size_t i = 0; i < sizeof goldens / sizeof goldens[0]; i++)
+        check(&goldens[i], dtype, bound);
+    free_records();
+}
+
+static void in_f64(void)
+{
+    equal_pytorch(TS_F64, 1e-12);
+}
+
+static void in_f32(void)
+{
+    equal_pytorch(TS_F32, 2e-5);
+}
+
+static void in_bf16(void)
+{
+    equal_pytorch(TS_BF16, 6e-2);
+}
+
+/* Two steps of AdamW on parameters that are updated in place, and one with a factor of 0, which changes nothing. */
+static void adamw_steps(TsDtype dtype, double bound)
+{
+    static const char *const names[] = {"x", "mean", "variance", "gradient", "rate", "factor", "step"};
+    TsShape shape = find("adamw", "x")->shape;
+    TsGraph *graph = ts_graph_create();
+    TsProgram *program = NULL;
+    TsTensor t[7];
+    TsArray *array[7];
+    for (int i = 0; i < 7; i++) {
+        TsDtype type = i < 4 ? dtype : i < 6 ? TS_F32 : TS_I64;
+        TsShape of = i < 4 ? shape : ts_scalar;
+        t[i] = i < 3 ? ts_parameter(graph, names[i], type, of, ts_replicated)
+                     : ts_input(graph, names[i], type, of, ts_replicated);
+        array[i] = ts_array_create(NULL, type, of, ts_replicated, (TsArrayOptions){.shared = false});
+    }
+    TsAdamwOut out = ts_adamw((TsAdamwIn){t[0], t[3], t[1], t[2], t[4], t[5], t[6]},
+                              (TsAdamw){.beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .decay = 0.1});
+    ts_assign(t[0], out.parameter);
+    ts_assign(t[1], out.mean);
+    ts_assign(t[2], out.variance);
+    TEST_OK(ts_program_compile(&program, graph, (TsCompileOptions){.threads = 1}));
+    for (int i = 0; i < 7; i++)
+        ts_program_bind(program, names[i], array[i]);
+    set(array[0], find("adamw", "x")->value);
+    *(float *)array[4]->data = 0.01f;
+    for (int64_t step = 1; step <= 3; step++) {
+        *(float *)array[5]->data = step < 3 ? 1 : 0;
+        *(int64_t *)array[6]->data = step;
+        set(array[3], find("adamw", step == 1 ? "gradient1" : "gradient2")->value);
+        ts_program_run(program);
+        compare(&(Golden){"adamw", NULL}, array[0], step == 1 ? "x1" : "x2", bound);
+    }
+    ts_program_free(&program);
+    for (int i = 0; i < 7; i++)
+        ts_array_free(&array[i]);
+}
+
+static void adamw(void)
+{
+    read_records();
+    adamw_steps(TS_F64, 1e-9); /* its rate is f32 */
+    adamw_steps(TS_F32, 1e-6);
+    free_records();
+}
+
+TEST_MAIN("ops against PyTorch", {"in f64", in_f64}, {"in f32", in_f32}, {"in bf16", in_bf16}, {"adamw", adamw})
