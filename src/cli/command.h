@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Command: what follows `tessera` on the command line, one file each. main.c starts the runtime, finds the command by
- * its first word, calls it on all ranks, prints its error once, and ends with the status's exit code.
+ * its first word, calls it on all ranks, prints its error once, and ends with the status's exit code. A new command is
+ * its file, its line at the end of this header, and its place in the table in main.c.
  */
 #pragma once
 
@@ -16,5 +17,16 @@ typedef struct TsCommand {
     TsStatus (*run)(TsGroup *world, int count, const char *const *words);
 } TsCommand;
 
-extern const TsCommand ts_command_train;  /* train.c */
-extern const TsCommand ts_command_decode; /* decode.c */
+/* All of them, up to NULL. */
+extern const TsCommand *const ts_commands[];
+
+/* The command of this name, or NULL. */
+const TsCommand *ts_command_find(const char *name);
+
+/* An error that names the nearest command. */
+TS_MUST_USE TsStatus ts_command_unknown(const char *name);
+
+extern const TsCommand ts_command_train;   /* train.c */
+extern const TsCommand ts_command_decode;  /* decode.c */
+extern const TsCommand ts_command_help;    /* help.c */
+extern const TsCommand ts_command_version; /* version.c */

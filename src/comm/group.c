@@ -106,7 +106,7 @@ TsGroup *ts_group_adopt(MPI_Comm comm, const char *name, TsAxisSet axes)
 
 TsGroup *ts_group_split_axes(TsGroup *parent, const char *name, TsAxisSet axes, int color, int key)
 {
-    ts_comm_check_call(parent, TS_COMM_MAKE_GROUP, 0, TS_I32, name);
+    ts_comm_check_call(parent, TS_COMM_MAKE_GROUP, 0, TS_I32, "split"); /* names may differ */
     TsWatch watch = ts_watch_begin(parent, TS_COMM_MAKE_GROUP, "split", -1);
     ts_watch_wait(&watch);
     MPI_Comm comm;
@@ -131,11 +131,15 @@ void ts_group_free(TsGroup **group)
     TsGroup *self = *group;
     if (!self)
         return;
+    ts_comm_check_call(self, TS_COMM_MAKE_GROUP, 0, TS_I32, "free");
+    TsWatch watch = ts_watch_begin(self, TS_COMM_MAKE_GROUP, "free", -1);
+    ts_watch_wait(&watch);
     if (self->scratch_free)
         self->scratch_free(self, self->scratch);
-    ts_watch_remove_group(self);
     TS_MPI(MPI_Comm_free(&self->node_comm));
     TS_MPI(MPI_Comm_free(&self->comm));
+    ts_watch_end(&watch);
+    ts_watch_remove_group(self);
     ts_free(self->name);
     ts_free(self->world_rank);
     ts_free(self->node_of);

@@ -174,6 +174,7 @@ int ts_runtime_end(int exit_code)
 {
     TS_CHECK(world, "the runtime was not started");
     int agreed = exit_code < 0 || exit_code > 125 ? 125 : exit_code;
+    ts_comm_check_call(world, TS_COMM_BARRIER, 0, TS_I32, "end of the program");
     TsWatch watch = ts_watch_begin(world, TS_COMM_BARRIER, "end of the program", -1);
     ts_watch_wait(&watch);
     TS_MPI(MPI_Allreduce(MPI_IN_PLACE, &agreed, 1, MPI_INT, MPI_MAX, world->comm));

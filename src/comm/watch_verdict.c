@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "comm/rank_list.h"
 #include "comm/watch_internal.h"
 
 enum { MOST_LINES = 16 }; /* ranks that are told one by one */
@@ -77,7 +78,8 @@ static bool awaited(const Case *job, int rank, int question)
     if (!answered(job, rank))
         return job->missing[question] > 0;
     const TsWatchPlace *place = &job->answers[rank].place[question];
-    return place->member && (place->arrivals < wait->sequence || differs(job, rank, question));
+    return place->member && !waits_in(job, rank, question) &&
+           (place->arrivals < wait->sequence || differs(job, rank, question));
 }
 
 static bool stands_still(const Case *job, int rank)
@@ -119,39 +121,6 @@ static void count_missing(Case *job, int question)
     }
     int missing = job->query->wait[question].group_size - members;
     job->missing[question] = missing < silent ? missing : silent;
-}
-
-/* "rank 3", "ranks 0-4, 7": those for which `chosen` holds; cut with "…" where it does not fit. */
-typedef struct Ranks {
-    char text[200];
-} Ranks;
-
-static Ranks list_ranks(const bool *chosen, int ranks)
-{
-    Ranks out = {""};
-    size_t used = 0;
-    int count = 0;
-    for (int r = 0; r < ranks; r++)
-        count += chosen[r];
-    used += (size_t)snprintf(out.text, sizeof out.text, count == 1 ? "rank" : "ranks");
-    const char *comma = " ";
-    for (int r = 0; r < ranks; r++) {
-        if (!chosen[r])
-            continue;
-        if (used > sizeof out.text - 40) {
-            snprintf(out.text + used, sizeof out.text - used, ", …");
-            return out;
-        }
-        int first = r;
-        while (r + 1 < ranks && chosen[r + 1])
-            r++;
-        if (r == first)
-            used += (size_t)snprintf(out.text + used, sizeof out.text - used, "%s%d", comma, r);
-        else
-            used += (size_t)snprintf(out.text + used, sizeof out.text - used, "%s%d-%d", comma, first, r);
-        comma = ", ";
-    }
-    return out;
 }
 
 typedef struct Words {
@@ -229,7 +198,7 @@ static void print_ranks(const Case *job, int question, bool *chosen)
     }
     if (rest)
         ts_log(TS_LOG_ERROR, "watchdog: %d more did not arrive: %s", lines - MOST_LINES,
-               list_ranks(chosen, job->ranks).text);
+               ts_rank_list(chosen, job->ranks).text);
 }
 
 /* All have arrived, and none moves: those that began it but do not wait in it, if any, are why. */
@@ -252,7 +221,7 @@ static void print_question(const Case *job, int question)
     for (int r = 0; r < job->ranks; r++)
         chosen[r] = waits_in(job, r, question);
     ts_log(TS_LOG_ERROR, "watchdog: nothing moved for %g s: %s in %s", job->limit_s,
-           list_ranks(chosen, job->ranks).text, describe_wait(&job->query->wait[question]).text);
+           ts_rank_list(chosen, job->ranks).text, describe_wait(&job->query->wait[question]).text);
     bool any = false;
     for (int r = 0; r < job->ranks; r++)
         any |= chosen[r] = awaited(job, r, question) && dead(job, r);

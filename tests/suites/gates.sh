@@ -13,6 +13,8 @@ c_files() { git ls-files --cached --others --exclude-standard -- '*.[ch]' | whil
 
 check 'a floor includes only floors below' tests/gates/includes.sh
 check 'licence lines, sizes, ranks, words' tests/gates/words.sh
+presets() { cmake --list-presets | tee /dev/stderr | grep -c '"' | grep -qx 4; }
+check 'the four presets can be read' presets
 
 # Releases of clang-format differ in what they write: the style is that of 14.
 formatter=$(command -v clang-format-14 || command -v clang-format)

@@ -5,7 +5,14 @@
  */
 #include <dlfcn.h>
 
+const char *__asan_default_options(void);
 const char *__lsan_default_suppressions(void);
+
+/* Whole call stacks, through libraries without frame pointers too, so that the suppressions find their names. */
+const char *__asan_default_options(void)
+{
+    return "fast_unwind_on_malloc=0:detect_stack_use_after_return=1";
+}
 
 const char *__lsan_default_suppressions(void)
 {
