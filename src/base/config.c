@@ -1,154 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/config.h"
 
-#include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "base/config_origin.h"
 #include "base/memory.h"
 
-/* One key or item that was bound: from which node, to which address, inside which other. */
-typedef struct Origin {
-    const void *address;
-    const struct Origin *parent; /* NULL for the root */
-    const char *name;            /* NULL for item `index` of a list */
-    int64_t index, number;       /* `number` counts origins as they are made: parents come before what they hold */
-    const TsYaml *node;          /* NULL where it was left out */
-} Origin;
-
-struct TsConfig {
-    TsPool *tree_pool; /* owned; NULL where the tree is somebody else's */
-    TsPool *pool;      /* owned: the values, the origins */
-    const TsConfigTable *root;
-    const TsYaml *tree;
-    void *value;
-    Origin **origins; /* (origin_count) by address, then number; owned */
-    int64_t origin_count, origin_capacity;
-};
-
-/* ---- where a value came from ---- */
-
-static Origin *add_origin(TsConfig *config, Origin origin)
-{
-    if (config->origin_count == config->origin_capacity) {
-        config->origin_capacity = config->origin_capacity ? 2 * config->origin_capacity : 64;
-        config->origins = ts_realloc(config->origins, (size_t)config->origin_capacity * sizeof *config->origins);
-    }
-    Origin *kept = ts_pool_calloc(config->pool, 1, sizeof *kept);
-    *kept = origin;
-    kept->number = config->origin_count;
-    config->origins[config->origin_count++] = kept;
-    return kept;
-}
-
-static int compare_origins(const void *a, const void *b)
-{
-    const Origin *x = *(Origin *const *)a, *y = *(Origin *const *)b;
-    if (x->address != y->address)
-        return (uintptr_t)x->address < (uintptr_t)y->address ? -1 : 1;
-    return (x->number > y->number) - (x->number < y->number);
-}
-
-static void append_path(TsText *text, const Origin *origin)
-{
-    if (!origin->parent)
-        return;
-    append_path(text, origin->parent);
-    if (!origin->name)
-        ts_text_append(text, "[%lld]", (long long)origin->index);
-    else
-        ts_text_append(text, "%s%s", origin->parent->parent ? "." : "", origin->name);
-}
-
-/* "line.yaml:12: mesh.model": where the origin, or what it is in if it was left out, was given, and its path. */
-static char *where(const Origin *origin, const char *below)
-{
-    const Origin *given = origin;
-    while (!given->node)
-        given = given->parent;
-    TsText text = {0};
-    ts_yaml_append_place(&text, given->node);
-    ts_text_append(&text, origin->parent || below ? ": " : "");
-    append_path(&text, origin);
-    ts_text_append(&text, "%s%s", origin->parent && below ? "." : "", below ? below : "");
-    return text.data;
-}
-
-/* An error about this origin, or about the key `below` in it. */
-static TsStatus error_in(const Origin *origin, const char *below, const char *format, ...) TS_PRINTF(3, 4);
-
-static TsStatus error_in(const Origin *origin, const char *below, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    char *message = ts_format_list(format, arguments), *place = where(origin, below);
-    va_end(arguments);
-    TsStatus status = ts_status_error(TS_CODE_INVALID, "%s: %s", place, message);
-    ts_free(message);
-    ts_free(place);
-    return status;
-}
-
 /* What a table's own check says, with its place. */
-static TsStatus checked(const TsConfigTable *table, const void *value, const Origin *origin)
+static TsStatus checked(const TsConfigTable *table, const void *value, const TsOrigin *origin)
 {
     TsStatus status = table->check ? table->check(value) : TS_OK;
     if (!status)
         return TS_OK;
-    char *place = where(origin, NULL);
+    char *place = ts_origin_where(origin, NULL);
     status = ts_status_annotate(status, "%s", place);
     ts_free(place);
     return status;
 }
 
-TsStatus ts_config_error(const TsConfig *config, const void *field, const char *format, ...)
-{
-    const Origin *found = NULL; /* the last one at this address: the innermost */
-    for (int64_t low = 0, high = config->origin_count; low < high;) {
-        int64_t middle = low + (high - low) / 2;
-        const Origin *origin = config->origins[middle];
-        if ((uintptr_t)origin->address <= (uintptr_t)field) {
-            found = origin->address == field ? origin : found;
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    va_list arguments;
-    va_start(arguments, format);
-    char *message = ts_format_list(format, arguments);
-    va_end(arguments);
-    TsStatus status = found ? error_in(found, NULL, "%s", message) : ts_status_error(TS_CODE_INVALID, "%s", message);
-    ts_free(message);
-    return status;
-}
-
-TsStatus ts_config_error_at(const TsConfig *config, const char *path, const char *format, ...)
-{
-    bool whole;
-    const TsYaml *node = ts_yaml_find(config->tree, path, &whole);
-    va_list arguments;
-    va_start(arguments, format);
-    char *message = ts_format_list(format, arguments);
-    va_end(arguments);
-    TsStatus status = ts_yaml_error(node, "%s: %s", path, message);
-    ts_free(message);
-    return status;
-}
-
-bool ts_config_is_given(const TsConfig *config, const char *path)
-{
-    bool whole;
-    const TsYaml *node = ts_yaml_find(config->tree, path, &whole);
-    return whole && !ts_yaml_is_null(node);
-}
-
 /* ---- binding one value ---- */
 
-static TsStatus bind_value(TsConfig *config, const TsKey *key, void *field, const TsYaml *node, const Origin *origin);
+static TsStatus bind_value(TsConfig *config, const TsKey *key, void *field, const TsYaml *node, const TsOrigin *origin);
 
-static TsStatus unexpected(const TsKey *key, const TsYaml *node, const Origin *origin)
+static TsStatus unexpected(const TsKey *key, const TsYaml *node, const TsOrigin *origin)
 {
     TsText expected = {0}, found = {0};
     const char *nearest = NULL;
@@ -166,8 +41,8 @@ static TsStatus unexpected(const TsKey *key, const TsYaml *node, const Origin *o
             count++;
         nearest = ts_text_nearest(node->text, key->words, count);
     }
-    TsStatus status = error_in(origin, NULL, "expected %s, found %s%s%s%s", expected.data, found.data,
-                               nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+    TsStatus status = ts_origin_error(origin, NULL, "expected %s, found %s%s%s%s", expected.data, found.data,
+                                      nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
     ts_text_free(&expected);
     ts_text_free(&found);
     return status;
@@ -240,7 +115,7 @@ static bool read_scalar(const TsKey *key, void *field, const TsYaml *node)
     }
 }
 
-static TsStatus bind_scalar(const TsKey *key, void *field, const TsYaml *node, const Origin *origin)
+static TsStatus bind_scalar(const TsKey *key, void *field, const TsYaml *node, const TsOrigin *origin)
 {
     bool fits = node->kind == TS_YAML_SCALAR && !ts_yaml_is_null(node) && read_scalar(key, field, node);
     return fits ? TS_OK : unexpected(key, node, origin);
@@ -263,25 +138,25 @@ static size_t key_count(const TsConfigTable *table)
     return count;
 }
 
-static TsStatus unknown_key(const TsYaml *map, int64_t item, const Origin *origin, const char *const *names,
+static TsStatus unknown_key(const TsYaml *map, int64_t item, const TsOrigin *origin, const char *const *names,
                             size_t count)
 {
-    const Origin unknown = {.parent = origin, .name = map->keys[item], .node = map->items[item]};
+    const TsOrigin unknown = {.parent = origin, .name = map->keys[item], .node = map->items[item]};
     const char *nearest = ts_text_nearest(map->keys[item], names, count);
     if (nearest)
-        return error_in(&unknown, NULL, "no such key; did you mean %s?", nearest);
+        return ts_origin_error(&unknown, NULL, "no such key; did you mean %s?", nearest);
     TsText list = {0};
     for (size_t i = 0; i < count; i++)
         ts_text_append(&list, "%s%s", i ? ", " : "", names[i]);
-    TsStatus status = count ? error_in(&unknown, NULL, "no such key; there are: %s", list.data)
-                            : error_in(&unknown, NULL, "no such key; none is expected here");
+    TsStatus status = count ? ts_origin_error(&unknown, NULL, "no such key; there are: %s", list.data)
+                            : ts_origin_error(&unknown, NULL, "no such key; none is expected here");
     ts_text_free(&list);
     return status;
 }
 
 /* Every key of the map must be one of the table or of the variant. Both may be NULL. */
 static TsStatus check_known(const TsYaml *map, const TsConfigTable *table, const TsVariant *variant, bool with_type,
-                            const Origin *origin)
+                            const TsOrigin *origin)
 {
     const TsConfigTable *more = variant ? variant->table : NULL;
     const char **names = ts_alloc((key_count(table) + key_count(more) + 1) * sizeof *names);
@@ -303,7 +178,7 @@ static TsStatus check_known(const TsYaml *map, const TsConfigTable *table, const
 }
 
 /* A table's default. That it does not fit is a bug of the table. */
-static void bind_fallback(TsConfig *config, const TsKey *key, void *field, const Origin *origin)
+static void bind_fallback(TsConfig *config, const TsKey *key, void *field, const TsOrigin *origin)
 {
     const TsYaml *node;
     TsStatus status = ts_yaml_parse(config->pool, &node, "default", key->fallback, strlen(key->fallback));
@@ -313,20 +188,20 @@ static void bind_fallback(TsConfig *config, const TsKey *key, void *field, const
 }
 
 static TsStatus bind_struct(TsConfig *config, const TsConfigTable *table, void *value, const TsYaml *map,
-                            const Origin *origin);
+                            const TsOrigin *origin);
 
-static TsStatus bind_key(TsConfig *config, const TsKey *key, void *value, const TsYaml *map, const Origin *parent)
+static TsStatus bind_key(TsConfig *config, const TsKey *key, void *value, const TsYaml *map, const TsOrigin *parent)
 {
     void *field = (char *)value + key->offset;
     const TsYaml *node = map ? ts_yaml_get(map, key->name) : NULL;
     if (node && ts_yaml_is_null(node))
         node = NULL;
-    const Origin *origin =
-        add_origin(config, (Origin){.address = field, .parent = parent, .name = key->name, .node = node});
+    const TsOrigin *origin =
+        ts_origin_add(config, (TsOrigin){.address = field, .parent = parent, .name = key->name, .node = node});
     if (node)
         return bind_value(config, key, field, node, origin);
     if (key->required)
-        return error_in(parent, key->name, "missing: %s", key->help);
+        return ts_origin_error(parent, key->name, "missing: %s", key->help);
     if (key->kind == TS_KIND_STRUCT)
         return bind_struct(config, key->table, field, NULL, origin);
     if (key->fallback)
@@ -342,7 +217,7 @@ static const TsVariant *find_variant(const TsVariants *variants, const char *nam
     return NULL;
 }
 
-static TsStatus unknown_variant(const TsKey *key, const char *name, const Origin *origin, const char *below)
+static TsStatus unknown_variant(const TsKey *key, const char *name, const TsOrigin *origin, const char *below)
 {
     const TsVariants *variants = key->variants;
     const char **names = ts_alloc((size_t)(variants->count + 1) * sizeof *names);
@@ -354,8 +229,9 @@ static TsStatus unknown_variant(const TsKey *key, const char *name, const Origin
     const char *nearest = ts_text_nearest(name, names, (size_t)variants->count);
     ts_text_append_shown(&shown, name);
     TsStatus status =
-        nearest ? error_in(origin, below, "there is no %s %s; did you mean %s?", variants->what, shown.data, nearest)
-                : error_in(origin, below, "there is no %s %s; there are: %s", variants->what, shown.data, list.data);
+        nearest
+            ? ts_origin_error(origin, below, "there is no %s %s; did you mean %s?", variants->what, shown.data, nearest)
+            : ts_origin_error(origin, below, "there is no %s %s; there are: %s", variants->what, shown.data, list.data);
     ts_text_free(&list);
     ts_text_free(&shown);
     ts_free(names);
@@ -363,19 +239,19 @@ static TsStatus unknown_variant(const TsKey *key, const char *name, const Origin
 }
 
 /* Which variant the map (or NULL, or a word) says, or else the fallback; *variant is NULL if neither does. */
-static TsStatus choose_variant(const TsKey *key, const TsVariant **variant, const TsYaml *node, const Origin *origin)
+static TsStatus choose_variant(const TsKey *key, const TsVariant **variant, const TsYaml *node, const TsOrigin *origin)
 {
     const TsYaml *type = node && node->kind == TS_YAML_MAP ? ts_yaml_get(node, "type") : node;
     const char *below = type == node ? NULL : "type", *name = key->fallback;
     *variant = NULL;
     if (type && !ts_yaml_is_null(type)) {
         if (type->kind != TS_YAML_SCALAR)
-            return error_in(origin, below, "expected the name of a %s, found a %s", key->variants->what,
-                            type->kind == TS_YAML_MAP ? "map" : "list");
+            return ts_origin_error(origin, below, "expected the name of a %s, found a %s", key->variants->what,
+                                   type->kind == TS_YAML_MAP ? "map" : "list");
         name = type->text;
     }
     if (!name && node)
-        return error_in(origin, "type", "missing: which %s", key->variants->what);
+        return ts_origin_error(origin, "type", "missing: which %s", key->variants->what);
     if (!name)
         return TS_OK;
     *variant = find_variant(key->variants, name);
@@ -384,7 +260,7 @@ static TsStatus choose_variant(const TsKey *key, const TsVariant **variant, cons
 
 /* Binds the keys that the variant has of its own from the map, which may be NULL. */
 static TsStatus bind_variant(TsConfig *config, TsChoice *choice, const TsVariant *variant, const TsYaml *map,
-                             const Origin *origin)
+                             const TsOrigin *origin)
 {
     *choice = (TsChoice){.variant = variant};
     const TsConfigTable *table = variant->table;
@@ -392,14 +268,14 @@ static TsStatus bind_variant(TsConfig *config, TsChoice *choice, const TsVariant
         return TS_OK;
     void *value = ts_pool_calloc(config->pool, 1, table->size_bytes);
     choice->value = value;
-    add_origin(config, (Origin){value, origin->parent, origin->name, origin->index, 0, origin->node});
+    ts_origin_add(config, (TsOrigin){value, origin->parent, origin->name, origin->index, 0, origin->node});
     for (const TsKey *key = table->keys; key && key->name; key++)
         TS_TRY(bind_key(config, key, value, map, origin));
     return checked(table, value, origin);
 }
 
 static TsStatus bind_struct(TsConfig *config, const TsConfigTable *table, void *value, const TsYaml *map,
-                            const Origin *origin)
+                            const TsOrigin *origin)
 {
     const TsKey *flat = NULL;
     const TsVariant *variant = NULL;
@@ -408,7 +284,7 @@ static TsStatus bind_struct(TsConfig *config, const TsConfigTable *table, void *
     if (flat) {
         TS_TRY(choose_variant(flat, &variant, map, origin));
         if (!variant && flat->required)
-            return error_in(origin, "type", "missing: which %s", flat->variants->what);
+            return ts_origin_error(origin, "type", "missing: which %s", flat->variants->what);
     }
     if (map)
         TS_TRY(check_known(map, table, variant, false, origin));
@@ -449,7 +325,7 @@ size_t ts_key_item_bytes(const TsKey *element)
 }
 
 static TsStatus bind_choice(TsConfig *config, const TsKey *key, TsChoice *choice, const TsYaml *node,
-                            const Origin *origin)
+                            const TsOrigin *origin)
 {
     if (node->kind == TS_YAML_LIST)
         return unexpected(key, node, origin);
@@ -461,7 +337,7 @@ static TsStatus bind_choice(TsConfig *config, const TsKey *key, TsChoice *choice
     return bind_variant(config, choice, variant, map, origin);
 }
 
-static TsStatus bind_list(TsConfig *config, const TsKey *key, TsList *list, const TsYaml *node, const Origin *origin)
+static TsStatus bind_list(TsConfig *config, const TsKey *key, TsList *list, const TsYaml *node, const TsOrigin *origin)
 {
     if (node->kind != TS_YAML_LIST || !in_range(key->range, (double)node->count))
         return unexpected(key, node, origin);
@@ -470,14 +346,14 @@ static TsStatus bind_list(TsConfig *config, const TsKey *key, TsList *list, cons
     *list = (TsList){.count = node->count, .items = items};
     for (int64_t i = 0; i < node->count; i++) {
         void *item = items + (size_t)i * bytes;
-        const Origin *place =
-            add_origin(config, (Origin){.address = item, .parent = origin, .index = i, .node = node->items[i]});
+        const TsOrigin *place =
+            ts_origin_add(config, (TsOrigin){.address = item, .parent = origin, .index = i, .node = node->items[i]});
         TS_TRY(bind_value(config, key->element, item, node->items[i], place));
     }
     return TS_OK;
 }
 
-static TsStatus bind_map(TsConfig *config, const TsKey *key, TsMap *map, const TsYaml *node, const Origin *origin)
+static TsStatus bind_map(TsConfig *config, const TsKey *key, TsMap *map, const TsYaml *node, const TsOrigin *origin)
 {
     if (node->kind != TS_YAML_MAP)
         return unexpected(key, node, origin);
@@ -489,15 +365,15 @@ static TsStatus bind_map(TsConfig *config, const TsKey *key, TsMap *map, const T
         if (ts_yaml_is_null(node->items[i]))
             continue;
         void *item = items + (size_t)map->count * bytes;
-        const Origin *place = add_origin(
-            config, (Origin){.address = item, .parent = origin, .name = node->keys[i], .node = node->items[i]});
+        const TsOrigin *place = ts_origin_add(
+            config, (TsOrigin){.address = item, .parent = origin, .name = node->keys[i], .node = node->items[i]});
         TS_TRY(bind_value(config, key->element, item, node->items[i], place));
         names[map->count++] = node->keys[i];
     }
     return in_range(key->range, (double)map->count) ? TS_OK : unexpected(key, node, origin);
 }
 
-static TsStatus bind_value(TsConfig *config, const TsKey *key, void *field, const TsYaml *node, const Origin *origin)
+static TsStatus bind_value(TsConfig *config, const TsKey *key, void *field, const TsYaml *node, const TsOrigin *origin)
 {
     void *made;
     switch (key->kind) {
@@ -509,8 +385,9 @@ static TsStatus bind_value(TsConfig *config, const TsKey *key, void *field, cons
             return unexpected(key, node, origin);
         made = ts_pool_calloc(config->pool, 1, key->table->size_bytes);
         *(void **)field = made;
-        return bind_struct(config, key->table, made, node,
-                           add_origin(config, (Origin){made, origin->parent, origin->name, origin->index, 0, node}));
+        return bind_struct(
+            config, key->table, made, node,
+            ts_origin_add(config, (TsOrigin){made, origin->parent, origin->name, origin->index, 0, node}));
     case TS_KIND_CHOICE:
         return bind_choice(config, key, field, node, origin);
     case TS_KIND_LIST:
@@ -563,9 +440,9 @@ TsStatus ts_config_bind(TsConfig **config, const TsConfigTable *root, const TsYa
     made->root = root;
     made->tree = tree;
     made->value = ts_pool_calloc(made->pool, 1, root->size_bytes);
-    const Origin *origin = add_origin(made, (Origin){.address = made->value, .node = tree});
+    const TsOrigin *origin = ts_origin_add(made, (TsOrigin){.address = made->value, .node = tree});
     TsStatus status = bind_struct(made, root, made->value, tree, origin);
-    qsort(made->origins, (size_t)made->origin_count, sizeof *made->origins, compare_origins);
+    ts_origin_sort(made);
     if (status)
         ts_config_free(&made);
     *config = made;
