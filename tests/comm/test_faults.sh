@@ -99,4 +99,10 @@ out=$(cd / && timeout 20 "$program" none 2>&1)
 code=$? took=0
 expect "no launcher: one rank" 0
 
+if unshare --net true 2>/dev/null; then
+    out=$(timeout 20 unshare --net "$program" none 2>&1)
+    code=$?
+    expect "no launcher, no network: one rank" 0
+fi
+
 exit $failed

@@ -90,26 +90,6 @@ static void every_shape_has_its_groups(void)
         }
 }
 
-/* As if the launcher had dealt the ranks out over two nodes in turn: model still lies within a node. */
-static void model_lies_within_a_node(void)
-{
-    int size = ts_group_size(test_world);
-    TsMesh *mesh;
-    TsMeshShape shape = {.size = {[TS_AXIS_DATA] = TS_MESH_AUTO, [TS_AXIS_MODEL] = size % 2 == 0 ? 2 : 1}};
-    TEST_OK(ts_mesh_create(&mesh, test_world, shape));
-    TsGroup *model = ts_mesh_group(mesh, TS_AXIS_BIT(TS_AXIS_MODEL));
-    bool fits = true; /* where each node holds an even number of ranks */
-    for (int r = 0; r < size; r++) {
-        int on_node = 0;
-        for (int s = 0; s < size; s++)
-            on_node += ts_group_node_of(test_world, s) == ts_group_node_of(test_world, r);
-        fits = fits && on_node % ts_mesh_size(mesh, TS_AXIS_MODEL) == 0;
-    }
-    if (fits)
-        CU_ASSERT_EQUAL(ts_group_nodes(model), 1);
-    ts_mesh_free(&mesh);
-}
-
 static void a_described_mesh_has_no_ranks(void)
 {
     TsMeshShape shape = {.size = {[TS_AXIS_STAGE] = 16, [TS_AXIS_DATA] = 64, [TS_AXIS_MODEL] = 8}};
@@ -127,5 +107,4 @@ static void a_described_mesh_has_no_ranks(void)
 TEST_MAIN("mesh", {"axes have names", axes_have_names}, {"shapes are checked", shapes_are_checked},
           {"creation fails alike everywhere", creation_fails_alike_everywhere},
           {"every shape has its groups", every_shape_has_its_groups},
-          {"model lies within a node", model_lies_within_a_node},
           {"a described mesh has no ranks", a_described_mesh_has_no_ranks})
