@@ -174,7 +174,7 @@ static void plans_the_cheapest(void)
     expect_plan("0: model, data", "0: model", "all_gather", 3.0 / 8);
     expect_plan("0: data, model", "0: model", "all_to_all all_gather", 7.0 / 64 + 3.0 / 8);
     expect_plan("0: data, model", "0: data; 1: model", "all_to_all", 1.0 / 16);
-    expect_plan("0: seq", "0: model", "all_gather cut", 1.0 / 2);
+    expect_plan("0: seq", "0: model", "cut all_to_all all_gather", 3.0 / 16 + 1.0 / 4);
     expect_plan("0: data", "partial: data", "all_gather mask", 3.0 / 4);
 }
 

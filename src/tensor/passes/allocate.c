@@ -253,6 +253,8 @@ static bool place_in_place(Allocator *allocator, int32_t n, int k)
         value_bytes(allocator, in) != value_bytes(allocator, allocator->root[in]) ||
         layout->buffer[at].last > allocator->end[n] || shares_buffer(allocator, node, k, at))
         return false;
+    if (allocator->begin[n] < allocator->end[n] && !read_before(allocator, allocator->root[in], n))
+        return false; /* a collective writes from its beginning on, while others may still read */
     layout->location[out] = (TsLocation){.buffer = at};
     if (allocator->last[out] > layout->buffer[at].last)
         layout->buffer[at].last = allocator->last[out];

@@ -3,9 +3,10 @@
  * Place: a Placement for every value, from those of what is bound and of what is constrained.
  *
  * Node after node: each op's rule gives its dims labels, and for each mesh axis one label (or none) is chosen to be cut
- * by it, such that the fewest bytes move; then the operands are moved to where that wants them. What is at rest counts
- * otherwise: a parameter stays cut along `model` and `expert`, where that is how it is computed with, and the
- * activations move; along the other axes it is cut to save memory only, and it is the parameter that moves.
+ * by it, such that the fewest bytes move; then the operands are moved to where that wants them. Not all bytes weigh the
+ * same. Along `model` and `expert` parameters are computed with as they are cut, and activations move. Along the other
+ * axes it is activations that stay: the batch is cut by `data` so that no work is done twice, while a parameter that
+ * is cut by it is so to save memory, and is what moves.
  */
 #include "tensor/passes/versions.h"
 
@@ -16,7 +17,7 @@
 
 enum { MAX_LABELS = 32, KEEP_WHOLE = 0, KEEP_PARTIAL = -1 };
 
-static const double STAYS = 1024, MOVES_FREELY = 1.0 / 1024; /* weights of bytes at rest */
+static const double STAYS = 1024, MOVES_FREELY = 1.0 / 1024; /* weights of bytes */
 
 typedef struct Placer {
     TsRewrite rewrite;
@@ -94,9 +95,10 @@ static double input_cost(const Choice *choice, int i, TsAxis axis, int label)
     }
     if (ts_versions_have(placer->versions, choice->in[i], wanted, axis, choice->node->backward))
         return 0;
-    if (!ts_versions_at_rest(placer->versions, choice->in[i]))
-        return bytes;
-    return bytes * (axis == TS_AXIS_MODEL || axis == TS_AXIS_EXPERT ? STAYS : MOVES_FREELY);
+    bool computes_with_parts = axis == TS_AXIS_MODEL || axis == TS_AXIS_EXPERT;
+    if (ts_versions_at_rest(placer->versions, choice->in[i]))
+        return bytes * (computes_with_parts ? STAYS : MOVES_FREELY);
+    return bytes * (is >= 0 && !computes_with_parts ? STAYS : 1);
 }
 
 static bool label_occurs(const Choice *choice, int label)
