@@ -20,6 +20,7 @@ struct TsMove {
     TsMoveKind kind;
     TsDtype dtype;
     TsReduction reduction;
+    TsAlgorithm algorithm;
     TsGroup *group;    /* borrowed; NULL where the mesh is only described */
     const char *label; /* borrowed */
     TsShape in, out;   /* local */
@@ -214,6 +215,11 @@ TsMove *ts_move_create(const TsMoveStep *step, TsDtype dtype, TsShape shape, con
     return move;
 }
 
+void ts_move_set_algorithm(TsMove *move, TsAlgorithm algorithm)
+{
+    move->algorithm = algorithm;
+}
+
 void ts_move_free(TsMove **move)
 {
     if (*move) {
@@ -309,6 +315,7 @@ TsRequest *ts_move_begin(TsMove *move, void *out, const void *in, void *scratch)
                            .first_elem = move->first,
                            .dtype = move->dtype,
                            .reduction = move->reduction,
+                           .algorithm = move->algorithm,
                            .label = move->label};
     switch (move->kind) {
     case TS_MOVE_CUT:
@@ -343,6 +350,7 @@ TsRequest *ts_move_begin(TsMove *move, void *out, const void *in, void *scratch)
                                .send_first = move->first,
                                .receive_first = move->receive_first,
                                .dtype = move->dtype,
+                               .algorithm = move->algorithm,
                                .label = move->label};
         if (!move->in_order)
             copy_boxes(move, (void *)in, scratch, true, move->box, move->first, move->in);

@@ -125,9 +125,11 @@ static void lower_steps(TsProgram *program)
         *action = (TsAction){.kind = step.kind, .op = node->op, .call = make_call(program, node), .step = s};
         if (layout->scratch[s] >= 0)
             action->call.scratch = address(program, (TsLocation){.buffer = layout->scratch[s]});
-        if (ts_op_is_move(node->op))
+        if (ts_op_is_move(node->op)) {
             action->move = ts_move_create(node->attributes, graph->value[node->first_out].dtype,
                                           graph->value[node->first_out].shape, program->options.mesh, node->op->name);
+            ts_move_set_algorithm(action->move, program->options.algorithm);
+        }
         if (step.kind == TS_STEP_BEGIN)
             action->request = program->requests++;
         begun_by[step.node] = program->actions++;

@@ -15,9 +15,10 @@
 typedef struct TsProgram TsProgram;
 
 typedef struct TsCompileOptions {
-    const TsMesh *mesh;  /* borrowed for the life of the Program; NULL: one rank */
-    int threads;         /* of each kernel; 0: one */
-    bool without_passes; /* only what is needed to run: for tests that compare */
+    const TsMesh *mesh;    /* borrowed for the life of the Program; NULL: one rank */
+    int threads;           /* of each kernel; 0: one */
+    bool without_passes;   /* only what is needed to run: for tests that compare */
+    TsAlgorithm algorithm; /* of its collectives: TS_ALGORITHM_AUTO but in tests, benches, reproducible numerics */
 } TsCompileOptions;
 
 /* Compiles `graph`, which the Program owns from now on, also where this fails. Not collective; all ranks compile the

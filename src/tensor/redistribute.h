@@ -68,6 +68,9 @@ typedef struct TsMove TsMove;
 /* `mesh` may be NULL (one rank) or only described; `label` is borrowed for the life of the process. Not collective. */
 TsMove *ts_move_create(const TsMoveStep *step, TsDtype dtype, TsShape shape, const TsMesh *mesh, const char *label);
 
+/* Which implementation serves its collective; TS_ALGORITHM_AUTO at the start. */
+void ts_move_set_algorithm(TsMove *move, TsAlgorithm algorithm);
+
 /* Sets *move to NULL; NULL is fine. */
 void ts_move_free(TsMove **move);
 

@@ -190,7 +190,7 @@ static void sends_what_was_planned(void)
     ts_gradients(&d, ts_sum(ts_mul(h, h), -1, false), &w, 1);
     ts_output("d", d, ts_replicated);
     TsProgram *program = NULL;
-    TEST_OK(ts_program_compile(&program, graph, (TsCompileOptions){.mesh = mesh}));
+    TEST_OK(ts_program_compile(&program, graph, (TsCompileOptions){.mesh = mesh, .algorithm = TS_ALGORITHM_RING}));
     RandomArrays arrays = random_bind(program, mesh);
     ts_account_reset();
     ts_program_run(program);
