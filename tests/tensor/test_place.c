@@ -184,8 +184,8 @@ static void sends_what_was_planned(void)
     TEST_OK(ts_mesh_create(&mesh, test_world, (TsMeshShape){.size = {[TS_AXIS_DATA] = ranks}}));
     TsGraph *graph = ts_graph_create();
     TsPlacement rows = ts_shard(ts_replicated, 0, TS_AXIS_DATA);
-    TsTensor x = ts_input(graph, "x", TS_F64, ts_shape(12, 12), rows), d;
-    TsTensor w = ts_parameter(graph, "w", TS_F64, ts_shape(12, 12), ts_replicated);
+    TsTensor x = ts_input(graph, "x", TS_F64, ts_shape(12, 48), rows), d;
+    TsTensor w = ts_parameter(graph, "w", TS_F64, ts_shape(48, 48), ts_replicated);
     TsTensor h = ts_dot(x, w, (TsDot){0});
     ts_gradients(&d, ts_sum(ts_mul(h, h), -1, false), &w, 1);
     ts_output("d", d, ts_replicated);
@@ -195,8 +195,8 @@ static void sends_what_was_planned(void)
     ts_account_reset();
     ts_program_run(program);
     TsAccountRow row = ts_account_total(TS_AXIS_BIT(TS_AXIS_DATA), TS_COMM_KINDS);
-    CU_ASSERT_EQUAL(row.bytes, 2 * 144 * 8 * (ranks - 1) / ranks);
-    if (row.bytes != 2 * 144 * 8 * (ranks - 1) / ranks)
+    CU_ASSERT_EQUAL(row.bytes, 2 * 2304 * 8 * (ranks - 1) / ranks);
+    if (row.bytes != 2 * 2304 * 8 * (ranks - 1) / ranks)
         fprintf(stderr, "%lld bytes counted\n", (long long)row.bytes);
     int64_t allocations = ts_memory_usage().allocations;
     for (int run = 0; run < 3; run++)
