@@ -136,7 +136,7 @@ static inline void normal_pair(float *first, float *second, uint32_t radius_bits
 
 typedef enum Kind { BITS, UNIFORM, NORMAL } Kind;
 
-enum { WIDTH = 16, LANES = 4 * WIDTH }; /* blocks, and elements, at a time */
+enum { WIDTH = 64, LANES = 4 * WIDTH }; /* blocks, and elements, at a time: loops that stay loops, and fit in L1 */
 
 /* Blocks first_block .. + WIDTH into out: word j of block b at out[4 * b + j]. `kind` is a constant where this is
  * inlined. */
@@ -226,22 +226,35 @@ FILL(fill_avx512)
     return fill_portable;
 }
 
+/* The four elements of one block. */
+static void fill_block(uint32_t out[4], TsStream stream, uint64_t block, Kind kind)
+{
+    uint32_t words[4];
+    float pair[4];
+    draw(words, stream, block, 0);
+    if (kind == NORMAL) {
+        normal_pair(&pair[0], &pair[1], words[0], words[1]);
+        normal_pair(&pair[2], &pair[3], words[2], words[3]);
+    }
+    for (int i = 0; i < 4; i++)
+        out[i] = kind == BITS ? words[i] : bits_of_f32(kind == NORMAL ? pair[i] : uniform_f32(words[i]));
+}
+
 static void fill(TsStream stream, void *out, int64_t first, int64_t count, Kind kind)
 {
     TS_CHECK(first >= 0 && count >= 0, "elements %lld and %lld more", (long long)first, (long long)count);
-    uint32_t *words = out, edge[LANES];
-    Fill *wide = choose_fill();
+    uint32_t *words = out;
     uint64_t index = (uint64_t)first;
     while (count > 0) {
-        uint64_t skipped = index % 4;
-        int64_t taken;
+        int64_t skipped = (int64_t)(index % 4), taken;
         if (skipped == 0 && count >= LANES) {
             taken = count / LANES * LANES;
-            wide(words, stream, index / 4, taken / LANES, kind);
+            choose_fill()(words, stream, index / 4, taken / LANES, kind);
         } else {
-            taken = count < LANES - (int64_t)skipped ? count : LANES - (int64_t)skipped;
-            wide(edge, stream, index / 4, 1, kind);
-            memcpy(words, edge + skipped, (size_t)taken * sizeof *words);
+            uint32_t block[4];
+            taken = count < 4 - skipped ? count : 4 - skipped;
+            fill_block(block, stream, index / 4, kind);
+            memcpy(words, block + skipped, (size_t)taken * sizeof *words);
         }
         words += taken;
         index += (uint64_t)taken;
