@@ -26,28 +26,28 @@ const char *ts_comm_kind_name(TsCommKind kind)
     return kind < TS_COMM_KINDS ? kind_names[kind] : "all kinds";
 }
 
+enum { NAME_BYTES = sizeof((TsAccountRow *)0)->group - 1 }; /* of a group's name that are kept: so far it is compared */
+
 static uint64_t hash_of(const char *group, TsAxisSet axes, TsCommKind kind, const char *label)
 {
     uint64_t hash = (uint64_t)(uintptr_t)label * 0x9e3779b97f4a7c15u + (uint64_t)axes * 0xff51afd7ed558ccdu + kind;
     if (!axes)
-        for (const char *c = group; *c; c++)
-            hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
+        for (int i = 0; i < NAME_BYTES && group[i]; i++)
+            hash = (hash ^ (unsigned char)group[i]) * 0x100000001b3u;
     return (hash ^ hash >> 29) * 0xbf58476d1ce4e5b9u >> 16;
 }
 
 static bool same_group(const TsAccountRow *row, const char *group, TsAxisSet axes)
 {
-    return row->axes == axes && (axes || strncmp(row->group, group, sizeof row->group - 1) == 0);
+    return row->axes == axes && (axes || strncmp(row->group, group, NAME_BYTES) == 0);
 }
 
 /* The entry of the key, or the free one where it belongs. */
 static TsAccountRow *find(const char *group, TsAxisSet axes, TsCommKind kind, const char *label)
 {
-    char cut[sizeof table.entry->group]; /* names are compared, and hashed, as far as they are kept */
-    snprintf(cut, sizeof cut, "%s", group);
-    for (uint64_t i = hash_of(cut, axes, kind, label);; i++) {
+    for (uint64_t i = hash_of(group, axes, kind, label);; i++) {
         TsAccountRow *row = &table.entry[i & (table.capacity - 1)];
-        if (row->calls == 0 || (row->label == label && row->kind == kind && same_group(row, cut, axes)))
+        if (row->calls == 0 || (row->label == label && row->kind == kind && same_group(row, group, axes)))
             return row;
     }
 }

@@ -37,5 +37,6 @@ TsGroup *ts_group_duplicate(TsGroup *group, const char *name);
 void ts_group_free(TsGroup **group);
 
 /* Makes a Status the same on all ranks: success only if all succeeded, else the error of the lowest rank that has one,
- * with "rank N: " before its message where not all ranks say the same. Takes ownership of `status`. Collective. */
+ * with "rank N: " (N as numbered in the whole job) before its message where not all ranks say the same. Takes ownership
+ * of `status`. Collective. */
 TS_MUST_USE TsStatus ts_comm_agree(TsGroup *group, TsStatus status);

@@ -301,6 +301,7 @@ void ts_watch_thread_start(const TsGroup *world, double limit_s)
     int failed = pthread_create(&self.thread, NULL, watch, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     TS_CHECK(failed == 0, "no thread for the watchdog: %s", strerror(failed));
+    pthread_setname_np(self.thread, "ts-watchdog");
     self.running = true;
 }
 

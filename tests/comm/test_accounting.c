@@ -44,6 +44,24 @@ static void calls_add_up_by_key(void)
     CU_ASSERT_EQUAL(ts_account_total(0, TS_COMM_KINDS).calls, 0);
 }
 
+/* Groups with long names are told apart as far as their names are kept, and no further. */
+static void long_names(void)
+{
+    ts_account_reset();
+    const char *const names[3] = {"a_name_of_thirty_one_characters", "a_name_of_thirty_one_characters_and_more",
+                                  "a_name"};
+    for (int i = 0; i < 3; i++) {
+        TsGroup *group = ts_group_split(test_world, names[i], 0, 0);
+        ts_account(group, TS_COMM_SEND, "x", 1 + i, 1, 0);
+        ts_group_free(&group);
+    }
+    TsAccountRow rows[4];
+    CU_ASSERT_EQUAL(ts_account_rows(rows, 4), 2);
+    CU_ASSERT_EQUAL(rows[0].bytes + rows[1].bytes, 6);
+    CU_ASSERT_EQUAL(strlen(rows[0].group) + strlen(rows[1].group), 31 + 6);
+    ts_account_reset();
+}
+
 /* The table grows, and loses nothing. */
 static void many_labels(void)
 {
@@ -152,7 +170,7 @@ static void the_table_is_for_people(void)
     ts_account_reset();
 }
 
-TEST_MAIN("accounting", {"calls add up by key", calls_add_up_by_key}, {"many labels", many_labels},
-          {"threads do not lose counts", threads_do_not_lose_counts},
+TEST_MAIN("accounting", {"calls add up by key", calls_add_up_by_key}, {"long names", long_names},
+          {"many labels", many_labels}, {"threads do not lose counts", threads_do_not_lose_counts},
           {"rings send what the formula says", rings_send_what_the_formula_says},
           {"the table is for people", the_table_is_for_people})

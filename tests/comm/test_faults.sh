@@ -92,6 +92,9 @@ expect "one rank's code is the job's" 7
 run 2 check 1
 expect "a failed check" 70 'fatal: rank 1 on' 'rank 1 has it'
 
+run 3 mpi 2
+expect "a call of MPI that fails" 70 'fatal: rank 2 on' 'MPI failed: MPI_ERR_RANK' '(MPI_Send)'
+
 run 2 leak
 expect "a group that was not freed" 70 '1 group was not freed before ts_runtime_end'
 

@@ -333,6 +333,10 @@ static bool run_fault(const char *fault, TsGroup *world, bool mine)
     } else if (strcmp(fault, "leak") == 0) {
         TsGroup *left = ts_group_duplicate(world, "left");
         (void)left;
+    } else if (strcmp(fault, "mpi") == 0) {
+        int value = 0;
+        if (mine)
+            TS_MPI(MPI_Send(&value, 1, MPI_INT, 1000000, 0, world->comm));
     } else if (strcmp(fault, "check") == 0) {
         TS_CHECK(!mine, "rank %d has it", ts_group_rank(world));
     } else if (strcmp(fault, "none") != 0) {
