@@ -95,7 +95,7 @@ static Decision decide(const Trainer *trainer)
                      .say = last || is_due(keys->run.log, trainer->step, trainer->said_s),
                      .evaluate = last || is_due(keys->run.evaluate, trainer->step, trainer->evaluated_s),
                      .save = last || stop_signal || is_due(keys->checkpoint.every, trainer->step, trainer->saved_s)};
-    Decision all;
+    Decision all = {0};
     ts_all_reduce(trainer->job->group, (TsTransfer){.out = &all,
                                                     .in = &mine,
                                                     .count_elems = sizeof mine / sizeof(int32_t),

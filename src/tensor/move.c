@@ -73,7 +73,7 @@ static void copy_box(void *array, void *packed, const Box *box, TsShape shape, s
     while (dims > 0 && box->size[dims - 1] == shape.size[dims - 1]) /* whole trailing dims are one run */
         run_bytes *= (size_t)shape.size[--dims];
     int inner = dims > 0 ? dims - 1 : 0; /* dims[0, inner) are walked; dim `inner` is part of the run */
-    size_t stride_bytes[TS_MAX_DIMS], stride = elem_bytes;
+    size_t stride_bytes[TS_MAX_DIMS] = {0}, stride = elem_bytes;
     for (int d = shape.dims - 1; d >= 0; d--) {
         stride_bytes[d] = stride;
         stride *= (size_t)shape.size[d];

@@ -1,4 +1,5 @@
 /* ranks: 1 2 4 */
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "model/parameter.h"
 
 #include <math.h>

@@ -12,12 +12,12 @@ command -v mpirun >/dev/null || cannot_run 'there is no mpirun in PATH'
 why=$($hosts up 3 2>&1) || cannot_run "$why"
 trap '$hosts down' EXIT
 
-# ---- every contract suite of collectives, on three hosts, with as many ranks on each and with one host short of one
+# ---- every contract suite of collectives, on three hosts, even and uneven
 
 export OMP_NUM_THREADS=1
 for program in "$BUILD"/tests/comm-test_collectives*; do
-    [ -x "$program" ] || continue
-    for ranks in 3 5 8; do
+    [ -x "$program" ] && [[ $program != *_layout ]] || continue # that one takes one machine for several
+    for ranks in 3 8; do # one a host; 3, 3 and 2
         check "$(basename "$program") with $ranks ranks on 3 hosts" $hosts run --limit 200 -n $ranks "$program"
     done
 done

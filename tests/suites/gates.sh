@@ -28,7 +28,7 @@ fi
 if command -v cppcheck >/dev/null; then
     analysed() {
         cppcheck --quiet -j "$(nproc)" --enable=warning,performance,portability --std=c11 --inline-suppr --error-exitcode=1 \
-            --suppressions-list=tests/gates/cppcheck.txt -D__GNUC__ -D__x86_64__ -I src --template=gcc src
+            --suppressions-list=tests/gates/cppcheck.txt -D__GNUC__ -D__x86_64__ '-D_Noreturn=__attribute__((noreturn))' -I src --template=gcc src
     }
     check 'cppcheck' analysed
 else

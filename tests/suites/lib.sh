@@ -17,10 +17,10 @@ cannot_run() { echo "$*"; exit 77; }
 
 # Runs a command silently; `ok NAME`, or its last lines and `not ok NAME`.
 check() {
-    local name=$1 log
+    local name=$1 log began=$SECONDS
     shift
     log=$(mktemp)
-    if "$@" >"$log" 2>&1 </dev/null; then ok "$name"; else local code=$?; tail -25 "$log"; not_ok "$name" "code $code from: $*"; fi
+    if "$@" >"$log" 2>&1 </dev/null; then ok "$name ($((SECONDS - began)) s)"; else local code=$?; tail -25 "$log"; not_ok "$name" "code $code from: $*"; fi
     rm -f "$log"
 }
 

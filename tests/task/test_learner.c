@@ -1,4 +1,5 @@
 /* ranks: 1 2 3 */
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "task/learner.h"
 
 #include <math.h>

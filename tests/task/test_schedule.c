@@ -1,4 +1,5 @@
 /* ranks: 1 */
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "task/schedule.h"
 
 #include <math.h>
