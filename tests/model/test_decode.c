@@ -1,0 +1,192 @@
+/* ranks: 1 2 */
+#include "model/decode.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "test.h"
+#include "tiny.h"
+
+enum { ROWS = 3, ADDED = 7 };
+
+static const int32_t row_a[] = {1, 4, 2}, row_b[] = {9, 9, 3, 0, 5}, row_c[] = {7, 1};
+static const TsPrompts prompts = {ROWS, (const int32_t *const[]){row_a, row_b, row_c}, (const int64_t[]){3, 5, 2}};
+
+/* Weights away from their beginning, so that scores differ. */
+static void scale_weights(TsBatch *arrays)
+{
+    for (int i = 0; i < ts_batch_count(arrays); i++) {
+        TsArray *array = ts_batch_array(arrays, i);
+        for (int64_t e = 0; e < ts_array_local_elems(array); e++)
+            ((float *)array->data)[e] *= 3;
+    }
+}
+
+static TsDecoded *decode(Tiny *tiny, TsDecodeOptions options)
+{
+    TsWeights weights = {.parameters = tiny->parameters, .arrays = tiny->arrays, .dtype = TS_F32, .threads = 1};
+    TsDecoded *decoded = NULL;
+    TEST_OK(ts_language_model.decode(&decoded, &tiny_model, weights, prompts, options));
+    return decoded;
+}
+
+/* Logits (1, length, V) of one row, all at once and without a cache. */
+static void score_row(float *logits, Tiny *tiny, const int32_t *tokens, int64_t length)
+{
+    TsGraph *graph = ts_graph_create();
+    TsScope scope = {.graph = graph, .parameters = tiny->parameters, .dtype = TS_F32, .step = TS_NONE};
+    TsTensor input = ts_input(graph, "tokens", TS_I32, ts_shape(1, length), ts_replicated);
+    ts_output("logits", ts_language_model_logits(scope, &tiny_model, input, NULL), ts_replicated);
+    TsProgram *program = NULL;
+    TsBatch *arrays = ts_batch_create();
+    const TsMesh *mesh = ts_parameters_mesh(tiny->parameters);
+    TEST_OK(ts_program_compile(&program, graph, (TsCompileOptions){.mesh = mesh, .threads = 1}));
+    if (program) {
+        ts_bind_batch(program, tiny->arrays);
+        ts_bind_new(program, arrays, TS_BIND_INPUT, mesh);
+        ts_bind_new(program, arrays, TS_BIND_OUTPUT, mesh);
+        memcpy(ts_batch_find(arrays, "tokens")->data, tokens, (size_t)length * sizeof *tokens);
+        ts_program_run(program);
+        memcpy(logits, ts_batch_find(arrays, "logits")->data, (size_t)length * TINY_VOCAB * sizeof *logits);
+    }
+    ts_program_free(&program);
+    ts_batch_free(&arrays);
+}
+
+static double log_softmax(const float *logits, int32_t token)
+{
+    double largest = -INFINITY, sum = 0;
+    for (int v = 0; v < TINY_VOCAB; v++)
+        largest = fmax(largest, (double)logits[v]);
+    for (int v = 0; v < TINY_VOCAB; v++)
+        sum += exp((double)logits[v] - largest);
+    return (double)logits[token] - largest - log(sum);
+}
+
+/* Every token that greedy decoding added is the likeliest after the whole row before it, computed without a cache. */
+static void cached_equals_uncached(void)
+{
+    TsMesh *mesh = tiny_mesh(test_world);
+    Tiny tiny;
+    TEST_OK(tiny_create(&tiny, mesh, &tiny_model, TS_F32));
+    scale_weights(tiny.arrays);
+    TsDecoded *decoded = decode(&tiny, (TsDecodeOptions){.max_tokens = ADDED, .end = -1});
+    for (int64_t row = 0; decoded && row < ROWS; row++) {
+        const int32_t *tokens = decoded->tokens + row * decoded->capacity_tokens;
+        int64_t length = decoded->length_tokens[row], prompt = decoded->prompt_tokens[row];
+        float logits[TINY_CONTEXT * TINY_VOCAB] = {0};
+        double log_probability = 0;
+        CU_ASSERT_EQUAL(length, prompts.length_tokens[row] + ADDED);
+        CU_ASSERT_EQUAL(memcmp(tokens, prompts.tokens[row], (size_t)prompt * sizeof *tokens), 0);
+        score_row(logits, &tiny, tokens, length);
+        for (int64_t t = prompt; t < length; t++) {
+            const float *scores = logits + (t - 1) * TINY_VOCAB;
+            for (int v = 0; v < TINY_VOCAB; v++) /* the likeliest, up to rounding */
+                CU_ASSERT(scores[tokens[t]] >= scores[v] - 1e-5f);
+            log_probability += log_softmax(scores, tokens[t]);
+        }
+        CU_ASSERT_DOUBLE_EQUAL(decoded->log_probability[row], log_probability, 1e-4);
+    }
+    ts_decoded_free(&decoded);
+    tiny_free(&tiny);
+    ts_mesh_free(&mesh);
+}
+
+/* One seed, one sample: again, and on one rank as on all; another seed, another sample. */
+static void samples_follow_the_seed(void)
+{
+    TsMesh *mesh = tiny_mesh(test_world);
+    Tiny one, all;
+    TEST_OK(tiny_create(&one, NULL, &tiny_model, TS_F32));
+    TEST_OK(tiny_create(&all, mesh, &tiny_model, TS_F32));
+    TsDecodeOptions options = {.max_tokens = ADDED, .temperature = 1, .seed = 4, .end = -1}, other = options;
+    other.seed = 5;
+    TsDecoded *first = decode(&all, options), *again = decode(&all, options), *alone = decode(&one, options);
+    TsDecoded *second = decode(&all, other);
+    if (first && again && alone && second) {
+        size_t bytes = (size_t)(ROWS * first->capacity_tokens) * sizeof(int32_t);
+        CU_ASSERT_EQUAL(memcmp(first->tokens, again->tokens, bytes), 0);
+        CU_ASSERT_EQUAL(memcmp(first->tokens, alone->tokens, bytes), 0);
+        CU_ASSERT_NOT_EQUAL(memcmp(first->tokens, second->tokens, bytes), 0);
+    }
+    ts_decoded_free(&first);
+    ts_decoded_free(&again);
+    ts_decoded_free(&alone);
+    ts_decoded_free(&second);
+    tiny_free(&one);
+    tiny_free(&all);
+    ts_mesh_free(&mesh);
+}
+
+/* A row alone takes the tokens it takes beside others of other lengths. */
+static void rows_do_not_meet(void)
+{
+    Tiny tiny;
+    TEST_OK(tiny_create(&tiny, NULL, &tiny_model, TS_F32));
+    scale_weights(tiny.arrays);
+    TsWeights weights = {.parameters = tiny.parameters, .arrays = tiny.arrays, .dtype = TS_F32, .threads = 1};
+    TsDecodeOptions options = {.max_tokens = ADDED, .end = -1};
+    TsDecoded *together = decode(&tiny, options);
+    for (int64_t row = 0; row < ROWS; row++) {
+        TsDecoded *alone = NULL;
+        TsPrompts prompt = {1, prompts.tokens + row, prompts.length_tokens + row};
+        TEST_OK(ts_language_model.decode(&alone, &tiny_model, weights, prompt, options));
+        if (alone && together)
+            CU_ASSERT_EQUAL(memcmp(alone->tokens, together->tokens + row * together->capacity_tokens,
+                                   (size_t)alone->length_tokens[0] * sizeof(int32_t)),
+                            0);
+        ts_decoded_free(&alone);
+    }
+    ts_decoded_free(&together);
+    tiny_free(&tiny);
+}
+
+/* Rows end at their end token, and at the end of the context. */
+static void rows_end(void)
+{
+    Tiny tiny;
+    TEST_OK(tiny_create(&tiny, NULL, &tiny_model, TS_F32));
+    TsDecoded *decoded = decode(&tiny, (TsDecodeOptions){.max_tokens = 1000, .temperature = 1, .seed = 1, .end = -1});
+    for (int64_t row = 0; decoded && row < ROWS; row++)
+        CU_ASSERT_EQUAL(decoded->length_tokens[row], TINY_CONTEXT);
+    int32_t end = decoded ? decoded->tokens[5] : 0; /* the third that row 0 added */
+    TsDecoded *ended = decode(&tiny, (TsDecodeOptions){.max_tokens = 1000, .temperature = 1, .seed = 1, .end = end});
+    for (int64_t row = 0; ended && row < ROWS; row++) {
+        const int32_t *tokens = ended->tokens + row * ended->capacity_tokens;
+        int64_t last = ended->length_tokens[row] - 1;
+        CU_ASSERT(last == TINY_CONTEXT - 1 || tokens[last] == end);
+        for (int64_t t = ended->prompt_tokens[row]; t < last; t++)
+            CU_ASSERT_NOT_EQUAL(tokens[t], end);
+    }
+    CU_ASSERT(ended && ended->length_tokens[0] <= 6);
+    ts_decoded_free(&decoded);
+    ts_decoded_free(&ended);
+    tiny_free(&tiny);
+}
+
+static void bad_prompts_are_errors(void)
+{
+    Tiny tiny;
+    TEST_OK(tiny_create(&tiny, NULL, &tiny_model, TS_F32));
+    TsWeights weights = {.parameters = tiny.parameters, .arrays = tiny.arrays, .dtype = TS_F32, .threads = 1};
+    TsDecodeOptions options = {.max_tokens = 1, .end = -1};
+    static const int32_t tokens[TINY_CONTEXT + 1] = {0}, foreign[] = {TINY_VOCAB};
+    TsDecoded *decoded = NULL;
+    TEST_ERROR(ts_language_model.decode(&decoded, &tiny_model, weights,
+                                        (TsPrompts){1, (const int32_t *const[]){tokens}, (int64_t[]){0}}, options),
+               "prompt 0 is empty");
+    TEST_ERROR(ts_language_model.decode(&decoded, &tiny_model, weights,
+                                        (TsPrompts){1, (const int32_t *const[]){tokens}, (int64_t[]){TINY_CONTEXT + 1}},
+                                        options),
+               "13 tokens, more than the context of 12");
+    TEST_ERROR(ts_language_model.decode(&decoded, &tiny_model, weights,
+                                        (TsPrompts){1, (const int32_t *const[]){foreign}, (int64_t[]){1}}, options),
+               "the token 11; tokens are 0..10");
+    CU_ASSERT_PTR_NULL(decoded);
+    tiny_free(&tiny);
+}
+
+TEST_MAIN("decode", {"cached equals uncached", cached_equals_uncached},
+          {"samples follow the seed", samples_follow_the_seed}, {"rows do not meet", rows_do_not_meet},
+          {"rows end", rows_end}, {"bad prompts are errors", bad_prompts_are_errors})
