@@ -109,7 +109,7 @@ static void prepare_environment(void)
     if (!local)
         local = getenv("MPI_LOCALNRANKS");
     if (!local && !getenv("PMIX_RANK") && !getenv("PMI_RANK")) /* no launcher */
-        setenv("OMPI_MCA_ess_singleton_isolated", "1", 0); /* else it starts a daemon, which needs a network */
+        setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);     /* else it starts a daemon, which needs a network */
     if (local && atol(local) > sysconf(_SC_NPROCESSORS_ONLN))
         setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0); /* else a waiting rank keeps the core from the others */
     /* Data sieving reads what lies between the blocks of a rank and writes it back, over what another rank has written
