@@ -140,12 +140,13 @@ static void scatters_for_cut_state(void)
     TsTensor momentum = ts_state(graph, "momentum", TS_F32, ts_shape(C, C), cut);
     TsTensor h = ts_dot(x, w, (TsDot){0});
     ts_gradients(&d, ts_sum(ts_mul(h, h), -1, false), &w, 1);
+    ts_output("norm", ts_sum_squares(d), ts_replicated); /* reads the gradient first, and could take it whole */
     TsTensor next = ts_add(ts_scale(momentum, 0.9), d);
     ts_assign(momentum, next);
     ts_assign(w, ts_sub(w, ts_scale(next, 0.1)));
-    expect_totals(
-        describe(graph, (TsMeshShape){.size = {[TS_AXIS_DATA] = 4}}),
-        (const char *const[]){"1 all_gather over data, 3072 bytes", "1 reduce_scatter over data, 3072 bytes", NULL});
+    expect_totals(describe(graph, (TsMeshShape){.size = {[TS_AXIS_DATA] = 4}}),
+                  (const char *const[]){"1 all_gather over data, 3072 bytes", "1 reduce_scatter over data, 3072 bytes",
+                                        "1 all_reduce over data, 6 bytes", NULL});
 }
 
 /* A feed-forward block, columns then rows on `model`; `x` is (B, T, C), placed as given. */

@@ -34,6 +34,10 @@ static void place(TsPlaceRule *rule, const TsNodeView *node)
             rule->in_label[0][i++] = rule->out_label[0][o++] = label++;
             continue;
         }
+        if (in.size[i] == 1 || out.size[o] == 1) { /* comes or goes alone */
+            in.size[i] == 1 ? i++ : o++;
+            continue;
+        }
         /* The shortest runs of dims of equal products: within them everything is whole. */
         int64_t in_elems = in.size[i++], out_elems = out.size[o++];
         while (in_elems != out_elems && (i < in.dims || o < out.dims)) {

@@ -9,6 +9,7 @@
  * is cut by it is so to save memory, and is what moves.
  */
 #include "tensor/passes/versions.h"
+#include "tensor/passes/wishes.h"
 
 #include <string.h>
 
@@ -17,12 +18,17 @@
 
 enum { MAX_LABELS = 32, KEEP_WHOLE = 0, KEEP_PARTIAL = -1 };
 
+/* Sums of so few elements cost a message, whatever their bytes: what is whole joins them as a sum, to be one of them.
+ */
+enum { FEW_ELEMS = 64 };
+
 static const double STAYS = 1024, MOVES_FREELY = 1.0 / 1024; /* weights of bytes */
 
 typedef struct Placer {
     TsRewrite rewrite;
     TsMeshShape mesh_shape;
     TsVersions *versions;
+    TsWish *wishes; /* of the values of rewrite.from */
     TsNodeRoom room;
     int8_t (*in_label)[TS_MAX_DIMS]; /* (label_capacity) */
     int32_t *in;                     /* (label_capacity): operands in the new graph */
@@ -93,7 +99,9 @@ static double input_cost(const Choice *choice, int i, TsAxis axis, int label)
     } else {
         bytes *= wanted >= 0 ? others / parts : others;
     }
-    if (ts_versions_have(placer->versions, choice->in[i], wanted, axis, choice->node->backward))
+    bool backward = choice->node->backward; /* of what is whole, any part is at hand */
+    if (ts_versions_have(placer->versions, choice->in[i], wanted, axis, backward) ||
+        ts_versions_have(placer->versions, choice->in[i], -1, axis, backward))
         return 0;
     bool computes_with_parts = axis == TS_AXIS_MODEL || axis == TS_AXIS_EXPERT;
     if (ts_versions_at_rest(placer->versions, choice->in[i]))
@@ -149,12 +157,15 @@ static double cost_of(const Choice *choice, TsAxis axis, int label)
 static bool may_stay_partial(const Choice *choice, TsAxis axis)
 {
     int partial = 0, first = -1;
+    bool whole = true; /* those that are not partial */
     if (choice->rule.linearity == TS_LINEAR_NONE || choice->rule.reduction != TS_SUM)
         return false;
     for (int i = 0; i < choice->view->inputs; i++) {
         TsPlacement placement = placement_of(choice, i);
-        if (!(placement.partial & TS_AXIS_BIT(axis)))
+        if (!(placement.partial & TS_AXIS_BIT(axis))) {
+            whole &= dim_cut_by(placement, axis) < 0;
             continue;
+        }
         if (placement.reduction != TS_SUM)
             return false;
         first = first < 0 ? i : first;
@@ -162,7 +173,8 @@ static bool may_stay_partial(const Choice *choice, TsAxis axis)
     }
     switch (choice->rule.linearity) {
     case TS_LINEAR_JOINT:
-        return partial > 0 && partial == choice->view->inputs;
+        return partial == choice->view->inputs ||
+               (partial > 0 && whole && ts_shape_elems(choice->view->out_shape[0]) <= FEW_ELEMS);
     case TS_LINEAR_EACH:
         return partial == 1;
     case TS_LINEAR_FIRST:
@@ -170,6 +182,16 @@ static bool may_stay_partial(const Choice *choice, TsAxis axis)
     default:
         return false;
     }
+}
+
+/* The label that suits input i of a node along an axis: how it is cut, or, of a sum, how it is wished to be. */
+static int suggested_label(const Choice *choice, int i, TsAxis axis)
+{
+    TsPlacement placement = placement_of(choice, i);
+    int dim = dim_cut_by(placement, axis);
+    if (placement.partial & TS_AXIS_BIT(axis))
+        dim = choice->placer->wishes[ts_node_in(choice->placer->rewrite.from, choice->node)[i]].dim[axis] - 1;
+    return dim < 0 ? 0 : choice->rule.in_label[i][dim];
 }
 
 /* Sets choice->cut[axis] to what moves the fewest bytes; the first of equals: partial, labels as they occur, whole. */
@@ -180,8 +202,7 @@ static void choose_axis(Choice *choice, TsAxis axis)
     double least = cost_of(choice, axis, best);
     bool open = true; /* a label as cheap as `whole` is better */
     for (int i = 0; i < choice->view->inputs; i++) {
-        int dim = dim_cut_by(placement_of(choice, i), axis);
-        int label = dim < 0 ? 0 : choice->rule.in_label[i][dim];
+        int label = suggested_label(choice, i, axis);
         if (label <= 0 || (choice->rule.uncut >> label & 1))
             continue;
         double cost = cost_of(choice, axis, label);
@@ -246,7 +267,9 @@ static TsPlacement input_placement(const Choice *choice, int i, uint8_t (*order)
     TsPlacement placement = place_labels(choice->rule.in_label[i], choice->view->in_shape[i].dims, order);
     for (int axis = 1; axis < TS_AXES; axis++)
         if (choice->cut[axis] == KEEP_PARTIAL)
-            placement.partial |= placement_of(choice, i).partial & TS_AXIS_BIT(axis);
+            placement.partial |=
+                (choice->rule.linearity == TS_LINEAR_JOINT ? ~(TsAxisSet)0 : placement_of(choice, i).partial) &
+                TS_AXIS_BIT(axis);
     return placement;
 }
 
@@ -408,8 +431,10 @@ TsStatus ts_pass_place(TsGraph **graph, TsMeshShape mesh_shape)
 {
     Placer placer = {.rewrite = ts_rewrite_begin(*graph), .mesh_shape = mesh_shape};
     placer.versions = ts_versions_create(placer.rewrite.to, mesh_shape);
+    placer.wishes = ts_wishes_find(*graph, mesh_shape);
     TsStatus status = place_all(&placer);
     ts_versions_free(&placer.versions);
+    ts_free(placer.wishes);
     ts_node_room_free(&placer.room);
     ts_free(placer.in_label);
     ts_free(placer.in);
