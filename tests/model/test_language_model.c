@@ -1,4 +1,5 @@
 /* ranks: 1 2 */
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "model/language_model.h"
 
 #include <math.h>

@@ -22,6 +22,23 @@ for program in "$BUILD"/tests/comm-test_collectives*; do
     done
 done
 
+
+# ---- the line from config to checkpoint, a rank on each of 2 hosts: the losses of 2 ranks on one machine
+
+line() {
+    local options=(train jobs/line.yaml run.steps=20 run.log=1 run.threads=1 run.evaluate=20 checkpoint.every=20)
+    local hosted=$BUILD/line-hosts alone=$BUILD/line-alone
+    rm -rf "$hosted" "$alone"
+    $hosts up 2 && $hosts run -n 2 --limit 100 "$BUILD/tessera" "${options[@]}" run.dir="$hosted" &&
+        timeout 100 mpirun --oversubscribe --bind-to none -n 2 "$BUILD/tessera" "${options[@]}" run.dir="$alone" || return 1
+    losses() { grep -o '"step":[0-9]*,\|"lm/loss":[0-9.e+-]*' "$1/metrics.jsonl"; }
+    losses "$hosted" | head -40
+    [ "$(losses "$hosted" | grep -c loss)" -ge 20 ] &&
+        paste <(losses "$hosted" | sed -n 's/.*loss"://p') <(losses "$alone" | sed -n 's/.*loss"://p') |
+        awk '{ d = $1 - $2; if (d > 1e-4 || d < -1e-4) { print "losses differ: " $0; bad = 1 } } END { exit bad }'
+}
+check 'the line across 2 hosts has the losses of one' line
+rm -rf "$BUILD/line-hosts" "$BUILD/line-alone"
 $hosts down
 run_ctest -L '^cluster$'
 bash tests/cluster/check_hosts.sh
