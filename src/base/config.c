@@ -28,9 +28,10 @@ static TsStatus unexpected(const TsKey *key, const TsYaml *node, const TsOrigin 
     TsText expected = {0}, found = {0};
     const char *nearest = NULL;
     ts_key_describe(&expected, key);
-    if (node->kind != TS_YAML_SCALAR)
-        ts_text_append(&found, node->kind == TS_YAML_MAP ? "keys with values" : "a list of %lld",
-                       (long long)node->count);
+    if (node->kind == TS_YAML_LIST)
+        ts_text_append(&found, "a list of %lld", (long long)node->count);
+    else if (node->kind == TS_YAML_MAP)
+        ts_text_append(&found, node->count ? "keys with values" : "no keys");
     else if (ts_yaml_is_null(node))
         ts_text_append(&found, "nothing");
     else

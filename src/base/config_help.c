@@ -26,6 +26,10 @@ static void describe_range(TsText *out, const TsKey *key)
     const char *what = key->kind == TS_KIND_LIST || key->kind == TS_KIND_MAP ? " items"
                        : key->kind == TS_KIND_STRING                         ? " bytes"
                                                                              : "";
+    if (*what && range->lowest == 1 && range->highest == INFINITY) {
+        ts_text_append(out, ", not empty");
+        return;
+    }
     if (range->lowest == range->highest) {
         ts_text_append(out, ", exactly ");
         describe_end(out, key, range->lowest);

@@ -353,7 +353,7 @@ static void missing(void)
     TsConfig *config = NULL;
     TEST_ERROR(load(&config, "save: 3\n", NULL, 0), "line.yaml:1: tasks: missing: what is learned");
     TEST_ERROR(load(&config, "tasks: {}\n", NULL, 0),
-               "line.yaml:1: tasks: expected names with values, at least 1 items");
+               "line.yaml:1: tasks: expected names with values, not empty, found no keys");
     TEST_ERROR(load(&config, "tasks:\n  lm: {type: embed}\n", NULL, 0),
                "line.yaml:2: tasks.lm.data.path: missing: the file");
     TEST_ERROR(load(&config, "tasks:\n  lm: {weight: 1}\n", NULL, 0),
@@ -466,7 +466,7 @@ static void help(void)
         text.data, "mesh.data\n    ranks along the batch\n    a whole number, at least 1, or auto; default auto\n");
     ts_text_free(&text);
     TEST_OK(ts_config_help(&text, &root_table, "tasks.anything.data.path"));
-    CU_ASSERT(contains(&text, "tasks.NAME.data.path\n    the file\n    a string, at least 1 bytes; required\n"));
+    CU_ASSERT(contains(&text, "tasks.NAME.data.path\n    the file\n    a string, not empty; required\n"));
     ts_text_free(&text);
     TEST_OK(ts_config_help(&text, &root_table, "rate"));
     CU_ASSERT(contains(&text, "optimizer.rate (of adamw)\n"));
