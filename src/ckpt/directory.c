@@ -18,7 +18,7 @@
 #define PREFIX "step_"
 #define SUFFIX ".tmp"
 
-/* All that a directory of ours can hold, in the order in which it is removed: the mark last. */
+/* What a directory of ours can hold; and files state.h5.*, which MPI-IO makes for a moment beside the one it opens. */
 static const char *const our_files[] = {TS_CHECKPOINT_COMMIT, TS_CHECKPOINT_MANIFEST, TS_CHECKPOINT_STATE, MARK};
 enum { OUR_FILES = sizeof our_files / sizeof our_files[0] };
 
@@ -102,7 +102,7 @@ static bool is_our_name(const char *name)
     for (int i = 0; i < OUR_FILES; i++)
         if (strcmp(name, our_files[i]) == 0)
             return true;
-    return false;
+    return strncmp(name, TS_CHECKPOINT_STATE ".", strlen(TS_CHECKPOINT_STATE ".")) == 0;
 }
 
 /* Counts what `path` holds; fails at the first entry that has not a name of ours. */
@@ -151,6 +151,28 @@ void ts_directory_unmark(const char *path)
     ts_free(mark);
 }
 
+static TsStatus unlink_in(const char *path, const char *name)
+{
+    char *file = ts_durable_join(path, name);
+    bool failed = unlink(file) != 0 && errno != ENOENT;
+    ts_free(file);
+    return failed ? ts_status_error(TS_CODE_IO, "%s: cannot remove %s: %s", path, name, strerror(errno)) : TS_OK;
+}
+
+/* Removes all files but the mark. */
+static TsStatus unlink_contents(const char *path)
+{
+    DIR *dir = opendir(path);
+    if (!dir)
+        return ts_status_error(TS_CODE_IO, "%s: cannot be listed: %s", path, strerror(errno));
+    TsStatus status = TS_OK;
+    for (struct dirent *entry; !status && (entry = readdir(dir));)
+        if (is_our_name(entry->d_name) && strcmp(entry->d_name, MARK) != 0)
+            status = unlink_in(path, entry->d_name);
+    closedir(dir);
+    return status;
+}
+
 TsStatus ts_directory_remove(const char *path)
 {
     int count;
@@ -159,13 +181,8 @@ TsStatus ts_directory_remove(const char *path)
         return ts_status_error(TS_CODE_INVALID,
                                "%s: is in the way of a checkpoint, and not a save that was cut off: move it elsewhere",
                                path);
-    for (int i = 0; i < OUR_FILES; i++) {
-        char *file = ts_durable_join(path, our_files[i]);
-        bool failed = unlink(file) != 0 && errno != ENOENT;
-        ts_free(file);
-        if (failed)
-            return ts_status_error(TS_CODE_IO, "%s: cannot remove %s: %s", path, our_files[i], strerror(errno));
-    }
+    TS_TRY(unlink_contents(path));
+    TS_TRY(unlink_in(path, MARK));
     if (rmdir(path) != 0)
         return ts_status_error(TS_CODE_IO, "%s: cannot remove the directory: %s", path, strerror(errno));
     return TS_OK;
