@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "task/job.h"
 
+#include "base/log.h"
 #include "base/memory.h"
 
 static TsStatus create_tasks(TsJob *job, TsJobOptions options)
@@ -40,6 +41,16 @@ static TsStatus declare_parameters(TsJob *job)
     return TS_OK;
 }
 
+/* Layers cut nothing along these axes: their ranks all do the same. */
+static void warn_of_idle_axes(const TsMesh *mesh)
+{
+    static const TsAxis idle[] = {TS_AXIS_STAGE, TS_AXIS_EXPERT, TS_AXIS_SEQ};
+    for (size_t i = 0; i < sizeof idle / sizeof *idle; i++)
+        if (ts_mesh_size(mesh, idle[i]) > 1)
+            ts_log(TS_LOG_WARNING, "mesh.%s: no layer is cut along it; its %d ranks repeat each other's work",
+                   ts_axis_name(idle[i]), ts_mesh_size(mesh, idle[i]));
+}
+
 TsStatus ts_job_open(TsJob **job, TsGroup *group, const TsConfig *config, TsJobOptions options)
 {
     TsJob *made = ts_calloc(1, sizeof *made);
@@ -47,6 +58,8 @@ TsStatus ts_job_open(TsJob **job, TsGroup *group, const TsConfig *config, TsJobO
     made->dtype = ts_job_dtype(made->keys);
     made->threads = ts_job_threads(group, made->keys);
     TsStatus status = ts_job_mesh(&made->mesh, group, config);
+    if (!status && ts_group_rank(group) == 0)
+        warn_of_idle_axes(made->mesh);
     if (!status)
         status = create_tasks(made, options);
     if (!status)

@@ -305,8 +305,11 @@ static TsStatus begin(Trainer *trainer, TsGroup *group, const TsConfig *config, 
     trainer->keys = trainer->job->keys;
     TsJob *job = trainer->job;
     TS_TRY(create_mixture(trainer));
-    TS_TRY(ts_learner_create(&trainer->learner, &trainer->keys->learner, job->parameters, job->arrays, job->threads));
-    TS_TRY(create_courses(trainer));
+    TsStatus compiled =
+        ts_learner_create(&trainer->learner, &trainer->keys->learner, job->parameters, job->arrays, job->threads);
+    if (!compiled)
+        compiled = create_courses(trainer);
+    TS_TRY(ts_comm_agree(group, compiled)); /* an arena may be too large for one host alone */
     TS_TRY(ts_run_dir_open(&trainer->dir, group, trainer->keys->run.dir, config, options.force));
     introduce(trainer);
     TsCheckpointSaverOptions saving = {.keep_latest = (int)trainer->keys->checkpoint.keep.latest,

@@ -1,4 +1,4 @@
-/* ranks: 1 2 */
+/* ranks: 1 2 4 */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/decode.h"
 
@@ -66,38 +66,44 @@ static double log_softmax(const float *logits, int32_t token)
 }
 
 /* Every token that greedy decoding added is the likeliest after the whole row before it, computed without a cache. */
+static void expect_uncached(Tiny *tiny, const TsDecoded *decoded, int64_t row)
+{
+    const int32_t *tokens = decoded->tokens + row * decoded->capacity_tokens;
+    int64_t length = decoded->length_tokens[row], prompt = decoded->prompt_tokens[row];
+    float logits[TINY_CONTEXT * TINY_VOCAB] = {0};
+    double log_probability = 0;
+    CU_ASSERT_EQUAL(length, prompts.length_tokens[row] + ADDED);
+    CU_ASSERT_EQUAL(memcmp(tokens, prompts.tokens[row], (size_t)prompt * sizeof *tokens), 0);
+    score_row(logits, tiny, tokens, length);
+    for (int64_t t = prompt; t < length; t++) {
+        const float *scores = logits + (t - 1) * TINY_VOCAB;
+        for (int v = 0; v < TINY_VOCAB; v++) /* the likeliest, up to rounding */
+            CU_ASSERT(scores[tokens[t]] >= scores[v] - 1e-5f);
+        log_probability += log_softmax(scores, tokens[t]);
+    }
+    CU_ASSERT_DOUBLE_EQUAL(decoded->log_probability[row], log_probability, 1e-4);
+}
+
 static void cached_equals_uncached(void)
 {
-    TsMesh *mesh = tiny_mesh(test_world);
-    Tiny tiny;
-    TEST_OK(tiny_create(&tiny, mesh, &tiny_model, TS_F32));
-    scale_weights(tiny.arrays);
-    TsDecoded *decoded = decode(&tiny, (TsDecodeOptions){.max_tokens = ADDED, .end = -1});
-    for (int64_t row = 0; decoded && row < ROWS; row++) {
-        const int32_t *tokens = decoded->tokens + row * decoded->capacity_tokens;
-        int64_t length = decoded->length_tokens[row], prompt = decoded->prompt_tokens[row];
-        float logits[TINY_CONTEXT * TINY_VOCAB] = {0};
-        double log_probability = 0;
-        CU_ASSERT_EQUAL(length, prompts.length_tokens[row] + ADDED);
-        CU_ASSERT_EQUAL(memcmp(tokens, prompts.tokens[row], (size_t)prompt * sizeof *tokens), 0);
-        score_row(logits, &tiny, tokens, length);
-        for (int64_t t = prompt; t < length; t++) {
-            const float *scores = logits + (t - 1) * TINY_VOCAB;
-            for (int v = 0; v < TINY_VOCAB; v++) /* the likeliest, up to rounding */
-                CU_ASSERT(scores[tokens[t]] >= scores[v] - 1e-5f);
-            log_probability += log_softmax(scores, tokens[t]);
-        }
-        CU_ASSERT_DOUBLE_EQUAL(decoded->log_probability[row], log_probability, 1e-4);
+    for (int along_model = 1; along_model <= ts_group_size(test_world); along_model *= 2) {
+        TsMesh *mesh = tiny_mesh(test_world, along_model);
+        Tiny tiny;
+        TEST_OK(tiny_create(&tiny, mesh, &tiny_model, TS_F32));
+        scale_weights(tiny.arrays);
+        TsDecoded *decoded = decode(&tiny, (TsDecodeOptions){.max_tokens = ADDED, .end = -1});
+        for (int64_t row = 0; decoded && row < ROWS; row++)
+            expect_uncached(&tiny, decoded, row);
+        ts_decoded_free(&decoded);
+        tiny_free(&tiny);
+        ts_mesh_free(&mesh);
     }
-    ts_decoded_free(&decoded);
-    tiny_free(&tiny);
-    ts_mesh_free(&mesh);
 }
 
 /* One seed, one sample: again, and on one rank as on all; another seed, another sample. */
 static void samples_follow_the_seed(void)
 {
-    TsMesh *mesh = tiny_mesh(test_world);
+    TsMesh *mesh = tiny_mesh(test_world, 1);
     Tiny one, all;
     TEST_OK(tiny_create(&one, NULL, &tiny_model, TS_F32));
     TEST_OK(tiny_create(&all, mesh, &tiny_model, TS_F32));

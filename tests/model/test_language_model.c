@@ -1,4 +1,4 @@
-/* ranks: 1 2 */
+/* ranks: 1 2 4 */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/language_model.h"
 
@@ -12,7 +12,7 @@
 /* Central differences of the loss in f64, a few elements of each parameter. */
 static void gradient_is_that_of_the_loss(void)
 {
-    TsMesh *mesh = tiny_mesh(test_world);
+    TsMesh *mesh = tiny_mesh(test_world, 1);
     Tiny tiny;
     TEST_OK(tiny_create(&tiny, mesh, &tiny_model, TS_F64));
     const double h = 1e-6;
@@ -61,17 +61,19 @@ static void untrained_loss_is_a_guess(void)
     tiny_free(&tiny);
 }
 
-/* Loss and every gradient over all ranks are those of one rank with the whole batch; dropout included. */
-static void data_parallel_equals_one_rank(void)
+/* Loss and every gradient over all ranks, along data and model in every way, are those of one rank with the whole
+ * batch; dropout included. */
+static void every_mesh_equals_one_rank(void)
 {
     TsLanguageModel model = tiny_model;
     model.backbone.dropout = 0.2;
-    TsMesh *mesh = tiny_mesh(test_world);
-    Tiny one, all;
+    Tiny one;
     TEST_OK(tiny_create(&one, NULL, &model, TS_F64));
-    TEST_OK(tiny_create(&all, mesh, &model, TS_F64));
-    if (one.program && all.program) {
-        ts_program_run(one.program);
+    ts_program_run(one.program);
+    for (int along_model = 1; along_model <= ts_group_size(test_world); along_model *= 2) {
+        TsMesh *mesh = tiny_mesh(test_world, along_model);
+        Tiny all;
+        TEST_OK(tiny_create(&all, mesh, &model, TS_F64));
         ts_program_run(all.program);
         CU_ASSERT_DOUBLE_EQUAL(tiny_value(one.outputs, "loss", 0), tiny_value(all.outputs, "loss", 0), 1e-13);
         for (int i = 0; i < ts_batch_count(one.outputs); i++) {
@@ -79,10 +81,10 @@ static void data_parallel_equals_one_rank(void)
             for (int64_t e = 0; e < ts_array_local_elems(ts_batch_array(one.outputs, i)); e++)
                 CU_ASSERT_DOUBLE_EQUAL(tiny_value(one.outputs, name, e), tiny_value(all.outputs, name, e), 1e-13);
         }
+        tiny_free(&all);
+        ts_mesh_free(&mesh);
     }
     tiny_free(&one);
-    tiny_free(&all);
-    ts_mesh_free(&mesh);
 }
 
 static void dropout_changes_with_the_step(void)
@@ -119,6 +121,6 @@ static void errors_name_the_layer(void)
 
 TEST_MAIN("language_model", {"gradient is that of the loss", gradient_is_that_of_the_loss},
           {"untrained loss is a guess", untrained_loss_is_a_guess},
-          {"data parallel equals one rank", data_parallel_equals_one_rank},
+          {"every mesh equals one rank", every_mesh_equals_one_rank},
           {"dropout changes with the step", dropout_changes_with_the_step},
           {"errors name the layer", errors_name_the_layer})

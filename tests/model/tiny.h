@@ -20,10 +20,12 @@ static const TsLanguageModel tiny_model = {.backbone = {.layers = 2,
                                                         .tied = true},
                                            .ignored = -100};
 
-static inline TsMesh *tiny_mesh(TsGroup *group)
+/* All ranks of `group`, `model` of them along model and the others along data. */
+static inline TsMesh *tiny_mesh(TsGroup *group, int model)
 {
     TsMesh *mesh = NULL;
-    TsStatus status = ts_mesh_create(&mesh, group, (TsMeshShape){.size = {[TS_AXIS_DATA] = ts_group_size(group)}});
+    TsMeshShape shape = {.size = {[TS_AXIS_DATA] = ts_group_size(group) / model, [TS_AXIS_MODEL] = model}};
+    TsStatus status = ts_mesh_create(&mesh, group, shape);
     if (status)
         fprintf(stderr, "%s\n", ts_status_message(status));
     ts_status_free(&status);
