@@ -21,6 +21,10 @@ extern const TsImplementation ts_implementation_point_to_point; /* point_to_poin
  * the group lies on nodes. The same on all ranks. Not collective. */
 const TsImplementation *ts_algorithm_choose(const TsGroup *group, const TsCall *call, TsAlgorithm wanted);
 
+/* A small blocking call that SHARED serves, without a request; false, and nothing done, if it is not small or earlier
+ * calls are still under way: then it takes a request as any other. What the neighbours see is the same either way. */
+bool ts_shared_quick(TsGroup *group, const TsCall *call);
+
 /* "ring", …; "auto" for TS_ALGORITHM_AUTO. */
 const char *ts_algorithm_name(TsAlgorithm algorithm);
 

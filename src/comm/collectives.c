@@ -34,9 +34,19 @@ static TsCall call_of(TsGroup *group, TsCommKind kind, const TsTransfer *transfe
 
 static TsRequest *begin(TsGroup *group, TsCall call, TsAlgorithm algorithm)
 {
-    if (call.kind != TS_COMM_SEND && call.kind != TS_COMM_RECEIVE)
-        ts_comm_check_call(group, call.kind, call.count_elems, call.dtype, call.label);
+    ts_comm_check_call(group, call.kind, call.count_elems, call.dtype, call.label);
     return ts_request_begin(group, ts_algorithm_choose(group, &call, algorithm), call);
+}
+
+/* Begins and ends. */
+static void run(TsGroup *group, TsCall call, TsAlgorithm algorithm)
+{
+    ts_comm_check_call(group, call.kind, call.count_elems, call.dtype, call.label);
+    const TsImplementation *implementation = ts_algorithm_choose(group, &call, algorithm);
+    if (implementation == &ts_implementation_shared && ts_shared_quick(group, &call))
+        return;
+    TsRequest *request = ts_request_begin(group, implementation, call);
+    ts_request_end(&request);
 }
 
 static void finish(TsRequest *request)
@@ -51,7 +61,7 @@ TsRequest *ts_all_reduce_begin(TsGroup *group, TsTransfer transfer)
 
 void ts_all_reduce(TsGroup *group, TsTransfer transfer)
 {
-    finish(ts_all_reduce_begin(group, transfer));
+    run(group, call_of(group, TS_COMM_ALL_REDUCE, &transfer, -1), transfer.algorithm);
 }
 
 TsRequest *ts_reduce_scatter_begin(TsGroup *group, TsTransfer transfer)
@@ -61,7 +71,7 @@ TsRequest *ts_reduce_scatter_begin(TsGroup *group, TsTransfer transfer)
 
 void ts_reduce_scatter(TsGroup *group, TsTransfer transfer)
 {
-    finish(ts_reduce_scatter_begin(group, transfer));
+    run(group, call_of(group, TS_COMM_REDUCE_SCATTER, &transfer, -1), transfer.algorithm);
 }
 
 TsRequest *ts_all_gather_begin(TsGroup *group, TsTransfer transfer)
@@ -71,7 +81,7 @@ TsRequest *ts_all_gather_begin(TsGroup *group, TsTransfer transfer)
 
 void ts_all_gather(TsGroup *group, TsTransfer transfer)
 {
-    finish(ts_all_gather_begin(group, transfer));
+    run(group, call_of(group, TS_COMM_ALL_GATHER, &transfer, -1), transfer.algorithm);
 }
 
 TsRequest *ts_all_to_all_begin(TsGroup *group, TsExchange exchange)
@@ -96,13 +106,13 @@ void ts_broadcast(TsGroup *group, TsTransfer transfer, int root)
 {
     TS_CHECK(root >= 0 && root < group->size, "broadcast on %s of %d ranks from rank %d", group->name, group->size,
              root);
-    finish(begin(group, call_of(group, TS_COMM_BROADCAST, &transfer, root), transfer.algorithm));
+    run(group, call_of(group, TS_COMM_BROADCAST, &transfer, root), transfer.algorithm);
 }
 
 void ts_barrier(TsGroup *group, const char *label)
 {
     TsCall call = {.kind = TS_COMM_BARRIER, .peer = -1, .label = label};
-    finish(begin(group, call, TS_ALGORITHM_AUTO));
+    run(group, call, TS_ALGORITHM_AUTO);
 }
 
 static TsRequest *begin_message(TsGroup *group, TsCommKind kind, const TsTransfer *transfer, int peer)

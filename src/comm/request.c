@@ -128,8 +128,7 @@ void ts_request_receive(TsRequest *request, void *data, int64_t count_elems, int
     }
 }
 
-/* Elements that a rank sends in this collective by the formulas for rings, whichever implementation served it. */
-static int64_t sent_elems(const TsGroup *group, const TsCall *call)
+int64_t ts_call_sent_elems(const TsGroup *group, const TsCall *call)
 {
     int64_t others = group->size - 1;
     switch (call->kind) {
@@ -161,7 +160,7 @@ static void conclude(TsRequest *request)
     const TsCall *call = request->widened ? &request->narrow : &request->call;
     ts_watch_end(&request->watch);
     ts_account(request->group, call->kind, call->label,
-               sent_elems(request->group, call) * (int64_t)ts_dtype_bytes(call->dtype), request->messages.sent,
+               ts_call_sent_elems(request->group, call) * (int64_t)ts_dtype_bytes(call->dtype), request->messages.sent,
                MPI_Wtime() - request->started_s);
     atomic_store(&request->over, true);
 }
@@ -191,7 +190,7 @@ bool ts_request_poll(TsRequest *request)
     return move_on(request, &moved);
 }
 
-/* Moves on all requests of the process: another rank may wait for one that this rank does not wait for yet. */
+/* Another rank may wait for a request that this rank does not wait for yet. */
 static void move_all_on(void)
 {
     bool moved = false;
@@ -202,15 +201,17 @@ static void move_all_on(void)
     pthread_mutex_unlock(&list_lock);
 }
 
-/* Waits a moment between polls: hot at first, then giving the core away, soon where ranks are more than cores. */
-static void breathe(int64_t *turn, bool moved)
+void ts_request_breathe(int64_t *turn, bool moved)
 {
+    enum { EAGER = 100, HOT = 4096, HOT_IN_A_CROWD = 16 };
     *turn = moved ? 0 : *turn + 1;
-    int64_t hot = ts_scratch_crowded() ? 16 : 4096;
-    if (*turn < hot)
-        ts_pause();
-    else
+    bool crowded = ts_scratch_crowded();
+    if (*turn % 64 == 0)
+        move_all_on();
+    if (*turn > (crowded ? HOT_IN_A_CROWD : HOT))
         sched_yield();
+    else if (*turn > EAGER)
+        ts_pause();
 }
 
 static void wait_for(TsRequest *request)
@@ -222,9 +223,7 @@ static void wait_for(TsRequest *request)
             return;
         if (polls == 64)
             ts_watch_wait(&request->watch);
-        if (polls % 64 == 0)
-            move_all_on();
-        breathe(&turn, moved);
+        ts_request_breathe(&turn, moved);
     }
 }
 

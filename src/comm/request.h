@@ -71,5 +71,12 @@ MPI_Request *ts_request_new_library(TsRequest *request);
 void ts_request_send(TsRequest *request, const void *data, int64_t count_elems, int to, int tag);
 void ts_request_receive(TsRequest *request, void *data, int64_t count_elems, int from, int tag);
 
+/* Waits a moment between two polls, `turn` counting those in which nothing moved: hot at first, then giving the core
+ * away, soon where ranks are more than cores. Now and then moves all requests of the process on. */
+void ts_request_breathe(int64_t *turn, bool moved);
+
+/* Elements that a rank sends in this collective by the formulas for rings, whichever implementation serves it. */
+int64_t ts_call_sent_elems(const TsGroup *group, const TsCall *call);
+
 /* Frees the group's idle requests. For ts_group_free. */
 void ts_request_free_idle(TsRequest **idle);

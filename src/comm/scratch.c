@@ -10,13 +10,20 @@ static _Atomic int most_on_a_node; /* ranks, in any group so far: the first is t
 
 bool ts_scratch_crowded(void)
 {
-    return atomic_load_explicit(&most_on_a_node, memory_order_relaxed) > (int)sysconf(_SC_NPROCESSORS_ONLN);
+    static _Atomic int cores;
+    int count = atomic_load_explicit(&cores, memory_order_relaxed);
+    if (count == 0) {
+        count = (int)sysconf(_SC_NPROCESSORS_ONLN);
+        atomic_store_explicit(&cores, count, memory_order_relaxed);
+    }
+    return atomic_load_explicit(&most_on_a_node, memory_order_relaxed) > count;
 }
 
 static void scratch_free(TsGroup *group, void *pointer)
 {
     TsScratch *scratch = pointer;
     ts_request_free_idle(&scratch->idle);
+    ts_shared_work_free(&scratch->quick);
     ts_arena_free(&scratch->arena);
     ts_free(scratch);
     group->scratch = NULL;

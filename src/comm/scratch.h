@@ -7,8 +7,9 @@
 #include "comm/request.h"
 
 typedef struct TsScratch {
-    TsRequest *idle; /* requests that have ended, with their memory */
-    TsArena *arena;  /* NULL where this rank is alone on its node */
+    TsRequest *idle;    /* requests that have ended, with their memory */
+    TsArena *arena;     /* NULL where this rank is alone on its node */
+    TsSharedWork quick; /* of small blocking collectives on one node, which take no request */
 } TsScratch;
 
 /* Gives a new group its scratch. Collective on group; called by whoever makes groups. */

@@ -24,12 +24,10 @@ static TsSpan block_of(const TsCall *call, int size, int rank)
     return ts_call_block(call, size, rank);
 }
 
-static void describe(TsRequest *request)
+static void describe(TsSharedWork *work, const TsGroup *group, const TsCall *call)
 {
-    const TsCall *call = &request->call;
-    TsSharedWork *work = &request->work;
-    int size = request->group->size;
-    work->group = request->group;
+    int size = group->size;
+    work->group = group;
     work->out = call->out;
     work->in = call->in;
     work->count_elems = call->count_elems;
@@ -67,11 +65,37 @@ static void start(TsRequest *request)
     TsSharedWork *work = &request->work;
     work->arena = ts_scratch_of(request->group)->arena;
     request->ticket = ts_shared_work_enter(work);
-    describe(request);
+    describe(work, request->group, &request->call);
     if (ts_shared_work_turn(work, request->ticket)) { /* lets the neighbours begin */
         request->phase = 1;
         ts_shared_work_start(work);
     }
+}
+
+bool ts_shared_quick(TsGroup *group, const TsCall *call)
+{
+    TsScratch *scratch = ts_scratch_of(group);
+    TsSharedWork *work = &scratch->quick;
+    work->arena = scratch->arena;
+    if ((size_t)call->count_elems * ts_dtype_bytes(call->dtype) > ts_algorithm_small_bytes() ||
+        !ts_shared_work_free_now(work))
+        return false;
+    TsWatch watch = ts_watch_begin(group, call->kind, call->label, -1);
+    double start_s = MPI_Wtime();
+    ts_shared_work_enter(work);
+    describe(work, group, call);
+    ts_shared_work_start(work);
+    int64_t turn = 0;
+    for (bool moved = false; !ts_shared_work_poll(work, &moved);) {
+        if (turn == 64)
+            ts_watch_wait(&watch);
+        ts_request_breathe(&turn, false);
+    }
+    ts_shared_work_leave(work);
+    ts_watch_end(&watch);
+    ts_account(group, call->kind, call->label, ts_call_sent_elems(group, call) * (int64_t)ts_dtype_bytes(call->dtype),
+               0, MPI_Wtime() - start_s);
+    return true;
 }
 
 const TsImplementation ts_implementation_shared = {

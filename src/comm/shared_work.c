@@ -46,6 +46,12 @@ uint64_t ts_shared_work_enter(TsSharedWork *work)
     return arena->channel[work->channel].next_ticket++;
 }
 
+bool ts_shared_work_free_now(const TsSharedWork *work)
+{
+    const TsChannel *next = &work->arena->channel[work->arena->next_channel];
+    return atomic_load_explicit(&next->serving, memory_order_acquire) == next->next_ticket;
+}
+
 bool ts_shared_work_turn(const TsSharedWork *work, uint64_t ticket)
 {
     return atomic_load_explicit(&work->arena->channel[work->channel].serving, memory_order_acquire) == ticket;

@@ -51,6 +51,9 @@ void ts_shared_work_need(TsSharedWork *work, int ranks, int runs);
  * turns in the same order. */
 uint64_t ts_shared_work_enter(TsSharedWork *work);
 
+/* Whether a turn taken now would come at once. */
+bool ts_shared_work_free_now(const TsSharedWork *work);
+
 /* Whether it is turn `ticket` now. */
 bool ts_shared_work_turn(const TsSharedWork *work, uint64_t ticket);
 
