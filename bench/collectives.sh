@@ -22,12 +22,12 @@ short() {
 
 echo "mpirun -n 2 --bind-to core bench/collectives node"
 timeout -k 5 120 mpirun -n 2 --bind-to core "$bench" node ||
-    short collectives/allreduce-shared-64MiB collectives/allreduce-shared-1-16MiB collectives/allreduce-shared-to-4KiB \
-        collectives/allreduce-separate-64MiB collectives/allreduce-separate-1-16MiB collectives/allreduce-separate-to-4KiB
+    short "collectives/allreduce-shared-64MiB" "collectives/allreduce-shared-1-16MiB" "collectives/allreduce-shared-to-4KiB" \
+        "collectives/allreduce-separate-64MiB" "collectives/allreduce-separate-1-16MiB" "collectives/allreduce-separate-to-4KiB"
 echo "4 hosts, 400mbit, one rank each: bench/collectives hosts"
-timeout -k 5 80 $hosts with 4 400mbit 0.1ms $hosts run -n 4 --per-host 1 --limit 60 "$bench" hosts ||
-    short collectives/hosts-allreduce collectives/hosts-reduce-scatter collectives/hosts-allgather
+timeout -k 5 80 $hosts with 4 400mbit - $hosts run -n 4 --per-host 1 --limit 60 "$bench" hosts ||
+    short "collectives/hosts-allreduce" "collectives/hosts-reduce-scatter" "collectives/hosts-allgather"
 echo "2 hosts, 400mbit, one rank each: bench/collectives overlap"
-timeout -k 5 80 $hosts with 2 400mbit 0.1ms $hosts run -n 2 --per-host 1 --limit 60 "$bench" overlap ||
-    short collectives/hosts-overlap
+timeout -k 5 80 $hosts with 2 400mbit - $hosts run -n 2 --per-host 1 --limit 60 "$bench" overlap ||
+    short "collectives/hosts-overlap"
 exit $code
