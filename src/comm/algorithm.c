@@ -14,8 +14,8 @@ static const TsImplementation *const table[TS_ALGORITHMS] = {
 };
 
 enum {
-    PIECE_BYTES = 256 << 10, /* of a message: long enough for the link's full speed, short enough to fill lanes */
-    SMALL_BYTES = 32 << 10,  /* below, latency counts: fewer steps rather than fewer bytes */
+    PIECE_BYTES = 60 << 10, /* of a message: below 64 KiB, where TCP sends at once instead of asking first */
+    SMALL_BYTES = 32 << 10, /* below, latency counts: fewer steps rather than fewer bytes */
 };
 static const int64_t library_bytes = (int64_t)1 << 30;
 
