@@ -95,6 +95,14 @@ static TsTensor cross_entropy(TsTensor x, TsTensor ids, TsTensor first)
     return ts_cross_entropy(x, ids, (TsCrossEntropy){.ignore = -100});
 }
 
+/* The gradient alone: nothing needs the loss. */
+static TsTensor d_cross_entropy(TsTensor x, TsTensor ids, TsTensor first)
+{
+    TsTensor d;
+    ts_gradients(&d, ts_sum(cross_entropy(x, ids, first), -1, false), &x, 1);
+    return d;
+}
+
 static TsTensor update(TsTensor x, TsTensor ids, TsTensor first)
 {
     (void)ids;
@@ -138,6 +146,16 @@ static void labels_that_are_no_class(void)
     fault_free(&fault);
 }
 
+static void labels_of_a_gradient_alone(void)
+{
+    Fault fault = fault_create(d_cross_entropy);
+    fault_bind(&fault);
+    CU_ASSERT_STRING_EQUAL(last_words(fault.program), "");
+    ((int32_t *)fault.ids->data)[2] = 3000;
+    says(last_words(fault.program), "cross_entropy: label 3000 at (1, 0) is neither one of 3 classes");
+    fault_free(&fault);
+}
+
 static void updates_beyond_the_end(void)
 {
     Fault fault = fault_create(update);
@@ -154,4 +172,6 @@ static void updates_beyond_the_end(void)
 }
 
 TEST_MAIN("faults of ops", {"ids beyond the table", ids_beyond_the_table},
-          {"labels that are no class", labels_that_are_no_class}, {"updates beyond the end", updates_beyond_the_end})
+          {"labels that are no class", labels_that_are_no_class},
+          {"labels of a gradient alone", labels_of_a_gradient_alone},
+          {"updates beyond the end", updates_beyond_the_end})

@@ -51,11 +51,12 @@ static void place(TsPlaceRule *rule, const TsNodeView *node)
     }
 }
 
+/* Checks the labels: the gradient may be all that is run. */
 static TsCrossEntropyRows rows_of(const TsCall *call)
 {
     const Attributes *attributes = call->attributes;
     const TsBlock *logits = &call->in[0], *labels = &call->in[1];
-    return (TsCrossEntropyRows){
+    TsCrossEntropyRows rows = {
         .labels = labels->data,
         .rows = ts_shape_elems(labels->shape),
         .classes = logits->shape.size[logits->shape.dims - 1],
@@ -63,14 +64,15 @@ static TsCrossEntropyRows rows_of(const TsCall *call)
         .smoothing = attributes->smoothing,
         .z_loss = attributes->z_loss,
     };
+    int64_t bad = ts_kernel_labels_check(&rows);
+    TS_CHECK(bad < 0, "cross_entropy: label %d at %s is neither one of %lld classes nor %d, which is ignored",
+             rows.labels[bad], ts_op_position(labels, bad).text, (long long)rows.classes, rows.ignore);
+    return rows;
 }
 
 static void forward(const TsCall *call)
 {
     TsCrossEntropyRows rows = rows_of(call);
-    int64_t bad = ts_kernel_labels_check(&rows);
-    TS_CHECK(bad < 0, "cross_entropy: label %d at %s is neither one of %lld classes nor %d, which is ignored",
-             rows.labels[bad], ts_op_position(&call->in[1], bad).text, (long long)rows.classes, rows.ignore);
     ts_cross_entropy_kernels(call->in[0].dtype)->forward(call->out[0].data, call->in[0].data, &rows, call->threads);
 }
 
