@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "tensor/ops.h"
 
 /* Every dim may be cut, each on its own. */
 static void place_alike(TsPlaceRule *rule, const TsNodeView *node)
@@ -89,15 +90,22 @@ const TsOp ts_constant_op = {.name = "constant",
                              .place = place_alike,
                              .forward = forward_constant};
 
+/* Beyond so many elements a constant is not kept, but expanded where it is wanted. */
+enum { KEPT_ELEMS = 64 };
+
 TsTensor ts_constant(TsGraph *graph, TsDtype dtype, TsShape shape, double value)
 {
     TsTensor out;
     if (dtype == TS_F16)
         return ts_graph_error(graph, "constant: f16 occurs in files only");
-    TsConstantAttributes attributes = {.value = value, .dtype = (int32_t)dtype};
-    attributes.shape = ts_shape_of(shape.dims, shape.size);
+    TsConstantAttributes attributes;
+    memset(&attributes, 0, sizeof attributes); /* padding too */
+    bool kept = ts_shape_elems(shape) <= KEPT_ELEMS;
+    attributes.value = value;
+    attributes.dtype = (int32_t)dtype;
+    attributes.shape = kept ? ts_shape_of(shape.dims, shape.size) : ts_scalar;
     ts_graph_add_to(graph, &out, &ts_constant_op, NULL, 0, &attributes);
-    return out;
+    return kept ? out : ts_expand(out, shape);
 }
 
 /* ---- constrain ---- */

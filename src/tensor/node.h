@@ -93,6 +93,17 @@ extern const TsOp ts_constrain_op; /* a placement that is asked for: attributes 
 extern const TsOp ts_stop_gradient_op;
 extern const TsOp ts_copy_op; /* a copy of its own; put in by passes */
 
+/* ops/expand.c: dims repeated; attributes TsExpandAttributes. The place pass makes it where it is wanted. */
+extern const TsOp ts_expand_op;
+
+typedef struct TsExpandAttributes {
+    TsShape shape;         /* of the output */
+    TsPlacement placement; /* where a reader wants it; set by the place pass */
+} TsExpandAttributes;
+
+/* Whether dim `dim` of an output of shape `out` repeats what lies in `x`; global shapes. */
+bool ts_expand_repeats(TsShape x, TsShape out, int dim);
+
 typedef struct TsBoundAttributes {
     TsShape shape;
     int32_t dtype;

@@ -36,8 +36,9 @@ TsTensor ts_max(TsTensor x, int dims, bool keep);
 /* The sum of squares of all elements, f32 (f64 for f64): what gradient norms are made of. */
 TsTensor ts_sum_squares(TsTensor x);
 
-/* Form. ops/reshape.c, ops/slice.c */
+/* Form. ops/reshape.c, ops/slice.c, ops/transpose.c */
 TsTensor ts_reshape(TsTensor x, TsShape shape);
+TsTensor ts_expand(TsTensor x, TsShape shape);       /* repeated as elementwise ops do. ops/expand.c */
 TsTensor ts_transpose(TsTensor x, const int *order); /* order[dims(x)]: out dim i is x's dim order[i] */
 TsTensor ts_slice(TsTensor x, int dim, int64_t first, int64_t size);
 TsTensor ts_concatenate(const TsTensor *x, int count, int dim);

@@ -5,9 +5,9 @@
 #include "tensor/program_internal.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #include "base/check.h"
+#include "base/machine.h"
 #include "base/memory.h"
 
 /* Polled after each node: more would cost more than it hides. */
@@ -22,6 +22,8 @@ static TsStatus run_passes(TsProgram *program)
     if (!options.without_passes)
         program->graph = ts_pass_prune(program->graph);
     TS_TRY(ts_pass_place(&program->graph, program->mesh_shape));
+    if (!options.without_passes)
+        program->graph = ts_pass_prune(program->graph); /* what was made anew where it was wanted */
     program->schedule = ts_pass_schedule(program->graph, program->mesh_shape, options.without_passes);
     program->layout =
         ts_pass_allocate(program->graph, &program->schedule, options.mesh, options.threads, options.without_passes);
@@ -39,15 +41,15 @@ static TsStatus make_arena(TsProgram *program)
     if (only_described(program))
         return TS_OK;
     double ranks = program->options.mesh ? ts_group_node_size(ts_mesh_all(program->options.mesh)) : 1;
-    double memory_bytes = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    double memory_bytes = (double)ts_machine().available_bytes; /* 0: not known */
     double needed_bytes = ((double)program->layout.arena_bytes + (double)program->layout.constant_bytes) * ranks;
-    if (needed_bytes > memory_bytes)
-        return ts_status_error(TS_CODE_RESOURCES,
-                               "a step needs an arena of %.1f GiB a rank, %.1f GiB for the %.0f ranks of this host, "
-                               "which has %.1f GiB: a smaller batch, more micro-batches, or more ranks along data or "
-                               "model make it smaller",
-                               (double)program->layout.arena_bytes / gib, needed_bytes / gib, ranks,
-                               memory_bytes / gib);
+    if (memory_bytes > 0 && needed_bytes > memory_bytes)
+        return ts_status_error(
+            TS_CODE_RESOURCES,
+            "a step needs an arena of %.1f GiB a rank, %.1f GiB for the %.0f ranks of this host, "
+            "which has %.1f GiB left: a smaller batch, more micro-batches, or more ranks along data or "
+            "model make it smaller",
+            (double)program->layout.arena_bytes / gib, needed_bytes / gib, ranks, memory_bytes / gib);
     program->arena = ts_alloc(program->layout.arena_bytes + 64);
     program->constants = ts_alloc(program->layout.constant_bytes + 64);
     return TS_OK;

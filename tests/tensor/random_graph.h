@@ -50,7 +50,7 @@ static TsPlacement random_placement(uint64_t *state, TsShape shape)
 
 static TsTensor random_unary(RandomGraph *random, TsTensor x)
 {
-    switch (random_next(&random->shapes, 9)) {
+    switch (random_next(&random->shapes, 14)) {
     case 0:
         return ts_tanh(x);
     case 1:
@@ -71,6 +71,21 @@ static TsTensor random_unary(RandomGraph *random, TsTensor x)
             order[d] = ts_dims(x) - 1 - d;
         return ts_transpose(x, order);
     }
+    case 8: { /* the first rows go last */
+        int64_t first = ts_dim(x, 0) / 2;
+        return ts_concatenate((TsTensor[]){ts_slice(x, 0, first, ts_dim(x, 0) - first), ts_slice(x, 0, 0, first), x}, 3,
+                              0);
+    }
+    case 9:
+        return ts_slice(x, ts_dims(x) - 1, 0, (ts_dim(x, -1) + 1) / 2);
+    case 10:
+        return ts_reshape(x, ts_shape(ts_dim(x, 1), ts_dim(x, 0)));
+    case 11:
+        return ts_expand(ts_max(x, 1 << 0, true), ts_shape(3, ts_dim(x, -1)));
+    case 12:
+        return ts_normalize(
+            ts_concatenate((TsTensor[]){x, ts_constant(x.graph, TS_F64, ts_shape(ts_dim(x, 0), 9), 0.3)}, 2, 1),
+            TS_NONE, TS_NONE, (TsNormalize){.epsilon = 0.1});
     default:
         return ts_shift(ts_scale(x, 0.7), -0.1);
     }

@@ -66,6 +66,32 @@ static TsTensor build_update_mul(const TsTensor *in)
     return ts_mul(ts_update(in[0], in[1], first, 0), in[0]);
 }
 
+static TsTensor build_expand(const TsTensor *in)
+{
+    return ts_expand(in[0], ts_shape(2, 3, 5));
+}
+
+/* Through what takes the operand as it was before: one element, a unary op, both operands expanded. */
+static TsTensor build_expanded_again(const TsTensor *in)
+{
+    TsTensor wide = ts_expand(ts_sum(in[0], -1, false), ts_shape(3, 5)), tall = ts_expand(in[0], ts_shape(3, 5));
+    TsTensor both = ts_mul(ts_exp(ts_scale(wide, 0.1)), ts_tanh(tall));
+    return ts_concatenate((TsTensor[]){ts_add(both, in[1]), tall, ts_div(in[1], ts_shift(ts_mul(wide, wide), 1))}, 3,
+                          1);
+}
+
+static void expansions(void)
+{
+    static const OpCase tests[] = {
+        {.name = "expand ()", .build = build_expand, .inputs = 1, .shape = {{0, {0}}}},
+        {.name = "expand (5)", .build = build_expand, .inputs = 1, .shape = {{1, {5}}}},
+        {.name = "expand (3, 1)", .build = build_expand, .inputs = 1, .shape = {{2, {3, 1}}}},
+        {.name = "expand (2, 1, 5)", .build = build_expand, .inputs = 1, .shape = {{3, {2, 1, 5}}}},
+        {.name = "expanded again", .build = build_expanded_again, .inputs = 2, .shape = {{2, {1, 5}}, {2, {3, 5}}}},
+    };
+    op_test_contracts(tests, sizeof tests / sizeof tests[0]);
+}
+
 static void reshapes(void)
 {
     static const OpCase tests[] = {
@@ -118,6 +144,7 @@ static void slices_and_joins(void)
 static void names_what_does_not_fit(void)
 {
     OP_TEST_ERROR(ts_reshape(OP_INPUT("x", 4, 6), ts_shape(5, 5)), "(4, 6) does not have the elements of (5, 5)");
+    OP_TEST_ERROR(ts_expand(OP_INPUT("x", 4, 6), ts_shape(4, 1)), "(4, 6) does not become (4, 1) by repetition");
     OP_TEST_ERROR(ts_transpose(OP_INPUT("x", 4, 6), (int[]){0, 0}), "twice or not there");
     OP_TEST_ERROR(ts_slice(OP_INPUT("x", 4, 6), 1, 4, 3), "[4, 7) of dim 1 is not in (4, 6)");
     OP_TEST_ERROR(ts_concatenate((TsTensor[]){OP_INPUT("x", 4, 6), OP_INPUT("y", 3, 5)}, 2, 0),
@@ -127,5 +154,5 @@ static void names_what_does_not_fit(void)
                   "does not go into");
 }
 
-TEST_MAIN("ops of form", {"reshapes", reshapes}, {"transposes", transposes}, {"slices and joins", slices_and_joins},
-          {"names what does not fit", names_what_does_not_fit})
+TEST_MAIN("ops of form", {"reshapes", reshapes}, {"transposes", transposes}, {"expansions", expansions},
+          {"slices and joins", slices_and_joins}, {"names what does not fit", names_what_does_not_fit})

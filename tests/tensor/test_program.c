@@ -3,6 +3,7 @@
 #include "tensor/program.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -182,6 +183,39 @@ static void reports_errors_of_tracing(void)
     TEST_ERROR(ts_program_compile(&program, graph, (TsCompileOptions){.threads = 1}), "backbone/up: dot");
 }
 
+/* What gradients of sums, maxima and caches need as large as their operands is in the arena, and cut as those are. */
+static void keeps_no_large_constants(void)
+{
+    TsMesh *mesh = ts_mesh_describe((TsMeshShape){.size = {[TS_AXIS_DATA] = 4}}, 1);
+    TsGraph *graph = ts_graph_create();
+    TsTensor x = ts_input(graph, "x", TS_F32, ts_shape(256, 512), ts_shard(ts_replicated, 0, TS_AXIS_DATA));
+    TsTensor w = ts_parameter(graph, "w", TS_F32, ts_shape(512, 512), ts_replicated), d[1];
+    TsTensor h = ts_normalize(ts_dot(x, w, (TsDot){0}), TS_NONE, TS_NONE, (TsNormalize){.epsilon = 1e-5});
+    h = ts_sub(h, ts_mean(h, 2, true));
+    h = ts_add(h, ts_constant(graph, TS_F32, ts_shape(256, 512), 0.5));
+    TsTensor sums = ts_add(ts_sum(ts_max(h, 2, false), -1, false), ts_mean(ts_gelu(h), -1, false));
+    ts_gradients(d, sums, &w, 1);
+    ts_output("d", d[0], ts_replicated);
+    TsProgram *program = NULL;
+    TEST_OK(ts_program_compile(&program, graph, (TsCompileOptions){.mesh = mesh}));
+    char *text = NULL;
+    size_t length = 0, constants_bytes = SIZE_MAX;
+    FILE *file = open_memstream(&text, &length);
+    ts_program_describe(program, file);
+    fclose(file);
+    const char *at = strstr(text, "constants ");
+    CU_ASSERT_EQUAL(at ? sscanf(at, "constants %zu bytes", &constants_bytes) : 0, 1);
+    CU_ASSERT(constants_bytes <= 1024);
+    CU_ASSERT_PTR_NULL(strstr(text, "all_gather"));
+    CU_ASSERT(strstr(text, "1 all_reduce over data") || strstr(text, "1 reduce_scatter over data"));
+    CU_ASSERT(ts_program_arena_bytes(program) <= 7 * 256 / 4 * 512 * 4 + 512 * 512 * 4);
+    if (constants_bytes > 1024)
+        fprintf(stderr, "%s", text);
+    free(text);
+    ts_program_free(&program);
+    ts_mesh_free(&mesh);
+}
+
 /* A plan for many ranks holds no data. */
 static void compiles_for_a_mesh_that_is_only_described(void)
 {
@@ -201,5 +235,6 @@ TEST_MAIN("program", {"computes and gives out", computes_and_gives_out},
           {"updates parameters in place", updates_parameters_in_place}, {"swaps two states", swaps_two_states},
           {"tells what is bound", tells_what_is_bound},
           {"refuses an arena larger than memory", refuses_an_arena_larger_than_memory},
+          {"keeps no large constants", keeps_no_large_constants},
           {"reports errors of tracing", reports_errors_of_tracing},
           {"compiles for a mesh that is only described", compiles_for_a_mesh_that_is_only_described})

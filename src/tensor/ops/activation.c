@@ -119,10 +119,12 @@ const TsOp ts_op_silu = ROW("silu", place, gradient_silu);
 const TsOp ts_op_gelu = ROW("gelu", place, gradient_gelu);
 const TsOp ts_op_gelu_tanh = ROW("gelu_tanh", place, gradient_gelu_tanh);
 
+/* Of what was expanded, each element is computed once. */
 static TsTensor unary(const TsOp *op, TsUnary kernel, TsTensor x, double parameter)
 {
     Attributes attributes = {.kernel = kernel, .parameter = parameter};
-    return ts_graph_add_one(op, &x, 1, &attributes);
+    TsTensor from = ts_op_expanded_from(x, ts_shape_of_tensor(x));
+    return ts_expand(ts_graph_add_one(op, &from, 1, &attributes), ts_shape_of_tensor(x));
 }
 
 TsTensor ts_scale(TsTensor x, double factor)

@@ -59,5 +59,6 @@ TsTensor ts_cast(TsTensor x, TsDtype dtype)
     if (x.id >= 0 && ts_dtype_of(x) == dtype)
         return x;
     Attributes attributes = {.dtype = dtype};
-    return ts_graph_add_one(&ts_op_cast, &x, 1, &attributes);
+    TsTensor from = ts_op_expanded_from(x, ts_shape_of_tensor(x));
+    return ts_expand(ts_graph_add_one(&ts_op_cast, &from, 1, &attributes), ts_shape_of_tensor(x));
 }

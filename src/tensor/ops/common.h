@@ -35,6 +35,9 @@ static inline int64_t ts_op_elems_between(TsShape shape, int first, int last)
 /* `d` summed down to the shape that an operand had before it was broadcast. */
 TsTensor ts_op_unbroadcast(TsTensor d, TsShape shape);
 
+/* What x, of that shape, was expanded from; x itself where it was not. ops/expand.c */
+TsTensor ts_op_expanded_from(TsTensor x, TsShape shape);
+
 /* Bytes that all inputs and outputs have together. */
 double ts_op_bytes(const TsNodeView *node);
 

@@ -154,9 +154,16 @@ const TsOp ts_op_d_silu = ROW("d_silu", place_whole_values, NULL, TS_OP_NO_GRADI
 const TsOp ts_op_d_gelu = ROW("d_gelu", place_whole_values, NULL, TS_OP_NO_GRADIENT);
 const TsOp ts_op_d_gelu_tanh = ROW("d_gelu_tanh", place_whole_values, NULL, TS_OP_NO_GRADIENT);
 
+/* What was expanded to the shape of the other operand is taken as it was before. */
 TsTensor ts_op_binary(const TsOp *op, int kernel, TsTensor a, TsTensor b)
 {
     Attributes attributes = {.kernel = kernel};
+    if (ts_shape_equal(ts_shape_of_tensor(a), ts_shape_of_tensor(b))) {
+        TsTensor from = ts_op_expanded_from(a, ts_shape_of_tensor(b));
+        if (from.id == a.id)
+            b = ts_op_expanded_from(b, ts_shape_of_tensor(a));
+        a = from;
+    }
     return ts_graph_add_one(op, (TsTensor[]){a, b}, 2, &attributes);
 }
 

@@ -72,12 +72,9 @@ static TsCost cost(const TsNodeView *node)
     return (TsCost){.flops = (double)ts_shape_elems(node->in_shape[0])};
 }
 
-/* Zeros of x's shape, plus d. */
 static void gradient_sum(TsGradientCall *call)
 {
-    TsTensor x = call->in[0];
-    TsTensor zeros = ts_constant(x.graph, ts_dtype_of(x), ts_shape_of_tensor(x), 0);
-    call->d_in[0] = ts_add(zeros, call->d_out[0]);
+    call->d_in[0] = ts_expand(call->d_out[0], ts_shape_of_tensor(call->in[0]));
 }
 
 /* Shared among equals. */

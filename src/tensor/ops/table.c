@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tensor/node.h"
 #include "tensor/ops/rows.h"
 
 #include <stddef.h>
@@ -49,6 +50,7 @@ const TsOp *const ts_op_table[] = {
     &ts_op_pad,
     &ts_op_concatenate,
     &ts_op_transpose,
+    &ts_expand_op,
     &ts_op_update,
     &ts_op_slice_at,
     &ts_op_dot,

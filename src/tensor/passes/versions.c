@@ -96,6 +96,32 @@ static bool make_constant(TsVersions *versions, int32_t *out, int32_t value, TsP
     return true;
 }
 
+/* Nor is what was expanded: what it was expanded from is moved. */
+static TsStatus make_expanded(TsVersions *versions, int32_t *out, int32_t value, TsPlacement to, const TsNode *reader)
+{
+    TsGraph *graph = versions->graph;
+    const TsNode *node = &graph->node[graph->value[value].node];
+    int32_t source = *ts_node_in(graph, node), path = node->path;
+    bool backward = node->backward;
+    TsShape x = graph->value[source].shape, shape = graph->value[value].shape;
+    TsExpandAttributes attributes;
+    memcpy(&attributes, node->attributes, sizeof attributes);
+    attributes.placement = to;
+    for (int d = 0; d < shape.dims; d++) /* the source's dims are the last ones */
+        if (ts_expand_repeats(x, shape, d))
+            memset(to.axis[d], 0, sizeof to.axis[d]);
+    memmove(to.axis, to.axis + (shape.dims - x.dims), (size_t)x.dims * sizeof to.axis[0]);
+    memset(to.axis + x.dims, 0, (size_t)(TS_MAX_DIMS - x.dims) * sizeof to.axis[0]);
+    TS_TRY(ts_versions_move(versions, &source, source, to, reader));
+    graph->current_path = path;
+    graph->backward = backward;
+    TsTensor in = {graph, source}, made;
+    ts_graph_add_to(graph, &made, &ts_expand_op, &in, 1, &attributes);
+    graph->value[made.id].placement = attributes.placement;
+    *out = made.id;
+    return TS_OK;
+}
+
 static int32_t add_moves(TsVersions *versions, int32_t value, const TsMovePlan *plan, const TsNode *reader)
 {
     TsGraph *graph = versions->graph;
@@ -131,6 +157,8 @@ TsStatus ts_versions_move(TsVersions *versions, int32_t *out, int32_t value, TsP
     *out = value;
     if (ts_placement_equal(graph->value[value].placement, to) || make_constant(versions, out, value, to))
         return TS_OK;
+    if (graph->node[graph->value[value].node].op == &ts_expand_op)
+        return make_expanded(versions, out, value, to, reader);
     TsMovePlan best, plan;
     int32_t from = value;
     TS_TRY(ts_redistribute_plan(&best, graph->value[value].placement, to, versions->mesh_shape));
