@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "comm/scratch.h"
 
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -19,6 +22,14 @@ bool ts_scratch_crowded(void)
     return atomic_load_explicit(&most_on_a_node, memory_order_relaxed) > count;
 }
 
+/* `mpirun --mca mpi_yield_when_idle 1`: whoever started the job knows of more that wants these cores than its ranks, as
+ * other hosts do that are virtual, or another job. */
+static bool asked_to_yield(void)
+{
+    const char *yield = getenv("OMPI_MCA_mpi_yield_when_idle");
+    return yield && strcmp(yield, "1") == 0;
+}
+
 static void scratch_free(TsGroup *group, void *pointer)
 {
     TsScratch *scratch = pointer;
@@ -31,6 +42,8 @@ static void scratch_free(TsGroup *group, void *pointer)
 
 void ts_scratch_attach(TsGroup *group)
 {
+    if (asked_to_yield())
+        atomic_store(&most_on_a_node, INT_MAX);
     if (group->node_size_max > atomic_load(&most_on_a_node))
         atomic_store(&most_on_a_node, group->node_size_max);
     TsScratch *scratch = ts_calloc(1, sizeof *scratch);

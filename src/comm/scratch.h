@@ -18,7 +18,8 @@ void ts_scratch_attach(TsGroup *group);
 /* The group's scratch. Not collective. */
 TsScratch *ts_scratch_of(TsGroup *group);
 
-/* Whether some node has more ranks than cores, so that waiting must give the core away at once. */
+/* Whether some node has more ranks than cores, or the launcher asked for yielding, so that waiting must give the core
+ * away at once. */
 bool ts_scratch_crowded(void);
 
 /* Tells the processor that this is a waiting loop. */

@@ -12,16 +12,16 @@ command -v mpirun >/dev/null || cannot_run 'there is no mpirun in PATH'
 why=$($hosts up 3 2>&1) || cannot_run "$why"
 trap '$hosts down' EXIT
 
-# ---- every contract suite of collectives, on three hosts, even and uneven
+# ---- every contract suite of collectives on three hosts, with all its rank counts: hosts left empty, even and uneven ones
 
 export OMP_NUM_THREADS=1
-for program in "$BUILD"/tests/comm-test_collectives*; do
-    [ -x "$program" ] && [[ $program != *_layout ]] || continue # that one takes one machine for several
-    for ranks in 3 8; do # one a host; 3, 3 and 2
-        check "$(basename "$program") with $ranks ranks on 3 hosts" $hosts run --limit 200 -n $ranks "$program"
+for source in tests/comm/test_collectives*.c; do
+    name=$(basename "$source" .c)
+    [ "$name" != test_collectives_layout ] || continue # that one takes one machine for several
+    for ranks in $(sed -n '1s/.*ranks: \([0-9 ]*\).*/\1/p' "$source"); do
+        check "$name with $ranks ranks on 3 hosts" $hosts run --limit 100 -n "$ranks" "$BUILD/tests/comm-$name"
     done
 done
-
 
 # ---- the line from config to checkpoint, a rank on each of 2 hosts: the losses of 2 ranks on one machine
 
