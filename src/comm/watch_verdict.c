@@ -3,6 +3,10 @@
  * The verdict of an inquiry. A wait is in vain if a rank that it waits for is dead to it: silent, or standing still
  * outside any collective, or itself in a wait that is in vain. So a ring of ranks that wait for one another is in vain,
  * and a rank that works on, however slowly, is not waited for in vain.
+ *
+ * Named are the ranks that are the cause: those that are silent, stand still, or called something else. Ranks that wait
+ * for these in an earlier or another call did not arrive either, but are no cause; they are named only where ranks wait
+ * for one another in a ring, so that there is no other cause.
  */
 #include <stdio.h>
 #include <string.h>
@@ -215,7 +219,42 @@ static void print_arrived(const Case *job, int question)
         ts_log(TS_LOG_ERROR, "watchdog: all have arrived, and nothing moves: do their counts differ?");
 }
 
-static void print_question(const Case *job, int question)
+/* Is the rank itself why those in `question` wait in vain, rather than one of many that wait? */
+static bool is_cause(const Case *job, int rank, int question)
+{
+    if (!awaited(job, rank, question) || !dead(job, rank))
+        return false;
+    return !answered(job, rank) || job->answers[rank].waits == 0 ||
+           (!is_message(&job->query->wait[question]) && differs(job, rank, question));
+}
+
+/* Does a rank that `question` waits for wait in `other`? */
+static bool leads_to(const Case *job, int question, int other)
+{
+    for (int r = 0; r < job->ranks; r++)
+        if (awaited(job, r, question) && waits_in(job, r, other))
+            return true;
+    return false;
+}
+
+/* Sets caused[q] where a rank is the cause of q's wait, or of one that q waits for, and so on. */
+static void find_caused(const Case *job, bool *caused)
+{
+    int count = job->query->count;
+    for (int q = 0; q < count; q++)
+        for (int r = 0; r < job->ranks && job->in_vain[q]; r++)
+            caused[q] = caused[q] || is_cause(job, r, q);
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (int q = 0; q < count; q++)
+            for (int other = 0; other < count && job->in_vain[q] && !caused[q]; other++)
+                changed = (caused[q] = caused[other] && leads_to(job, q, other)) || changed;
+    }
+}
+
+/* Who waits in what; then those who are the cause and were not `named` before, or, where there is no cause, all who
+ * are waited for. */
+static void print_question(const Case *job, int question, bool caused, bool *named)
 {
     bool *chosen = ts_calloc((size_t)job->ranks, sizeof *chosen);
     for (int r = 0; r < job->ranks; r++)
@@ -223,11 +262,15 @@ static void print_question(const Case *job, int question)
     ts_log(TS_LOG_ERROR, "watchdog: nothing moved for %g s: %s in %s", job->limit_s,
            ts_rank_list(chosen, job->ranks).text, describe_wait(&job->query->wait[question]).text);
     bool any = false;
-    for (int r = 0; r < job->ranks; r++)
-        any |= chosen[r] = awaited(job, r, question) && dead(job, r);
+    for (int r = 0; r < job->ranks; r++) {
+        bool blamed = caused ? is_cause(job, r, question) : awaited(job, r, question) && dead(job, r);
+        any = any || blamed;
+        chosen[r] = blamed && !named[r];
+        named[r] = named[r] || (blamed && job->answers[r].waits == 0);
+    }
     if (any)
         print_ranks(job, question, chosen);
-    else
+    else if (!caused)
         print_arrived(job, question);
     ts_free(chosen);
 }
@@ -248,11 +291,13 @@ bool ts_watch_judge(const TsWatchQuery *query, const TsWatchAnswer *answers, con
                 changed = true;
             }
     }
-    bool any = false;
+    bool any = false, caused[TS_WATCH_QUESTIONS] = {false}, *named = ts_calloc((size_t)ranks, sizeof *named);
+    find_caused(&job, caused);
     for (int q = 0; q < query->count; q++) {
         if (job.in_vain[q])
-            print_question(&job, q);
+            print_question(&job, q, caused[q], named);
         any = any || job.in_vain[q];
     }
+    ts_free(named);
     return any;
 }

@@ -45,11 +45,12 @@ code=$?
 took=$((SECONDS - began))
 check "the job ends with the watchdog's code ($code)" [ $code = 71 ]
 check "within 40 s ($took s)" [ $took -le 40 ]
-check "the waiting ranks are named" says 'nothing moved for 3 s: ranks 0-3, 6-7 in all-reduce "layer_03/grad" (call '
+# Some may have had all that they need of the call in which others wait, and wait in the next.
+check "the collective in which ranks wait is named" says 'in all-reduce "layer_03/grad" (call '
 for rank in 4 5; do
     check "rank $rank is named" says "rank $rank on host3 did not arrive: it does not answer; nor does any rank on its host"
 done
-check "no other rank is" [ "$(grep -c 'did not arrive' "$said")" = 2 ]
+check "no other rank is" [ "$(grep -cE 'rank [0-9]+ on ' "$said")" = 2 ]
 for _ in $(seq 80); do
     [ "$(left)" = 0 ] && break
     sleep 0.5

@@ -145,8 +145,33 @@ static void a_chain_ends_at_its_root(void)
     CU_ASSERT_FALSE(judge());
     scene.answer[3].idle_s = 100; /* now it does not */
     CU_ASSERT_TRUE(judge());
-    CU_ASSERT_TRUE(says("rank 2 on h1 did not arrive: it waits in barrier \"b\" (call 5 of group g2)"));
+    CU_ASSERT_TRUE(says("ranks 0-1 in barrier \"a\" (call 3 of group g1)"));
+    CU_ASSERT_TRUE(says("rank 2 in barrier \"b\" (call 5 of group g2)"));
     CU_ASSERT_TRUE(says("rank 3 on h1 did not arrive: it is in no collective"));
+    CU_ASSERT_FALSE(says("rank 0 on") || says("rank 1 on") || says("rank 2 on"));
+}
+
+/* The host of 2 and 3 is gone in the middle of call 16: 0 had all it needs of that, and waits in 17 already. */
+static void an_earlier_call_is_no_cause(void)
+{
+    set_scene();
+    int later = ask(collective(1, 17, TS_COMM_BARRIER, "grad")), q = ask(collective(1, 16, TS_COMM_BARRIER, "grad"));
+    arrives(0, later);
+    arrives(1, q);
+    scene.answer[0].place[q] = (TsWatchPlace){.member = 1, .kind = TS_COMM_BARRIER, .arrivals = 17, .label = "grad"};
+    scene.answer[1].place[later].arrivals = 16;
+    memset(&scene.answer[2], 0, sizeof scene.answer[2]);
+    memset(&scene.answer[3], 0, sizeof scene.answer[3]);
+    CU_ASSERT_TRUE(judge());
+    CU_ASSERT_TRUE(says("rank 0 in barrier \"grad\" (call 17 of group g1)"));
+    CU_ASSERT_TRUE(says("rank 1 in barrier \"grad\" (call 16 of group g1)"));
+    CU_ASSERT_FALSE(says("rank 0 on") || says("rank 1 on"));
+    for (int r = 2; r < RANKS; r++) {
+        char words[] = "rank 2 on h1 did not arrive: it does not answer";
+        words[5] = (char)('0' + r);
+        const char *first = strstr(said, words);
+        CU_ASSERT_TRUE(first && !strstr(first + 1, words)); /* once */
+    }
 }
 
 static void ranks_that_wait_in_a_ring_are_in_vain(void)
@@ -264,6 +289,7 @@ static void many_waits_are_fine(void)
 static const CU_TestInfo verdicts[] = {{"names the one that did not arrive", names_the_one_that_did_not_arrive},
                                        {"work that goes on is waited for", work_that_goes_on_is_waited_for},
                                        {"a chain ends at its root", a_chain_ends_at_its_root},
+                                       {"an earlier call is no cause", an_earlier_call_is_no_cause},
                                        {"ranks that wait in a ring are in vain", ranks_that_wait_in_a_ring_are_in_vain},
                                        {"different collectives are told", different_collectives_are_told},
                                        {"silence is named", silence_is_named},
