@@ -27,6 +27,17 @@ TsTensor ts_gelu(TsTensor x);      /* x * Phi(x), by erf */
 TsTensor ts_gelu_tanh(TsTensor x); /* its approximation by tanh, as in GPT-2 */
 TsTensor ts_cast(TsTensor x, TsDtype dtype);
 
+/* Gated forms: silu(gate) * x and gelu(gate) * x (Shazeer 2020). ops/activation.c */
+TsTensor ts_swiglu(TsTensor gate, TsTensor x);
+TsTensor ts_geglu(TsTensor gate, TsTensor x);
+
+/* a where the bool `condition` holds, else b; and the comparisons that give bools, of two operands of one dtype,
+ * without a gradient. Nothing compares with a NaN. Broadcast as NumPy does. ops/where.c */
+TsTensor ts_where(TsTensor condition, TsTensor a, TsTensor b);
+TsTensor ts_equal(TsTensor a, TsTensor b);
+TsTensor ts_less(TsTensor a, TsTensor b);
+TsTensor ts_greater(TsTensor a, TsTensor b);
+
 /* Reductions over the dims of the bit set `dims` (bit d: dim d; negative -1: all), which stay with size 1 if `keep`.
  * ops/reduce.c */
 TsTensor ts_sum(TsTensor x, int dims, bool keep);
@@ -35,6 +46,24 @@ TsTensor ts_max(TsTensor x, int dims, bool keep);
 
 /* The sum of squares of all elements, f32 (f64 for f64): what gradient norms are made of. */
 TsTensor ts_sum_squares(TsTensor x);
+
+/* Over the last dim. A row of -infinity alone has the softmax 0 and the logsumexp -infinity. logsumexp drops the dim.
+ * ops/softmax.c */
+TsTensor ts_softmax(TsTensor x);
+TsTensor ts_log_softmax(TsTensor x);
+TsTensor ts_logsumexp(TsTensor x);
+
+/* The sums of all elements up to each along a dim, or, with `from_end`, from each on. Negative dims count from the end.
+ * ops/order.c */
+TsTensor ts_running_sum(TsTensor x, int dim, bool from_end);
+
+/* The `count` largest of the last dim in falling order, or all of it sorted, and where they stood (i32). Equals stay in
+ * their order; a NaN counts as the largest. Values have a gradient. ops/order.c */
+typedef struct TsOrdered {
+    TsTensor values, indices; /* (..., count) */
+} TsOrdered;
+TsOrdered ts_top_k(TsTensor x, int64_t count);
+TsOrdered ts_sort(TsTensor x, bool rising);
 
 /* Form. ops/reshape.c, ops/slice.c, ops/transpose.c */
 TsTensor ts_reshape(TsTensor x, TsShape shape);
@@ -52,6 +81,10 @@ typedef struct TsDot {
 } TsDot;
 TsTensor ts_dot(TsTensor a, TsTensor b, TsDot options);
 
+/* A matrix product for each element of the dims before the last two, which are alike: a (..., M, K) by b (..., K, N),
+ * or as they lie transposed. ops/batch_dot.c */
+TsTensor ts_batch_dot(TsTensor a, TsTensor b, bool transpose_a, bool transpose_b);
+
 /* Normalises the last dim: layer norm, or RMS norm with `rms`; then * scale + bias where those are given (id >= 0).
  * x (..., C), scale (C), bias (C). ops/normalize.c */
 typedef struct TsNormalize {
@@ -63,6 +96,21 @@ TsTensor ts_normalize(TsTensor x, TsTensor scale, TsTensor bias, TsNormalize opt
 
 /* Rows of a table: out (..., C) = table (V, C) [ids (...)]. Its gradient scatters and adds. ops/take.c */
 TsTensor ts_take(TsTensor table, TsTensor ids);
+
+/* Along `dim`, by i32 or i64 ids (...) that have all other dims of x: out (...) [.., n, ..] = x [.., ids[.., n, ..],
+ * ..]; and x with source (...) added there, in order where ids repeat. An id that is not in x ends the run, named.
+ * ops/gather.c */
+TsTensor ts_gather(TsTensor x, TsTensor ids, int dim);
+TsTensor ts_scatter_add(TsTensor x, TsTensor source, TsTensor ids, int dim);
+
+/* Turns pairs of columns of x (B, T, H, D) by angles that grow with the position, which is i + first (an i64 scalar, or
+ * TS_NONE: 0): Su et al. 2021. ops/rotary.c */
+typedef struct TsRotary {
+    double base;      /* 0: 10000 */
+    int64_t turned;   /* how many of the D, from the first on; even; 0: all */
+    bool interleaved; /* pairs are neighbours, as in GPT-J; else the first half goes with the second: GPT-NeoX, Llama */
+} TsRotary;
+TsTensor ts_rotary(TsTensor x, TsTensor first, TsRotary options);
 
 /* softmax(q k^T * scale + mask) v without a (T, T) matrix. q (B, Tq, H, D); k, v (B, Tk, Hkv, D); Hkv divides H.
  * Query i stands at position i + query_first (an i64 scalar, or TS_NONE: Tk - Tq), key j at j. ops/attend.c */
@@ -91,7 +139,10 @@ TsTensor ts_cross_entropy(TsTensor logits, TsTensor labels, TsCrossEntropy optio
  * ops/random.c */
 TsTensor ts_drop(TsTensor x, TsTensor step, double rate, uint64_t stream);
 
-/* Gumbel noise (-log(-log u)) of a shape, f32, of the same kind of stream. */
+/* Noise of a shape, f32, of the same kind of stream: uniform in (0, 1), normal with mean 0 and variance 1, Gumbel
+ * (-log(-log u)). */
+TsTensor ts_uniform(TsTensor step, TsShape shape, uint64_t stream);
+TsTensor ts_normal(TsTensor step, TsShape shape, uint64_t stream);
 TsTensor ts_gumbel(TsTensor step, TsShape shape, uint64_t stream);
 
 /* The index of the largest element of the last dim, the first of equals; i32. */

@@ -76,6 +76,35 @@ def main():
     case("cross_entropy_all", z_cross_entropy, 3 * n(4, 5), ids=torch.tensor([0, 4, 2, 2]))
     case("take", lambda t, i: F.embedding(i, t), n(7, 4), ids=torch.tensor([[1, 6, 1], [0, 1, 3]]))
     adamw()
+    more()
+
+
+def rotary(x, interleaved):
+    """Position i + 3, base 10000."""
+    pairs = x.shape[-1] // 2
+    angle = (torch.arange(x.shape[1]) + 3.0)[:, None] * 10000.0 ** (-torch.arange(pairs) / pairs)
+    cosine, sine = angle.cos()[None, :, None, :], angle.sin()[None, :, None, :]
+    a, b = (x[..., ::2], x[..., 1::2]) if interleaved else (x[..., :pairs], x[..., pairs:])
+    turned = (a * cosine - b * sine, a * sine + b * cosine)
+    return torch.stack(turned, -1).flatten(-2) if interleaved else torch.cat(turned, -1)
+
+
+def more():
+    n = torch.randn
+    case("softmax", lambda x: x.softmax(-1), 2 * n(3, 2, 7))
+    case("log_softmax", lambda x: x.log_softmax(-1), 2 * n(3, 7))
+    case("logsumexp", lambda x: x.logsumexp(-1), 2 * n(3, 7))
+    case("where", lambda a, b: torch.where(a > b, a, b * b), n(3, 1, 5), n(4, 1))
+    case("gather", lambda x, i: x.gather(1, i), n(2, 5, 3), ids=torch.tensor([[[0, 4, 2], [4, 4, 1]]] * 2))
+    case("scatter_add", lambda x, s, i: x.scatter_add(1, i, s), n(2, 4), n(2, 3), ids=torch.tensor([[0, 3, 0], [1, 1, 1]]))
+    case("running_sum", lambda x: x.cumsum(1), n(2, 5, 3))
+    case("top_k", lambda x: x.topk(3).values, n(4, 9))
+    case("sort", lambda x: x.sort().values, n(4, 9))
+    case("swiglu", lambda a, b: F.silu(a) * b, n(3, 5), n(3, 5))
+    case("geglu", lambda a, b: F.gelu(a) * b, n(3, 5), n(3, 5))
+    case("rotary", lambda x: rotary(x, False), n(2, 4, 2, 6))
+    case("rotary_neighbours", lambda x: rotary(x, True), n(2, 4, 2, 6))
+    case("batch_dot", lambda a, b: a.transpose(-1, -2) @ b, n(2, 3, 5, 4), n(2, 3, 5, 2))
 
 
 def adamw():

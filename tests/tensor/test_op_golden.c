@@ -14,7 +14,7 @@
 #include "tensor/ops.h"
 #include "tensor/program.h"
 
-enum { RECORDS = 128 };
+enum { RECORDS = 256 };
 
 typedef struct Record {
     char name[64];
@@ -173,6 +173,21 @@ BUILD(cross_entropy, ts_cross_entropy(in[0], in[1], (TsCrossEntropy){.ignore = -
 BUILD(cross_entropy_all,
       ts_cross_entropy(in[0], in[1], (TsCrossEntropy){.ignore = -100, .smoothing = 0.1, .z_loss = 0.01}))
 BUILD(take, ts_take(in[0], in[1]))
+BUILD(softmax, ts_softmax(in[0]))
+BUILD(log_softmax, ts_log_softmax(in[0]))
+BUILD(logsumexp, ts_logsumexp(in[0]))
+BUILD(where, ts_where(ts_greater(in[0], in[1]), in[0], ts_mul(in[1], in[1])))
+BUILD(gather, ts_gather(in[0], in[1], 1))
+BUILD(scatter_add, ts_scatter_add(in[0], in[1], in[2], 1))
+BUILD(running_sum, ts_running_sum(in[0], 1, false))
+BUILD(top_k, ts_top_k(in[0], 3).values)
+BUILD(sort, ts_sort(in[0], true).values)
+BUILD(swiglu, ts_swiglu(in[0], in[1]))
+BUILD(geglu, ts_geglu(in[0], in[1]))
+BUILD(rotary, ts_rotary(in[0], ts_constant(in[0].graph, TS_I64, ts_scalar, 3), (TsRotary){.base = 10000}))
+BUILD(rotary_neighbours,
+      ts_rotary(in[0], ts_constant(in[0].graph, TS_I64, ts_scalar, 3), (TsRotary){.interleaved = true}))
+BUILD(batch_dot, ts_batch_dot(in[0], in[1], true, false))
 
 static const Golden goldens[] = {
     {"gelu", build_gelu},
@@ -190,6 +205,20 @@ static const Golden goldens[] = {
     {"cross_entropy", build_cross_entropy},
     {"cross_entropy_all", build_cross_entropy_all},
     {"take", build_take},
+    {"softmax", build_softmax},
+    {"log_softmax", build_log_softmax},
+    {"logsumexp", build_logsumexp},
+    {"where", build_where},
+    {"gather", build_gather},
+    {"scatter_add", build_scatter_add},
+    {"running_sum", build_running_sum},
+    {"top_k", build_top_k},
+    {"sort", build_sort},
+    {"swiglu", build_swiglu},
+    {"geglu", build_geglu},
+    {"rotary", build_rotary},
+    {"rotary_neighbours", build_rotary_neighbours},
+    {"batch_dot", build_batch_dot},
 };
 
 static void equal_pytorch(TsDtype dtype, double bound)

@@ -25,6 +25,14 @@ static TsTensor build_noisy(const TsTensor *in)
     return ts_add(in[0], ts_cast(noise, ts_dtype_of(in[0])));
 }
 
+static TsTensor build_noisier(const TsTensor *in)
+{
+    TsTensor step = ts_constant(in[0].graph, TS_I64, ts_scalar, 3);
+    TsShape shape = ts_shape_of_tensor(in[0]);
+    TsTensor noise = ts_add(ts_uniform(step, shape, 11), ts_normal(step, shape, 12));
+    return ts_mul(in[0], ts_cast(noise, ts_dtype_of(in[0])));
+}
+
 static TsTensor build_argmax(const TsTensor *in)
 {
     return ts_mul(ts_cast(ts_argmax(in[0]), ts_dtype_of(in[0])), ts_max(in[0], 2, false));
@@ -37,6 +45,7 @@ static void contracts(void)
         {.name = "drop (90, 101)", .build = build_drop, .inputs = 1, .shape = {{2, {90, 101}}}},
         {.name = "drop (0, 5)", .build = build_drop, .inputs = 1, .shape = {{2, {0, 5}}}},
         {.name = "drop all (4, 5)", .build = build_drop_all, .inputs = 1, .shape = {{2, {4, 5}}}},
+        {.name = "uniform and normal (6, 9)", .build = build_noisier, .inputs = 1, .shape = {{2, {6, 9}}}},
         {.name = "gumbel (6, 9)", .build = build_noisy, .inputs = 1, .shape = {{2, {6, 9}}}},
         {.name = "gumbel (150, 200)", .build = build_noisy, .inputs = 1, .shape = {{2, {150, 200}}}},
         {.name = "argmax (6, 9)", .build = build_argmax, .inputs = 1, .shape = {{2, {6, 9}}}},
@@ -65,10 +74,22 @@ static TsTensor dropped_ones(TsGraph *graph, TsTensor step)
     return ts_drop(ts_constant(graph, TS_F32, ts_shape(MANY), 1), step, 0.3, 99);
 }
 
-static TsTensor noise(TsGraph *graph, TsTensor step)
+static TsTensor gumbel(TsGraph *graph, TsTensor step)
 {
     (void)graph;
     return ts_gumbel(step, ts_shape(MANY), 99);
+}
+
+static TsTensor uniform(TsGraph *graph, TsTensor step)
+{
+    (void)graph;
+    return ts_uniform(step, ts_shape(MANY), 99);
+}
+
+static TsTensor normal(TsGraph *graph, TsTensor step)
+{
+    (void)graph;
+    return ts_normal(step, ts_shape(MANY), 99);
 }
 
 static void drops_at_its_rate_anew_each_step(void)
@@ -97,23 +118,32 @@ static void drops_at_its_rate_anew_each_step(void)
     ts_free(before);
 }
 
-static void gumbel_has_its_moments(void)
+static void check_moments(TsTensor (*build)(TsGraph *graph, TsTensor step), double mean, double variance, double least,
+                          double most)
 {
     TsArray *step = ts_array_create(NULL, TS_I64, ts_scalar, ts_replicated, (TsArrayOptions){.shared = false});
     TsArray *out = ts_array_create(NULL, TS_F32, ts_shape(MANY), ts_replicated, (TsArrayOptions){.shared = false});
-    TsProgram *program = at_steps(noise, step, out);
-    double mean = 0, square = 0;
+    TsProgram *program = at_steps(build, step, out);
+    double sum = 0, squares = 0;
     ts_program_run(program);
     for (int64_t i = 0; i < MANY; i++) {
         double value = (double)((float *)out->data)[i];
-        mean += value / MANY;
-        square += value * value / MANY;
+        CU_ASSERT(value > least && value < most);
+        sum += value / MANY;
+        squares += value * value / MANY;
     }
-    CU_ASSERT_DOUBLE_EQUAL(mean, 0.57721566, 0.02); /* Euler's constant */
-    CU_ASSERT_DOUBLE_EQUAL(square - mean * mean, 3.14159265 * 3.14159265 / 6, 0.04);
+    CU_ASSERT_DOUBLE_EQUAL(sum, mean, 0.02);
+    CU_ASSERT_DOUBLE_EQUAL(squares - sum * sum, variance, 0.025 * variance);
     ts_program_free(&program);
     ts_array_free(&step);
     ts_array_free(&out);
+}
+
+static void noise_has_its_moments(void)
+{
+    check_moments(uniform, 0.5, 1.0 / 12, 0, 1);
+    check_moments(normal, 0, 1, -7, 7);
+    check_moments(gumbel, 0.57721566, 3.14159265 * 3.14159265 / 6, -4, 30); /* Euler's constant */
 }
 
 static void names_what_does_not_fit(void)
@@ -126,4 +156,4 @@ static void names_what_does_not_fit(void)
 
 TEST_MAIN("random ops", {"contracts", contracts},
           {"drops at its rate, anew each step", drops_at_its_rate_anew_each_step},
-          {"gumbel has its moments", gumbel_has_its_moments}, {"names what does not fit", names_what_does_not_fit})
+          {"noise has its moments", noise_has_its_moments}, {"names what does not fit", names_what_does_not_fit})

@@ -14,12 +14,18 @@ typedef struct TsRandomBlock {
     const int64_t *first; /* of the block in the whole, in each dim */
 } TsRandomBlock;
 
+typedef enum TsNoise {
+    TS_NOISE_UNIFORM,
+    TS_NOISE_NORMAL,
+    TS_NOISE_GUMBEL, /* -log(-log u) */
+} TsNoise;
+
 typedef struct TsRandomKernels {
     /* out = x / (1 - rate), or 0 with probability `rate`. May be in place. */
     void (*drop)(void *out, const void *x, TsRandomBlock block, TsStream stream, double rate, int threads);
 
-    /* out = -log(-log u), f32 whatever the table. */
-    void (*gumbel)(float *out, TsRandomBlock block, TsStream stream, int threads);
+    /* f32 whatever the table. */
+    void (*noise)(float *out, TsNoise kind, TsRandomBlock block, TsStream stream, int threads);
 } TsRandomKernels;
 
 TS_KERNEL_TABLES(TsRandomKernels, ts_random_kernels)

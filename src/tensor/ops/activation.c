@@ -181,3 +181,13 @@ TsTensor ts_gelu_tanh(TsTensor x)
 {
     return unary(&ts_op_gelu_tanh, TS_UNARY_GELU_TANH, x, 0);
 }
+
+TsTensor ts_swiglu(TsTensor gate, TsTensor x)
+{
+    return ts_mul(ts_silu(gate), x);
+}
+
+TsTensor ts_geglu(TsTensor gate, TsTensor x)
+{
+    return ts_mul(ts_gelu(gate), x);
+}

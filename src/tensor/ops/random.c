@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Random ops: dropout, whose mask is never stored, and Gumbel noise.
+ * Random ops: dropout, whose mask is never stored, and noise: uniform, normal, Gumbel.
  */
 #include "tensor/kernels/random.h"
 
@@ -79,43 +79,60 @@ TsTensor ts_drop(TsTensor x, TsTensor step, double rate, uint64_t stream)
     return ts_graph_add_one(&ts_op_drop, (TsTensor[]){x, step}, 2, &attributes);
 }
 
-/* ---- gumbel: step ---- */
+/* ---- noise: step ---- */
 
-typedef struct GumbelAttributes {
+typedef struct NoiseAttributes {
+    int64_t kind; /* TsNoise */
     uint64_t stream;
     int64_t dims;
     int64_t size[TS_MAX_DIMS];
-} GumbelAttributes;
+} NoiseAttributes;
 
-static TsStatus infer_gumbel(TsInference *inference)
+static TsStatus infer_noise(TsInference *inference)
 {
-    const GumbelAttributes *attributes = inference->attributes;
+    const NoiseAttributes *attributes = inference->attributes;
     TS_TRY(ts_op_scalar("step", inference, 0, TS_I64));
     inference->out_shape[0] = ts_shape_of((int)attributes->dims, attributes->size);
     inference->out_dtype[0] = TS_F32;
     return TS_OK;
 }
 
-static void forward_gumbel(const TsCall *call)
+static void forward_noise(const TsCall *call)
 {
-    const GumbelAttributes *attributes = call->attributes;
+    const NoiseAttributes *attributes = call->attributes;
     const TsBlock *out = &call->out[0];
-    ts_random_kernels(TS_F32)->gumbel(out->data, block_of(out), stream_of(attributes->stream, &call->in[0]),
-                                      call->threads);
+    ts_random_kernels(TS_F32)->noise(out->data, (TsNoise)attributes->kind, block_of(out),
+                                     stream_of(attributes->stream, &call->in[0]), call->threads);
 }
 
-const TsOp ts_op_gumbel = {
-    .name = "gumbel",
-    .attributes_bytes = sizeof(GumbelAttributes),
-    .outputs = 1,
-    .flags = TS_OP_NO_GRADIENT,
-    .infer = infer_gumbel,
-    .forward = forward_gumbel,
-};
+#define NOISE_ROW(NAME)                                                                                                \
+    {                                                                                                                  \
+        .name = NAME, .attributes_bytes = sizeof(NoiseAttributes), .outputs = 1, .flags = TS_OP_NO_GRADIENT,           \
+        .infer = infer_noise, .forward = forward_noise,                                                                \
+    }
+
+const TsOp ts_op_uniform = NOISE_ROW("uniform");
+const TsOp ts_op_normal = NOISE_ROW("normal");
+const TsOp ts_op_gumbel = NOISE_ROW("gumbel");
+
+static TsTensor noise(const TsOp *op, TsNoise kind, TsTensor step, TsShape shape, uint64_t stream)
+{
+    NoiseAttributes attributes = {.kind = kind, .stream = stream, .dims = shape.dims};
+    memcpy(attributes.size, shape.size, (size_t)shape.dims * sizeof shape.size[0]);
+    return ts_graph_add_one(op, &step, 1, &attributes);
+}
+
+TsTensor ts_uniform(TsTensor step, TsShape shape, uint64_t stream)
+{
+    return noise(&ts_op_uniform, TS_NOISE_UNIFORM, step, shape, stream);
+}
+
+TsTensor ts_normal(TsTensor step, TsShape shape, uint64_t stream)
+{
+    return noise(&ts_op_normal, TS_NOISE_NORMAL, step, shape, stream);
+}
 
 TsTensor ts_gumbel(TsTensor step, TsShape shape, uint64_t stream)
 {
-    GumbelAttributes attributes = {.stream = stream, .dims = shape.dims};
-    memcpy(attributes.size, shape.size, (size_t)shape.dims * sizeof shape.size[0]);
-    return ts_graph_add_one(&ts_op_gumbel, &step, 1, &attributes);
+    return noise(&ts_op_gumbel, TS_NOISE_GUMBEL, step, shape, stream);
 }

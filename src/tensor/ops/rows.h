@@ -24,6 +24,15 @@ extern const TsOp ts_op_cross_entropy, ts_op_d_cross_entropy;
 /* reduce.c */
 extern const TsOp ts_op_sum, ts_op_max, ts_op_sum_squares, ts_op_argmax;
 
+/* softmax.c */
+extern const TsOp ts_op_softmax, ts_op_log_softmax, ts_op_logsumexp, ts_op_d_softmax, ts_op_d_log_softmax;
+
+/* where.c, gather.c, order.c, rotary.c */
+extern const TsOp ts_op_where, ts_op_compare;
+extern const TsOp ts_op_gather, ts_op_scatter_add;
+extern const TsOp ts_op_top, ts_op_running_sum;
+extern const TsOp ts_op_rotary;
+
 /* normalize.c, take.c */
 extern const TsOp ts_op_normalize, ts_op_d_normalize, ts_op_d_normalize_affine;
 extern const TsOp ts_op_take, ts_op_d_take;
@@ -35,10 +44,11 @@ extern const TsOp ts_op_transpose;
 extern const TsOp ts_op_update, ts_op_slice_at;
 
 /* random.c */
-extern const TsOp ts_op_drop, ts_op_gumbel;
+extern const TsOp ts_op_drop, ts_op_uniform, ts_op_normal, ts_op_gumbel;
 
-/* dot.c */
+/* dot.c, batch_dot.c */
 extern const TsOp ts_op_dot;
+extern const TsOp ts_op_batch_dot;
 
 /* clip_factor.c */
 extern const TsOp ts_op_clip_factor;

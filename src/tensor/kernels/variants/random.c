@@ -56,7 +56,21 @@ static void drop(void *out, const void *x, TsRandomBlock block, TsStream stream,
     }
 }
 
-static void gumbel(float *out, TsRandomBlock block, TsStream stream, int threads)
+static void fill_noise(float *out, TsNoise kind, TsStream stream, int64_t first, int64_t count)
+{
+    if (kind == TS_NOISE_NORMAL) {
+        ts_stream_fill_normal_f32(stream, out, first, count);
+        return;
+    }
+    ts_stream_fill_uniform_f32(stream, out, first, count);
+    if (kind == TS_NOISE_UNIFORM)
+        return;
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++)
+        out[i] = (float)-real_log(-real_log(out[i]));
+}
+
+static void noise(float *out, TsNoise kind, TsRandomBlock block, TsStream stream, int threads)
 {
     int64_t count = ts_shape_elems(block.shape), run = run_elems(block), grains = (count + GRAIN - 1) / GRAIN;
     threads = threads_worth(threads, 4 * count);
@@ -65,12 +79,9 @@ static void gumbel(float *out, TsRandomBlock block, TsStream stream, int threads
         int64_t last = smaller(count, (grain + 1) * GRAIN), length;
         for (int64_t at = grain * GRAIN; at < last; at += length) {
             length = run_from(at, last, run);
-            ts_stream_fill_uniform_f32(stream, out + at, whole_index(block, at), length);
-#pragma omp simd
-            for (int64_t i = 0; i < length; i++)
-                out[at + i] = (float)-real_log(-real_log(out[at + i]));
+            fill_noise(out + at, kind, stream, whole_index(block, at), length);
         }
     }
 }
 
-const TsRandomKernels TS_TABLE(ts_random_kernels) = {.drop = drop, .gumbel = gumbel};
+const TsRandomKernels TS_TABLE(ts_random_kernels) = {.drop = drop, .noise = noise};
