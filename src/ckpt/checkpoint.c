@@ -119,6 +119,11 @@ const json_t *ts_checkpoint_state(const TsCheckpoint *checkpoint)
     return checkpoint->manifest->state;
 }
 
+const json_t *ts_checkpoint_provenance(const TsCheckpoint *checkpoint)
+{
+    return checkpoint->manifest->provenance;
+}
+
 int ts_checkpoint_count(const TsCheckpoint *checkpoint)
 {
     return checkpoint->manifest->count;

@@ -68,6 +68,9 @@ int64_t ts_checkpoint_step(const TsCheckpoint *checkpoint);
 const char *ts_checkpoint_path(const TsCheckpoint *checkpoint);
 const json_t *ts_checkpoint_state(const TsCheckpoint *checkpoint); /* the object that was saved */
 
+/* Where it comes from: an object of time, host, ranks, mesh, versions; what is not known is not in it. */
+const json_t *ts_checkpoint_provenance(const TsCheckpoint *checkpoint);
+
 /* What it holds, in the order in which it was saved; not collective. */
 typedef struct TsCheckpointEntry {
     const char *name; /* borrowed until ts_checkpoint_close */

@@ -47,6 +47,7 @@ void ts_manifest_free(TsManifest **manifest)
         ts_free((*manifest)->arrays[i].crc);
     }
     json_decref((*manifest)->state); /* NULL is fine */
+    json_decref((*manifest)->provenance);
     ts_free((*manifest)->arrays);
     ts_free(*manifest);
     *manifest = NULL;
@@ -176,6 +177,8 @@ static TsStatus parse_object(TsManifest *manifest, json_t *json, const char *pat
     size_t count = json_array_size(arrays);
     manifest->step = step;
     manifest->state = json_incref(state);
+    json_t *provenance = json_object_get(json, "provenance");
+    manifest->provenance = json_is_object(provenance) ? json_incref(provenance) : json_object();
     manifest->arrays = ts_calloc(count, sizeof *manifest->arrays);
     manifest->count = (int)count;
     for (size_t i = 0; i < count; i++)

@@ -33,6 +33,7 @@ typedef struct TsManifest {
     int count;
     TsManifestArray *arrays; /* (count), owned */
     json_t *state;           /* owned; an object */
+    json_t *provenance;      /* owned; of one that was read: an object; else NULL */
 } TsManifest;
 
 /* How many segments an array has. */

@@ -28,5 +28,6 @@ TS_MUST_USE TsStatus ts_command_unknown(const char *name);
 
 extern const TsCommand ts_command_train;   /* train.c */
 extern const TsCommand ts_command_decode;  /* decode.c */
+extern const TsCommand ts_command_ckpt;    /* ckpt.c */
 extern const TsCommand ts_command_help;    /* help.c */
 extern const TsCommand ts_command_version; /* version.c */
