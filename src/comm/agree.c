@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "comm/group_internal.h"
+#include "comm/request.h"
 
 /* The code and message of the error of `source`, which has one: a new error on every rank. */
 static TsStatus spread(TsGroup *group, TsStatus mine, int source)
@@ -25,14 +26,16 @@ static TsStatus spread(TsGroup *group, TsStatus mine, int source)
 
 TsStatus ts_comm_agree(TsGroup *group, TsStatus status)
 {
-    ts_comm_check_call(group, TS_COMM_AGREE, 0, TS_I32, "agree");
     TsWatch watch = ts_watch_begin(group, TS_COMM_AGREE, "agree", -1);
     ts_watch_wait(&watch);
-    double start = MPI_Wtime();
+    ts_request_check(group, TS_COMM_AGREE, 0, TS_I32, "agree");
+    double start_s = MPI_Wtime();
     int source = status ? group->rank : INT_MAX;
-    TS_MPI(MPI_Allreduce(MPI_IN_PLACE, &source, 1, MPI_INT, MPI_MIN, group->comm));
+    MPI_Request native;
+    TS_MPI(MPI_Iallreduce(MPI_IN_PLACE, &source, 1, MPI_INT, MPI_MIN, group->comm, &native));
+    ts_request_wait_native(&native);
     TsStatus agreed = TS_OK;
-    if (source != INT_MAX) {
+    if (source != INT_MAX) { /* all have come: from here on nobody is waited for */
         agreed = spread(group, status, source);
         int same = status && strcmp(ts_status_message(status), ts_status_message(agreed)) == 0;
         TS_MPI(MPI_Allreduce(MPI_IN_PLACE, &same, 1, MPI_INT, MPI_MIN, group->comm));
@@ -42,6 +45,6 @@ TsStatus ts_comm_agree(TsGroup *group, TsStatus status)
     }
     ts_watch_end(&watch);
     ts_account(group, TS_COMM_AGREE, "agree", group->size > 1 ? (int64_t)sizeof source : 0, group->size > 1,
-               MPI_Wtime() - start);
+               MPI_Wtime() - start_s);
     return agreed;
 }

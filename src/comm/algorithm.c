@@ -48,7 +48,7 @@ const char *ts_algorithm_name(TsAlgorithm algorithm)
     return table[algorithm] ? table[algorithm]->name : "auto";
 }
 
-const TsImplementation *ts_algorithm_choose(const TsGroup *group, const TsCall *call, TsAlgorithm wanted)
+const TsImplementation *ts_algorithm_choose(const TsGroup *group, const TsCommCall *call, TsAlgorithm wanted)
 {
     if (group->size == 1)
         return &ts_implementation_local;

@@ -19,11 +19,11 @@ extern const TsImplementation ts_implementation_point_to_point; /* point_to_poin
 
 /* The implementation that serves `call`: the one asked for if it can, else the fastest that does by size and by how
  * the group lies on nodes. The same on all ranks. Not collective. */
-const TsImplementation *ts_algorithm_choose(const TsGroup *group, const TsCall *call, TsAlgorithm wanted);
+const TsImplementation *ts_algorithm_choose(const TsGroup *group, const TsCommCall *call, TsAlgorithm wanted);
 
 /* A small blocking call that SHARED serves, without a request; false, and nothing done, if it is not small or earlier
  * calls are still under way: then it takes a request as any other. What the neighbours see is the same either way. */
-bool ts_shared_quick(TsGroup *group, const TsCall *call);
+bool ts_shared_quick(TsGroup *group, const TsCommCall *call);
 
 /* "ring", …; "auto" for TS_ALGORITHM_AUTO. */
 const char *ts_algorithm_name(TsAlgorithm algorithm);

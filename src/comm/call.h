@@ -10,7 +10,7 @@
 #include "comm/accounting.h"
 #include "comm/collectives.h"
 
-typedef struct TsCall {
+typedef struct TsCommCall {
     TsCommKind kind;
     void *out;
     const void *in;
@@ -21,7 +21,7 @@ typedef struct TsCall {
     TsReduction reduction;
     int peer; /* the root of a broadcast, the other end of send and receive, else -1 */
     const char *label;
-} TsCall;
+} TsCommCall;
 
 /* A stretch of elements. */
 typedef struct TsSpan {

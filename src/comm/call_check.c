@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Do all ranks call the same? One small reduction over {-x, x} a call, in debug builds.
+ *
+ * It is begun with the call and asked for while the call is waited for, so that a begin stays a begin: a rank may go on
+ * to what another one needs before it can come.
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -59,8 +63,31 @@ static void print_calls(const TsGroup *group, const Call *calls)
     ts_free(printed);
 }
 
+/* One call whose check is under way, or whose memory waits for the next. */
+typedef struct Check {
+    Call call;
+    int64_t range[2];
+    MPI_Request reduction;
+    struct Check *next;
+} Check;
+
+/* Of one group: checks are looked at in the order of calls, so that all ranks meet at the first that fails. */
+typedef struct TsCallChecks {
+    pthread_mutex_t lock;
+    Check *oldest, *newest; /* under way */
+    Check *idle;
+    uint64_t begun, passed;
+} TsCallChecks;
+
 static void report(TsGroup *group, const Call *mine)
 {
+    TsWatch watch = {.group = group,
+                     .sequence = atomic_load(&group->arrivals),
+                     .kind = (TsCommKind)mine->kind,
+                     .label = "check of calls",
+                     .peer = -1,
+                     .slot = -1};
+    ts_watch_wait(&watch);
     Call *calls = group->rank == 0 ? ts_calloc((size_t)group->size, sizeof *calls) : NULL;
     TS_MPI(MPI_Gather(mine, (int)sizeof *mine, MPI_BYTE, calls, (int)sizeof *mine, MPI_BYTE, 0, group->comm));
     if (group->rank == 0) {
@@ -70,26 +97,79 @@ static void report(TsGroup *group, const Call *mine)
     TS_MPI(MPI_Barrier(group->comm)); /* until rank 0 of the group has ended the job */
 }
 
-void ts_comm_check_call(TsGroup *group, TsCommKind kind, int64_t count_elems, TsDtype dtype, const char *label)
+static Check *take_idle(TsCallChecks *checks)
+{
+    Check *check = checks->idle;
+    if (check)
+        checks->idle = check->next;
+    else
+        check = ts_alloc(sizeof *check);
+    return check;
+}
+
+uint64_t ts_comm_check_begin(TsGroup *group, TsCommKind kind, int64_t count_elems, TsDtype dtype, const char *label)
 {
     if (group->size == 1)
+        return 0;
+    if (!group->checks) {
+        group->checks = ts_calloc(1, sizeof *group->checks);
+        pthread_mutex_init(&group->checks->lock, NULL);
+    }
+    TsCallChecks *checks = group->checks;
+    pthread_mutex_lock(&checks->lock);
+    Check *check = take_idle(checks);
+    memset(check, 0, sizeof *check);
+    check->call = (Call){.count_elems = count_elems, .kind = (int32_t)kind, .dtype = (int32_t)dtype};
+    snprintf(check->call.label, sizeof check->call.label, "%s", label ? label : "");
+    snprintf(check->call.host, sizeof check->call.host, "%s", ts_log_host());
+    int64_t hash = hash_of(&check->call);
+    check->range[0] = -hash;
+    check->range[1] = hash;
+    TS_MPI(MPI_Iallreduce(MPI_IN_PLACE, check->range, 2, MPI_INT64_T, MPI_MAX, group->comm, &check->reduction));
+    if (checks->oldest)
+        checks->newest->next = check;
+    else
+        checks->oldest = check;
+    checks->newest = check;
+    uint64_t number = ++checks->begun;
+    pthread_mutex_unlock(&checks->lock);
+    return number;
+}
+
+bool ts_comm_check_passed(TsGroup *group, uint64_t number)
+{
+    if (number == 0)
+        return true;
+    TsCallChecks *checks = group->checks;
+    pthread_mutex_lock(&checks->lock);
+    while (checks->passed < number) {
+        Check *check = checks->oldest;
+        int over = 0;
+        TS_MPI(MPI_Test(&check->reduction, &over, MPI_STATUS_IGNORE));
+        if (!over)
+            break;
+        if (-check->range[0] != check->range[1])
+            report(group, &check->call);
+        checks->oldest = check->next;
+        check->next = checks->idle;
+        checks->idle = check;
+        checks->passed++;
+    }
+    bool passed = checks->passed >= number;
+    pthread_mutex_unlock(&checks->lock);
+    return passed;
+}
+
+void ts_comm_check_free(TsGroup *group)
+{
+    TsCallChecks *checks = group->checks;
+    if (!checks)
         return;
-    Call call = {.count_elems = count_elems, .kind = (int32_t)kind, .dtype = (int32_t)dtype};
-    snprintf(call.label, sizeof call.label, "%s", label ? label : "");
-    snprintf(call.host, sizeof call.host, "%s", ts_log_host());
-    int64_t hash = hash_of(&call), range[2] = {-hash, hash};
-    /* Ranks that do not come are missed here already: the watchdog sees this as the wait of the call itself. */
-    TsWatch watch = {.group = group,
-                     .sequence = atomic_load(&group->arrivals) + 1,
-                     .kind = kind,
-                     .label = label ? label : "",
-                     .peer = -1,
-                     .slot = -1};
-    ts_watch_wait(&watch);
-    TS_MPI(MPI_Allreduce(MPI_IN_PLACE, range, 2, MPI_INT64_T, MPI_MAX, group->comm));
-    ts_watch_end(&watch);
-    if (-range[0] != range[1])
-        report(group, &call);
+    while (checks->idle)
+        ts_free(take_idle(checks));
+    pthread_mutex_destroy(&checks->lock);
+    ts_free(checks);
+    group->checks = NULL;
 }
 
 #else

@@ -6,18 +6,18 @@
 #include "comm/reduce.h"
 
 /* The call that a transfer asks for, checked. */
-static TsCall call_of(TsGroup *group, TsCommKind kind, const TsTransfer *transfer, int peer)
+static TsCommCall call_of(TsGroup *group, TsCommKind kind, const TsTransfer *transfer, int peer)
 {
     bool by_blocks = kind == TS_COMM_REDUCE_SCATTER || kind == TS_COMM_ALL_GATHER;
     bool reduces = kind == TS_COMM_ALL_REDUCE || kind == TS_COMM_REDUCE_SCATTER;
-    TsCall call = {.kind = kind,
-                   .out = transfer->out,
-                   .in = transfer->in,
-                   .count_elems = transfer->count_elems,
-                   .dtype = transfer->dtype,
-                   .reduction = transfer->reduction,
-                   .peer = peer,
-                   .label = transfer->label};
+    TsCommCall call = {.kind = kind,
+                       .out = transfer->out,
+                       .in = transfer->in,
+                       .count_elems = transfer->count_elems,
+                       .dtype = transfer->dtype,
+                       .reduction = transfer->reduction,
+                       .peer = peer,
+                       .label = transfer->label};
     const char *label = transfer->label ? transfer->label : "no label";
     if (by_blocks) {
         TS_CHECK(transfer->first_elem && transfer->first_elem[0] == 0, "%s (%s) on %s: blocks must begin at 0",
@@ -32,16 +32,14 @@ static TsCall call_of(TsGroup *group, TsCommKind kind, const TsTransfer *transfe
     return call;
 }
 
-static TsRequest *begin(TsGroup *group, TsCall call, TsAlgorithm algorithm)
+static TsRequest *begin(TsGroup *group, TsCommCall call, TsAlgorithm algorithm)
 {
-    ts_comm_check_call(group, call.kind, call.count_elems, call.dtype, call.label);
     return ts_request_begin(group, ts_algorithm_choose(group, &call, algorithm), call);
 }
 
 /* Begins and ends. */
-static void run(TsGroup *group, TsCall call, TsAlgorithm algorithm)
+static void run(TsGroup *group, TsCommCall call, TsAlgorithm algorithm)
 {
-    ts_comm_check_call(group, call.kind, call.count_elems, call.dtype, call.label);
     const TsImplementation *implementation = ts_algorithm_choose(group, &call, algorithm);
     if (implementation == &ts_implementation_shared && ts_shared_quick(group, &call))
         return;
@@ -86,14 +84,14 @@ void ts_all_gather(TsGroup *group, TsTransfer transfer)
 
 TsRequest *ts_all_to_all_begin(TsGroup *group, TsExchange exchange)
 {
-    TsCall call = {.kind = TS_COMM_ALL_TO_ALL,
-                   .out = exchange.out,
-                   .in = exchange.in,
-                   .first_elem = exchange.send_first,
-                   .receive_first = exchange.receive_first,
-                   .dtype = exchange.dtype,
-                   .peer = -1,
-                   .label = exchange.label};
+    TsCommCall call = {.kind = TS_COMM_ALL_TO_ALL,
+                       .out = exchange.out,
+                       .in = exchange.in,
+                       .first_elem = exchange.send_first,
+                       .receive_first = exchange.receive_first,
+                       .dtype = exchange.dtype,
+                       .peer = -1,
+                       .label = exchange.label};
     return begin(group, call, exchange.algorithm);
 }
 
@@ -111,7 +109,7 @@ void ts_broadcast(TsGroup *group, TsTransfer transfer, int root)
 
 void ts_barrier(TsGroup *group, const char *label)
 {
-    TsCall call = {.kind = TS_COMM_BARRIER, .peer = -1, .label = label};
+    TsCommCall call = {.kind = TS_COMM_BARRIER, .peer = -1, .label = label};
     run(group, call, TS_ALGORITHM_AUTO);
 }
 

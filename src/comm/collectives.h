@@ -5,6 +5,9 @@
  * Counts are elements, int64_t; blocks may be uneven and may be empty. A begin/end pair runs while the caller computes:
  * ts_request_poll between pieces of work drives it. Which implementation serves a call is chosen from one table
  * (comm/algorithm.h) by size and by how the group lies on nodes, the same on all ranks; a transfer can name one.
+ * Beginning never waits for other ranks. Whoever waits, in any collective, moves all open requests of the process on:
+ * ranks may end theirs in different orders, with other collectives between. All ranks begin the collectives of a group
+ * in the same order, from one thread at a time; other groups may be in use by other threads meanwhile.
  * MPI failures abort the job. Debug builds check that all ranks call the same collective with the same counts.
  */
 #pragma once
@@ -12,6 +15,7 @@
 #include "base/dtype.h"
 #include "comm/group.h"
 
+/* Of floating-point numbers, all give NaN where one rank has NaN. */
 typedef enum TsReduction { TS_SUM, TS_MAX, TS_MIN } TsReduction;
 
 typedef enum TsAlgorithm {
@@ -24,9 +28,9 @@ typedef enum TsAlgorithm {
     TS_ALGORITHMS
 } TsAlgorithm;
 
-/* What a collective moves. `out` and `in` are borrowed until the collective has ended; where both are full size, they
- * may be the same buffer (in place). Buffers from ts_shared_alloc (comm/shared.h) are read where they lie by
- * neighbours. */
+/* What a collective moves. `out`, `in` and `first_elem` are borrowed until the collective has ended; where both buffers
+ * are full size, they may be the same one (in place). Buffers from ts_shared_alloc (comm/shared.h) are read where they
+ * lie by neighbours. */
 typedef struct TsTransfer {
     void *out;
     const void *in;
@@ -54,7 +58,8 @@ TsRequest *ts_reduce_scatter_begin(TsGroup *group, TsTransfer transfer);
 void ts_all_gather(TsGroup *group, TsTransfer transfer);
 TsRequest *ts_all_gather_begin(TsGroup *group, TsTransfer transfer);
 
-/* Sends in[send_first[r], send_first[r + 1]) to each rank r, and receives into out[receive_first[s], …) from each s. */
+/* Sends in[send_first[r], send_first[r + 1]) to each rank r, and receives into out[receive_first[s], …) from each s.
+ * All but the label borrowed until the exchange has ended. Every rank sends what the other one receives. */
 typedef struct TsExchange {
     void *out;
     const void *in;
@@ -72,7 +77,7 @@ void ts_broadcast(TsGroup *group, TsTransfer transfer, int root);
 /* Returns on no rank before all have called it. */
 void ts_barrier(TsGroup *group, const char *label);
 
-/* Point to point. Messages between one pair with one label keep their order. */
+/* Point to point. Messages between one pair with one label keep their order; both ends name the same count. */
 void ts_send(TsGroup *group, TsTransfer transfer, int to);      /* reads in[0, count) */
 void ts_receive(TsGroup *group, TsTransfer transfer, int from); /* writes out[0, count) */
 TsRequest *ts_send_begin(TsGroup *group, TsTransfer transfer, int to);

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "comm/group_internal.h"
 #include "comm/native.h"
+#include "comm/request.h"
 #include "comm/scratch.h"
 
 static int *layout; /* (layout_ranks): the node of each rank of the job */
@@ -106,9 +107,7 @@ TsGroup *ts_group_adopt(MPI_Comm comm, const char *name, TsAxisSet axes)
 
 TsGroup *ts_group_split_axes(TsGroup *parent, const char *name, TsAxisSet axes, int color, int key)
 {
-    ts_comm_check_call(parent, TS_COMM_MAKE_GROUP, 0, TS_I32, "split"); /* names may differ */
-    TsWatch watch = ts_watch_begin(parent, TS_COMM_MAKE_GROUP, "split", -1);
-    ts_watch_wait(&watch);
+    TsWatch watch = ts_request_meet(parent, TS_COMM_MAKE_GROUP, "split"); /* names may differ */
     MPI_Comm comm;
     TS_MPI(MPI_Comm_split(parent->comm, color < 0 ? MPI_UNDEFINED : color, key, &comm));
     TsGroup *group = comm == MPI_COMM_NULL ? NULL : ts_group_adopt(comm, name, axes);
@@ -131,15 +130,15 @@ void ts_group_free(TsGroup **group)
     TsGroup *self = *group;
     if (!self)
         return;
-    ts_comm_check_call(self, TS_COMM_MAKE_GROUP, 0, TS_I32, "free");
-    TsWatch watch = ts_watch_begin(self, TS_COMM_MAKE_GROUP, "free", -1);
-    ts_watch_wait(&watch);
+    TsWatch watch = ts_request_meet(self, TS_COMM_MAKE_GROUP, "free");
+    ts_shared_expect_none(self);
     if (self->scratch_free)
         self->scratch_free(self, self->scratch);
     TS_MPI(MPI_Comm_free(&self->node_comm));
     TS_MPI(MPI_Comm_free(&self->comm));
     ts_watch_end(&watch);
     ts_watch_remove_group(self);
+    ts_comm_check_free(self);
     ts_free(self->name);
     ts_free(self->world_rank);
     ts_free(self->node_of);

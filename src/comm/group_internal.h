@@ -3,8 +3,9 @@
  * What a Group is inside src/comm: a communicator, the layout of its ranks on nodes, and the hooks of every collective.
  * Included by src/comm only.
  *
- * A collective does, in this order: ts_comm_check_call, ts_watch_begin, its messages (ts_watch_wait around whatever
- * blocks, ts_watch_progress when something moved), ts_watch_end, ts_account.
+ * A collective does, in this order: ts_watch_begin, ts_comm_check_begin, its messages (ts_watch_wait around whatever
+ * blocks, ts_watch_progress when something moved), ts_watch_end, ts_account. Nothing waits for other ranks without
+ * moving the requests of this process on (request.h): others may wait for one of them.
  */
 #pragma once
 
@@ -64,6 +65,8 @@ struct TsGroup {
     TsArrival recent[TS_GROUP_RECENT];
     TsGroup *next_watched, *previous_watched; /* the watchdog's list of live groups */
 
+    struct TsCallChecks *checks; /* owned; debug builds: calls whose check is under way */
+
     void *scratch; /* what the collectives keep with a group (windows, buffers): theirs alone; NULL at first */
     void (*scratch_free)(TsGroup *group, void *scratch); /* called, collectively, by ts_group_free if not NULL */
 };
@@ -102,17 +105,34 @@ void ts_watch_remove_group(TsGroup *group);
 typedef enum TsResource { TS_RESOURCE_GROUP, TS_RESOURCE_MESH, TS_RESOURCE_SHARED_BUFFER, TS_RESOURCES } TsResource;
 void ts_resource_count(TsResource resource, int change);
 
-/* Debug builds (TS_DEBUG): aborts, printing what each rank called, unless all ranks of the group call this with equal
- * (kind, count_elems, dtype, label). Collective on group. In other builds it is nothing. Not for send and receive,
- * nor for counts that differ between ranks by right (pass 0 for those). */
+/* A bug of the caller if a shared buffer of the group is still there. */
+void ts_shared_expect_none(const TsGroup *group);
+
+/* Debug builds (TS_DEBUG): do all ranks of the group call this with equal (kind, count_elems, dtype, label)? If not,
+ * what each called is printed, and the job ends. Beginning does not wait for other ranks; the number it returns is
+ * asked for by ts_comm_check_passed, which is true once the check of that number and all before it have passed.
+ * Collective on group in the order of calls. Not for send and receive, nor for counts that differ between ranks by
+ * right (pass 0 for those). In other builds there is nothing to pass. */
 #ifndef NDEBUG
 #define TS_DEBUG 1
-void ts_comm_check_call(TsGroup *group, TsCommKind kind, int64_t count_elems, TsDtype dtype, const char *label);
+uint64_t ts_comm_check_begin(TsGroup *group, TsCommKind kind, int64_t count_elems, TsDtype dtype, const char *label);
+bool ts_comm_check_passed(TsGroup *group, uint64_t number);
+void ts_comm_check_free(TsGroup *group);
 #else
 #define TS_DEBUG 0
-static inline void ts_comm_check_call(TsGroup *group, TsCommKind kind, int64_t count_elems, TsDtype dtype,
-                                      const char *label)
+static inline uint64_t ts_comm_check_begin(TsGroup *group, TsCommKind kind, int64_t count_elems, TsDtype dtype,
+                                           const char *label)
 {
     (void)group, (void)kind, (void)count_elems, (void)dtype, (void)label;
+    return 0;
+}
+static inline bool ts_comm_check_passed(TsGroup *group, uint64_t number)
+{
+    (void)group, (void)number;
+    return true;
+}
+static inline void ts_comm_check_free(TsGroup *group)
+{
+    (void)group;
 }
 #endif

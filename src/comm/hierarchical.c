@@ -41,7 +41,7 @@ static int locals_of(const TsGroup *group, int node)
     return group->node_first[node + 1] - group->node_first[node];
 }
 
-static bool serves(const TsGroup *group, const TsCall *call)
+static bool serves(const TsGroup *group, const TsCommCall *call)
 {
     return group->nodes > 1 && (call->kind == TS_COMM_ALL_REDUCE || call->kind == TS_COMM_REDUCE_SCATTER ||
                                 call->kind == TS_COMM_ALL_GATHER);
@@ -146,7 +146,7 @@ static void start_node(TsRequest *request, void *out, const void *in, bool reduc
 /* On this node: the sum of its ranks, each stream's part at the stream's rank. */
 static void node_first(TsRequest *request)
 {
-    const TsCall *call = &request->call;
+    const TsCommCall *call = &request->call;
     Place place = place_of(request->group);
     request->phase = PHASE_NODE_FIRST;
     if (place.locals > 1 && call->kind == TS_COMM_ALL_REDUCE) {
@@ -169,7 +169,7 @@ static bool alone_in_stream(Place place)
 static void hand_over(TsRequest *request, bool in)
 {
     const TsGroup *group = request->group;
-    const TsCall *call = &request->call;
+    const TsCommCall *call = &request->call;
     Place place = place_of(group);
     request->phase = in ? PHASE_HAND_IN : PHASE_HAND_OUT;
     request->library_count = 0;
@@ -203,7 +203,7 @@ static void hand_over(TsRequest *request, bool in)
 /* Between nodes. */
 static void ring(TsRequest *request)
 {
-    const TsCall *call = &request->call;
+    const TsCommCall *call = &request->call;
     Place place = place_of(request->group);
     request->phase = PHASE_RING;
     if (place.local >= place.streams)
@@ -230,7 +230,7 @@ static void ring(TsRequest *request)
 /* On this node: each stream's part to all ranks. */
 static void node_last(TsRequest *request)
 {
-    const TsCall *call = &request->call;
+    const TsCommCall *call = &request->call;
     Place place = place_of(request->group);
     request->phase = PHASE_NODE_LAST;
     if (place.locals > 1 && call->kind == TS_COMM_ALL_REDUCE) {

@@ -5,9 +5,12 @@
  * All pieces are started at once, so that ranks start them in one order. What does not fit one call of a collective
  * with blocks goes as a reduction or a broadcast for each block.
  */
+#include <pthread.h>
+
 #include "base/memory.h"
 #include "comm/algorithm.h"
 #include "comm/group_internal.h"
+#include "comm/reduce.h"
 
 static MPI_Datatype native_type(TsDtype dtype)
 {
@@ -28,21 +31,57 @@ static MPI_Datatype native_type(TsDtype dtype)
     }
 }
 
-static MPI_Op native_op(TsReduction reduction)
+/* MPI's own MAX and MIN of floating-point numbers give a NaN or not as the order falls out, which may differ from rank
+ * to rank. These give NaN, as all implementations do. */
+#define NATIVE_FUNCTION(name, dtype, reduction)                                                                        \
+    static void name(void *in, void *in_out, int *count_elems, MPI_Datatype *type)                                     \
+    {                                                                                                                  \
+        (void)type;                                                                                                    \
+        ts_reduce_pair(in_out, in, in_out, *count_elems, dtype, reduction);                                            \
+    }
+
+NATIVE_FUNCTION(max_f32, TS_F32, TS_MAX)
+NATIVE_FUNCTION(min_f32, TS_F32, TS_MIN)
+NATIVE_FUNCTION(max_f64, TS_F64, TS_MAX)
+NATIVE_FUNCTION(min_f64, TS_F64, TS_MIN)
+
+static struct {
+    MPI_Op max_f32, min_f32, max_f64, min_f64;
+} native_own; /* for the life of the process */
+
+static void make_own(void)
 {
-    return reduction == TS_SUM ? MPI_SUM : reduction == TS_MAX ? MPI_MAX : MPI_MIN;
+    TS_MPI(MPI_Op_create(max_f32, 1, &native_own.max_f32));
+    TS_MPI(MPI_Op_create(min_f32, 1, &native_own.min_f32));
+    TS_MPI(MPI_Op_create(max_f64, 1, &native_own.max_f64));
+    TS_MPI(MPI_Op_create(min_f64, 1, &native_own.min_f64));
+}
+
+static MPI_Op native_op(TsReduction reduction, TsDtype dtype)
+{
+    static pthread_once_t made = PTHREAD_ONCE_INIT;
+    bool max = reduction == TS_MAX;
+    if (reduction == TS_SUM)
+        return MPI_SUM;
+    if (dtype != TS_F32 && dtype != TS_F64)
+        return max ? MPI_MAX : MPI_MIN;
+    pthread_once(&made, make_own);
+    return dtype == TS_F32 ? max ? native_own.max_f32 : native_own.min_f32
+           : max           ? native_own.max_f64
+                           : native_own.min_f64;
 }
 
 static void start_all_reduce(TsRequest *request)
 {
-    const TsCall *call = &request->call;
+    const TsCommCall *call = &request->call;
     int64_t limit = ts_algorithm_library_elems(call->dtype);
     for (int64_t i = 0; i < ts_pieces(call->count_elems, limit); i++) {
         TsSpan piece = ts_span_piece((TsSpan){0, call->count_elems}, limit, i);
         void *out = ts_at(call->out, piece.first, call->dtype);
         const void *in = call->in == call->out ? MPI_IN_PLACE : ts_at_const(call->in, piece.first, call->dtype);
-        TS_MPI(MPI_Iallreduce(in, out, (int)piece.count, native_type(call->dtype), native_op(call->reduction),
-                              request->group->comm, ts_request_new_library(request)));
+        TS_MPI(MPI_Iallreduce(in, out, (int)piece.count, native_type(call->dtype),
+                              native_op(call->reduction, call->dtype), request->group->comm,
+                              ts_request_new_library(request)));
     }
 }
 
@@ -63,17 +102,17 @@ static const int *int_blocks(TsRequest *request)
 }
 
 /* Whether the whole fits one call. */
-static bool fits(const TsCall *call)
+static bool fits(const TsCommCall *call)
 {
     return call->count_elems <= ts_algorithm_library_elems(call->dtype);
 }
 
 static void start_reduce_scatter(TsRequest *request)
 {
-    const TsCall *call = &request->call;
+    const TsCommCall *call = &request->call;
     TsGroup *group = request->group;
     MPI_Datatype type = native_type(call->dtype);
-    MPI_Op op = native_op(call->reduction);
+    MPI_Op op = native_op(call->reduction, call->dtype);
     if (fits(call)) {
         TS_MPI(MPI_Ireduce_scatter(call->in, call->out, int_blocks(request), type, op, group->comm,
                                    ts_request_new_library(request)));
@@ -93,7 +132,7 @@ static void start_reduce_scatter(TsRequest *request)
 
 static void start_all_gather(TsRequest *request)
 {
-    const TsCall *call = &request->call;
+    const TsCommCall *call = &request->call;
     TsGroup *group = request->group;
     MPI_Datatype type = native_type(call->dtype);
     TsSpan own = ts_call_block(call, group->size, group->rank);
@@ -119,7 +158,7 @@ static void start_all_gather(TsRequest *request)
 
 static void start_broadcast(TsRequest *request)
 {
-    const TsCall *call = &request->call;
+    const TsCommCall *call = &request->call;
     int64_t limit = ts_algorithm_library_elems(call->dtype);
     if (request->group->rank == call->peer && call->in != call->out)
         memmove(call->out, call->in, (size_t)call->count_elems * ts_dtype_bytes(call->dtype));
@@ -131,7 +170,7 @@ static void start_broadcast(TsRequest *request)
 }
 
 /* An all-to-all is left to the ring: whether one fits an `int` differs from rank to rank. */
-static bool serves(const TsGroup *group, const TsCall *call)
+static bool serves(const TsGroup *group, const TsCommCall *call)
 {
     (void)group;
     return call->kind == TS_COMM_ALL_REDUCE || call->kind == TS_COMM_REDUCE_SCATTER ||

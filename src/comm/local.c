@@ -5,7 +5,7 @@
 #include "comm/algorithm.h"
 #include "comm/reduce.h"
 
-static bool serves(const TsGroup *group, const TsCall *call)
+static bool serves(const TsGroup *group, const TsCommCall *call)
 {
     (void)call;
     return ts_group_size(group) == 1;
@@ -13,7 +13,7 @@ static bool serves(const TsGroup *group, const TsCall *call)
 
 static void start(TsRequest *request)
 {
-    const TsCall *call = &request->call;
+    const TsCommCall *call = &request->call;
     if (call->kind == TS_COMM_ALL_TO_ALL)
         ts_reduce_pair(ts_at(call->out, call->receive_first[0], call->dtype),
                        ts_at_const(call->in, call->first_elem[0], call->dtype), NULL,

@@ -7,14 +7,14 @@
 #include "comm/group_internal.h"
 #include "comm/reduce.h"
 
-TsSpan ts_call_block(const TsCall *call, int parts, int part)
+TsSpan ts_call_block(const TsCommCall *call, int parts, int part)
 {
     if (!call->first_elem)
         return ts_even_part(call->count_elems, parts, part);
     return (TsSpan){call->first_elem[part], call->first_elem[part + 1] - call->first_elem[part]};
 }
 
-int64_t ts_call_largest_block(const TsCall *call, int parts)
+int64_t ts_call_largest_block(const TsCommCall *call, int parts)
 {
     if (!call->first_elem)
         return ts_even_part(call->count_elems, parts, 0).count;

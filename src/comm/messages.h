@@ -43,7 +43,7 @@ typedef struct TsLane {
 
 struct TsMessages {
     TsGroup *group;
-    TsCall call;         /* blocks: see below */
+    TsCommCall call;     /* blocks: see below */
     TsRoundOf *round_of; /* the algorithm */
     int64_t lanes;
     int64_t piece_elems; /* at most so many elements in a message */
@@ -72,7 +72,7 @@ void ts_messages_start(TsMessages *messages);
 bool ts_messages_poll(TsMessages *messages, bool *moved);
 
 /* Block `part` of the call among `parts`: as given, or an even cut. */
-TsSpan ts_call_block(const TsCall *call, int parts, int part);
+TsSpan ts_call_block(const TsCommCall *call, int parts, int part);
 
 /* The largest block. */
-int64_t ts_call_largest_block(const TsCall *call, int parts);
+int64_t ts_call_largest_block(const TsCommCall *call, int parts);

@@ -5,7 +5,7 @@
 #include "comm/algorithm.h"
 #include "comm/group_internal.h"
 
-static bool serves(const TsGroup *group, const TsCall *call)
+static bool serves(const TsGroup *group, const TsCommCall *call)
 {
     (void)group;
     return call->kind == TS_COMM_SEND || call->kind == TS_COMM_RECEIVE;
@@ -13,7 +13,7 @@ static bool serves(const TsGroup *group, const TsCall *call)
 
 static void start(TsRequest *request)
 {
-    const TsCall *call = &request->call;
+    const TsCommCall *call = &request->call;
     int tag = ts_group_label_tag(request->group, call->label); /* messages with one tag keep their order */
     if (call->kind == TS_COMM_SEND)
         ts_request_send(request, call->in, call->count_elems, call->peer, tag);

@@ -13,6 +13,23 @@
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER; /* of both lists */
 static TsRequest *live;                                       /* begun and not yet ended, in this process */
 
+static atomic_bool crowded;
+
+void ts_request_set_crowded(bool more_ranks_than_cores)
+{
+    atomic_store(&crowded, more_ranks_than_cores);
+}
+
+/* Tells the processor that this is a waiting loop. */
+static inline void pause_processor(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 static void list_add(TsRequest **list, TsRequest *request)
 {
     request->next = *list;
@@ -47,7 +64,7 @@ static TsRequest *take_idle(TsGroup *group)
 /* A bf16 reduction becomes one of an f32 copy, rounded once at the end. */
 static void widen(TsRequest *request)
 {
-    TsCall *call = &request->call;
+    TsCommCall *call = &request->call;
     request->narrow = *call;
     int64_t out_elems = 0; /* beside the copy, where the result does not go over it */
     if (call->kind == TS_COMM_REDUCE_SCATTER)
@@ -66,14 +83,14 @@ static void widen(TsRequest *request)
 
 static void narrow(TsRequest *request)
 {
-    TsCall *call = &request->narrow;
+    TsCommCall *call = &request->narrow;
     int64_t count = call->count_elems;
     if (call->kind == TS_COMM_REDUCE_SCATTER)
         count = ts_call_block(call, request->group->size, request->group->rank).count;
     ts_reduce_narrow(call->out, request->call.out, count);
 }
 
-TsRequest *ts_request_begin(TsGroup *group, const TsImplementation *implementation, TsCall call)
+TsRequest *ts_request_begin(TsGroup *group, const TsImplementation *implementation, TsCommCall call)
 {
     TsRequest *request = take_idle(group);
     request->group = group;
@@ -85,6 +102,9 @@ TsRequest *ts_request_begin(TsGroup *group, const TsImplementation *implementati
     atomic_store(&request->over, false);
     request->started_s = MPI_Wtime();
     request->watch = ts_watch_begin(group, call.kind, call.label, call.peer);
+    request->check = 0;
+    if (call.kind != TS_COMM_SEND && call.kind != TS_COMM_RECEIVE)
+        request->check = ts_comm_check_begin(group, call.kind, call.count_elems, call.dtype, call.label);
     bool reduces = call.kind == TS_COMM_ALL_REDUCE || call.kind == TS_COMM_REDUCE_SCATTER;
     request->widened = reduces && call.dtype == TS_BF16 && !implementation->sums_bf16;
     if (request->widened)
@@ -128,7 +148,7 @@ void ts_request_receive(TsRequest *request, void *data, int64_t count_elems, int
     }
 }
 
-int64_t ts_call_sent_elems(const TsGroup *group, const TsCall *call)
+int64_t ts_call_sent_elems(const TsGroup *group, const TsCommCall *call)
 {
     int64_t others = group->size - 1;
     switch (call->kind) {
@@ -157,7 +177,7 @@ static void conclude(TsRequest *request)
 {
     if (request->widened)
         narrow(request);
-    const TsCall *call = request->widened ? &request->narrow : &request->call;
+    const TsCommCall *call = request->widened ? &request->narrow : &request->call;
     ts_watch_end(&request->watch);
     ts_account(request->group, call->kind, call->label,
                ts_call_sent_elems(request->group, call) * (int64_t)ts_dtype_bytes(call->dtype), request->messages.sent,
@@ -165,29 +185,36 @@ static void conclude(TsRequest *request)
     atomic_store(&request->over, true);
 }
 
+/* Polls, by the thread that holds `busy`. `waits`: the thread has nothing else to do. */
+static void poll(TsRequest *request, bool waits, bool *moved)
+{
+    bool stirred = false;
+    if (ts_comm_check_passed(request->group, request->check) && request->implementation->poll(request, &stirred))
+        conclude(request);
+    else if (stirred)
+        ts_watch_progress(&request->watch);
+    else if (waits)
+        ts_watch_wait(&request->watch);
+    *moved = *moved || stirred;
+}
+
 /* As ts_request_poll; `moved` may be set also while it is not over. */
-static bool move_on(TsRequest *request, bool *moved)
+static bool move_on(TsRequest *request, bool waits, bool *moved)
 {
     if (atomic_load(&request->over))
         return true;
     if (atomic_flag_test_and_set(&request->busy))
         return false; /* another thread is at it */
-    bool stirred = false;
-    if (!atomic_load(&request->over)) {
-        if (request->implementation->poll(request, &stirred))
-            conclude(request);
-        else if (stirred)
-            ts_watch_progress(&request->watch);
-    }
+    if (!atomic_load(&request->over))
+        poll(request, waits, moved);
     atomic_flag_clear(&request->busy);
-    *moved = *moved || stirred;
     return atomic_load(&request->over);
 }
 
 bool ts_request_poll(TsRequest *request)
 {
     bool moved = false;
-    return move_on(request, &moved);
+    return move_on(request, false, &moved);
 }
 
 /* Another rank may wait for a request that this rank does not wait for yet. */
@@ -197,7 +224,7 @@ static void move_all_on(void)
     if (pthread_mutex_trylock(&list_lock) != 0)
         return;
     for (TsRequest *request = live; request; request = request->next)
-        move_on(request, &moved);
+        move_on(request, false, &moved);
     pthread_mutex_unlock(&list_lock);
 }
 
@@ -205,13 +232,12 @@ void ts_request_breathe(int64_t *turn, bool moved)
 {
     enum { EAGER = 100, HOT = 4096, HOT_IN_A_CROWD = 16 };
     *turn = moved ? 0 : *turn + 1;
-    bool crowded = ts_scratch_crowded();
     if (*turn % 64 == 0)
         move_all_on();
-    if (*turn > (crowded ? HOT_IN_A_CROWD : HOT))
+    if (*turn > (atomic_load_explicit(&crowded, memory_order_relaxed) ? HOT_IN_A_CROWD : HOT))
         sched_yield();
     else if (*turn > EAGER)
-        ts_pause();
+        pause_processor();
 }
 
 static void wait_for(TsRequest *request)
@@ -219,12 +245,39 @@ static void wait_for(TsRequest *request)
     int64_t turn = 0;
     for (int64_t polls = 1;; polls++) {
         bool moved = false;
-        if (move_on(request, &moved))
+        if (move_on(request, polls >= 64, &moved))
             return;
-        if (polls == 64)
-            ts_watch_wait(&request->watch);
         ts_request_breathe(&turn, moved);
     }
+}
+
+void ts_request_wait_native(MPI_Request *native)
+{
+    int64_t turn = 0;
+    for (int over = 0;;) {
+        TS_MPI(MPI_Test(native, &over, MPI_STATUS_IGNORE));
+        if (over)
+            return;
+        ts_request_breathe(&turn, false);
+    }
+}
+
+void ts_request_check(TsGroup *group, TsCommKind kind, int64_t count_elems, TsDtype dtype, const char *label)
+{
+    uint64_t number = ts_comm_check_begin(group, kind, count_elems, dtype, label);
+    for (int64_t turn = 0; !ts_comm_check_passed(group, number);)
+        ts_request_breathe(&turn, false);
+}
+
+TsWatch ts_request_meet(TsGroup *group, TsCommKind kind, const char *label)
+{
+    TsWatch watch = ts_watch_begin(group, kind, label, -1);
+    ts_watch_wait(&watch);
+    ts_request_check(group, kind, 0, TS_I32, label);
+    MPI_Request native;
+    TS_MPI(MPI_Ibarrier(group->comm, &native));
+    ts_request_wait_native(&native);
+    return watch;
 }
 
 void ts_request_end(TsRequest **request)
@@ -241,8 +294,15 @@ void ts_request_end(TsRequest **request)
     *request = NULL;
 }
 
-void ts_request_free_idle(TsRequest **idle)
+void ts_request_free_idle(const TsGroup *group, TsRequest **idle)
 {
+    pthread_mutex_lock(&list_lock);
+    const TsRequest *open = live;
+    while (open && open->group != group)
+        open = open->next;
+    pthread_mutex_unlock(&list_lock);
+    TS_CHECK(!open, "group %s is freed before its %s \"%s\" has ended", group->name, ts_comm_kind_name(open->call.kind),
+             open->call.label ? open->call.label : "");
     while (*idle) {
         TsRequest *request = *idle;
         list_remove(request);

@@ -35,7 +35,7 @@ static TsSpan piece_of(const TsMessages *messages, int block, int64_t lane)
 /* Round `t` of the sum: `out` is where the piece of the own block ends. */
 static void reduce_round(const TsMessages *messages, TsRound *round, int64_t lane, int t, void *out, char *scratch)
 {
-    const TsCall *call = &messages->call;
+    const TsCommCall *call = &messages->call;
     TsSpan sent = piece_of(messages, messages->index - t - 1, lane);
     TsSpan received = piece_of(messages, messages->index - t - 2, lane);
     char *even = scratch, *odd = ts_at(scratch, messages->piece_elems, call->dtype);
@@ -54,7 +54,7 @@ static void reduce_round(const TsMessages *messages, TsRound *round, int64_t lan
 /* Round `t` of handing blocks on; `own` is the piece of the own block. */
 static void gather_round(const TsMessages *messages, TsRound *round, int64_t lane, int t, const void *own)
 {
-    const TsCall *call = &messages->call;
+    const TsCommCall *call = &messages->call;
     TsSpan sent = piece_of(messages, messages->index - t, lane);
     TsSpan received = piece_of(messages, messages->index - t - 1, lane);
     round->send = t == 0 ? own : ts_at(call->out, sent.first, call->dtype);
@@ -88,7 +88,7 @@ static bool reduce_scatter_round(const TsMessages *messages, TsRound *round, int
 static bool all_gather_round(const TsMessages *messages, TsRound *round, int64_t lane, int64_t index, char *scratch)
 {
     (void)scratch;
-    const TsCall *call = &messages->call;
+    const TsCommCall *call = &messages->call;
     const void *own = ts_at_const(call->in, lane * messages->piece_elems, call->dtype);
     if (index >= messages->size - 1)
         return false;
@@ -106,7 +106,7 @@ static bool all_gather_round(const TsMessages *messages, TsRound *round, int64_t
 static bool broadcast_round(const TsMessages *messages, TsRound *round, int64_t lane, int64_t index, char *scratch)
 {
     (void)scratch;
-    const TsCall *call = &messages->call;
+    const TsCommCall *call = &messages->call;
     TsSpan piece = ts_span_piece((TsSpan){0, call->count_elems}, messages->piece_elems, lane);
     int place = wrap(messages->index - call->peer, messages->size); /* from the root */
     void *out = ts_at(call->out, piece.first, call->dtype);
@@ -124,7 +124,7 @@ static bool broadcast_round(const TsMessages *messages, TsRound *round, int64_t 
 static bool all_to_all_round(const TsMessages *messages, TsRound *round, int64_t lane, int64_t index, char *scratch)
 {
     (void)scratch;
-    const TsCall *call = &messages->call;
+    const TsCommCall *call = &messages->call;
     int to = wrap(messages->index + (int)lane, messages->size),
         from = wrap(messages->index - (int)lane, messages->size);
     TsSpan sent = {call->first_elem[to], call->first_elem[to + 1] - call->first_elem[to]};
@@ -156,7 +156,7 @@ void ts_ring_start(TsMessages *messages)
         [TS_COMM_ALL_GATHER] = all_gather_round, [TS_COMM_BROADCAST] = broadcast_round,
         [TS_COMM_ALL_TO_ALL] = all_to_all_round,
     };
-    const TsCall *call = &messages->call;
+    const TsCommCall *call = &messages->call;
     messages->round_of = round_of[call->kind];
     messages->piece_elems = ts_algorithm_piece_elems(call->dtype);
     messages->scratch_pieces = call->kind == TS_COMM_ALL_REDUCE || call->kind == TS_COMM_REDUCE_SCATTER ? 2 : 0;
@@ -169,7 +169,7 @@ void ts_ring_start(TsMessages *messages)
     ts_messages_start(messages);
 }
 
-static bool serves(const TsGroup *group, const TsCall *call)
+static bool serves(const TsGroup *group, const TsCommCall *call)
 {
     (void)group;
     return call->kind == TS_COMM_ALL_REDUCE || call->kind == TS_COMM_REDUCE_SCATTER ||

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "comm/request.h"
 #include "comm/watch_internal.h"
 
 enum {
@@ -23,6 +24,7 @@ static MPI_Comm job = MPI_COMM_NULL; /* all ranks */
 static TsGroup *world;
 static _Atomic int64_t live[TS_RESOURCES];
 static volatile sig_atomic_t abort_code;
+static atomic_bool aborting;
 
 void ts_resource_count(TsResource resource, int change)
 {
@@ -35,7 +37,7 @@ static void end_by_alarm(int signal_number)
     _exit(abort_code);
 }
 
-void ts_runtime_end_within(int exit_code, unsigned seconds)
+static void end_within(int exit_code, unsigned seconds)
 {
     abort_code = exit_code;
     struct sigaction action = {.sa_handler = end_by_alarm};
@@ -47,10 +49,17 @@ void ts_runtime_end_within(int exit_code, unsigned seconds)
     alarm(seconds);
 }
 
+void ts_runtime_end_within(int exit_code, unsigned seconds)
+{
+    if (!atomic_load(&aborting)) /* whose alarm nobody calls off */
+        end_within(exit_code, seconds);
+}
+
 /* MPI_Abort may hang where a host is out of reach: an alarm then ends this process, and the launcher the others. */
 static void abort_job(int exit_code)
 {
-    ts_runtime_end_within(exit_code, ABORT_GRACE_S);
+    atomic_store(&aborting, true);
+    end_within(exit_code, ABORT_GRACE_S);
     int finished = 1;
     MPI_Finalized(&finished);
     if (!finished)
@@ -58,48 +67,51 @@ static void abort_job(int exit_code)
     _exit(exit_code);
 }
 
-/* Which node each rank is on: by memory that can be shared, or, for tests of layouts that this machine has not,
- * TESSERA_NODE_RANKS=k consecutive ranks a node. */
-static void find_layout(int rank, int size)
+/* The ranks that share this rank's memory, and how many different cores they may run on. */
+typedef struct Host {
+    int first_rank, ranks, cores;
+} Host;
+
+static Host find_host(int rank)
 {
-    int node = 0;
+    Host host;
+    MPI_Comm comm;
+    TS_MPI(MPI_Comm_split_type(job, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &comm));
+    TS_MPI(MPI_Allreduce(&rank, &host.first_rank, 1, MPI_INT, MPI_MIN, comm));
+    TS_MPI(MPI_Comm_size(comm, &host.ranks));
+    cpu_set_t set;
+    int unknown = sched_getaffinity(0, sizeof set, &set) != 0, any_unknown = 0;
+    TS_MPI(MPI_Allreduce(&unknown, &any_unknown, 1, MPI_INT, MPI_MAX, comm));
+    TS_MPI(MPI_Allreduce(MPI_IN_PLACE, &set, (int)sizeof set, MPI_BYTE, MPI_BOR, comm));
+    host.cores = any_unknown ? (int)sysconf(_SC_NPROCESSORS_ONLN) : CPU_COUNT(&set);
+    TS_MPI(MPI_Comm_free(&comm));
+    return host;
+}
+
+/* Which node each rank is on: its host, or, for tests of layouts that this machine has not, TESSERA_NODE_RANKS=k
+ * consecutive ranks a node. */
+static void set_layout(int rank, int size, Host host)
+{
     const char *pretend = getenv("TESSERA_NODE_RANKS");
-    if (pretend && atoi(pretend) > 0) {
-        node = rank / atoi(pretend);
-    } else {
-        MPI_Comm node_comm;
-        TS_MPI(MPI_Comm_split_type(job, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node_comm));
-        TS_MPI(MPI_Allreduce(&rank, &node, 1, MPI_INT, MPI_MIN, node_comm)); /* named by its lowest rank */
-        TS_MPI(MPI_Comm_free(&node_comm));
-    }
+    int node = pretend && atoi(pretend) > 0 ? rank / atoi(pretend) : host.first_rank;
     int *node_of = ts_alloc((size_t)size * sizeof *node_of);
     TS_MPI(MPI_Allgather(&node, 1, MPI_INT, node_of, 1, MPI_INT, job));
     ts_group_set_layout(node_of, size);
     ts_free(node_of);
 }
 
-/* How many different cores the ranks of this node may run on; the number of ranks if that cannot be told. */
-static int node_cores(void)
+/* Says so once, of the host that has the most ranks beyond its cores. */
+static void warn_oversubscribed(int rank, Host host)
 {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0)
-        return ts_group_node_size(world);
-    TS_MPI(MPI_Allreduce(MPI_IN_PLACE, &set, (int)sizeof set, MPI_BYTE, MPI_BOR, world->node_comm));
-    return CPU_COUNT(&set);
-}
-
-static void warn_oversubscribed(void)
-{
-    int over[3] = {0, 0, 0}; /* the fullest node: whether, its ranks, its cores */
-    int cores = node_cores(), ranks = ts_group_node_size(world);
-    if (ranks > cores) {
-        over[0] = 1;
-        over[1] = ranks;
-        over[2] = cores;
-    }
-    TS_MPI(MPI_Allreduce(MPI_IN_PLACE, over, 3, MPI_INT, MPI_MAX, world->comm));
-    if (over[0])
-        ts_log(TS_LOG_INFO, "more ranks than cores (%d on %d): speed is not meaningful", over[1], over[2]);
+    struct {
+        int too_many, rank;
+    } mine = {host.ranks - host.cores, rank}, worst;
+    TS_MPI(MPI_Allreduce(&mine, &worst, 1, MPI_2INT, MPI_MAXLOC, job));
+    if (worst.too_many <= 0)
+        return;
+    int told[2] = {host.ranks, host.cores};
+    TS_MPI(MPI_Bcast(told, 2, MPI_INT, worst.rank, job));
+    ts_log(TS_LOG_INFO, "more ranks than cores (%d on %d): speed is not meaningful", told[0], told[1]);
 }
 
 /* What must be in the environment before MPI starts; nothing that is there already is changed. */
@@ -151,11 +163,13 @@ TsGroup *ts_runtime_start(TsRuntimeOptions options)
              provided);
     MPI_Comm_set_errhandler(job, MPI_ERRORS_RETURN);
     MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN);
-    find_layout(rank, size);
+    Host host = find_host(rank);
+    set_layout(rank, size, host);
+    ts_request_set_crowded(host.ranks > host.cores);
     MPI_Comm comm;
     TS_MPI(MPI_Comm_dup(job, &comm));
     world = ts_group_adopt(comm, "world", 0);
-    warn_oversubscribed();
+    warn_oversubscribed(rank, host);
     ts_watch_thread_start(world, watchdog_limit(options));
     return world;
 }
@@ -176,17 +190,16 @@ int ts_runtime_end(int exit_code)
 {
     TS_CHECK(world, "the runtime was not started");
     int agreed = exit_code < 0 || exit_code > 125 ? 125 : exit_code;
-    ts_comm_check_call(world, TS_COMM_BARRIER, 0, TS_I32, "end of the program");
-    TsWatch watch = ts_watch_begin(world, TS_COMM_BARRIER, "end of the program", -1);
-    ts_watch_wait(&watch);
+    TsWatch watch = ts_request_meet(world, TS_COMM_BARRIER, "end of the program");
     TS_MPI(MPI_Allreduce(MPI_IN_PLACE, &agreed, 1, MPI_INT, MPI_MAX, world->comm));
     ts_watch_end(&watch);
     ts_watch_thread_stop();
-    ts_group_free(&world);
-    ts_group_set_layout(NULL, 0);
-    ts_account_reset();
-    if (agreed == 0) /* a program that failed may have left things where they were */
+    if (agreed == 0) { /* a program that failed may have left things where they were, also what hangs off the world */
+        ts_group_free(&world);
+        ts_group_set_layout(NULL, 0);
+        ts_account_reset();
         expect_none_live();
+    }
     MPI_Finalize();
     return agreed;
 }

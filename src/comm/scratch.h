@@ -17,17 +17,3 @@ void ts_scratch_attach(TsGroup *group);
 
 /* The group's scratch. Not collective. */
 TsScratch *ts_scratch_of(TsGroup *group);
-
-/* Whether some node has more ranks than cores, or the launcher asked for yielding, so that waiting must give the core
- * away at once. */
-bool ts_scratch_crowded(void);
-
-/* Tells the processor that this is a waiting loop. */
-static inline void ts_pause(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}

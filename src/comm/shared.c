@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "comm/group_internal.h"
+#include "comm/request.h"
 #include "comm/window.h"
 
 /* A buffer of this process; its window is also in the list of windows, where collectives look. */
@@ -19,9 +20,7 @@ static Buffer *buffers;
 
 void *ts_shared_alloc(TsGroup *group, size_t size_bytes)
 {
-    ts_comm_check_call(group, TS_COMM_SHARED_ALLOC, 0, TS_I32, "shared alloc");
-    TsWatch watch = ts_watch_begin(group, TS_COMM_SHARED_ALLOC, "shared alloc", -1);
-    ts_watch_wait(&watch);
+    TsWatch watch = ts_request_meet(group, TS_COMM_SHARED_ALLOC, "shared alloc");
     Buffer *buffer = ts_calloc(1, sizeof *buffer);
     buffer->window = ts_window_create(group, size_bytes);
     void *data = buffer->window->base[buffer->window->index];
@@ -50,11 +49,19 @@ void ts_shared_free(void *data)
     pthread_mutex_unlock(&lock);
     TS_CHECK(buffer, "ts_shared_free of memory that is not from ts_shared_alloc");
     TsGroup *group = buffer->window->group;
-    ts_comm_check_call(group, TS_COMM_SHARED_ALLOC, 0, TS_I32, "shared free");
-    TsWatch watch = ts_watch_begin(group, TS_COMM_SHARED_ALLOC, "shared free", -1);
-    ts_watch_wait(&watch);
+    TsWatch watch = ts_request_meet(group, TS_COMM_SHARED_ALLOC, "shared free");
     ts_window_free(&buffer->window);
     ts_free(buffer);
     ts_watch_end(&watch);
     ts_resource_count(TS_RESOURCE_SHARED_BUFFER, -1);
+}
+
+void ts_shared_expect_none(const TsGroup *group)
+{
+    pthread_mutex_lock(&lock);
+    const Buffer *buffer = buffers;
+    while (buffer && buffer->window->group != group)
+        buffer = buffer->next;
+    pthread_mutex_unlock(&lock);
+    TS_CHECK(!buffer, "group %s is freed before a shared buffer that was made with it", group->name);
 }

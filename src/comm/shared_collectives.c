@@ -9,7 +9,7 @@
 #include "comm/group_internal.h"
 #include "comm/scratch.h"
 
-static bool serves(const TsGroup *group, const TsCall *call)
+static bool serves(const TsGroup *group, const TsCommCall *call)
 {
     return group->nodes == 1 && group->size > 1 &&
            (call->kind == TS_COMM_ALL_REDUCE || call->kind == TS_COMM_REDUCE_SCATTER ||
@@ -17,14 +17,14 @@ static bool serves(const TsGroup *group, const TsCall *call)
 }
 
 /* Rank j's block of the call: one run. */
-static TsSpan block_of(const TsCall *call, int size, int rank)
+static TsSpan block_of(const TsCommCall *call, int size, int rank)
 {
     if (call->kind == TS_COMM_BROADCAST || call->kind == TS_COMM_BARRIER)
         return (TsSpan){0, rank == call->peer ? call->count_elems : 0};
     return ts_call_block(call, size, rank);
 }
 
-static void describe(TsSharedWork *work, const TsGroup *group, const TsCall *call)
+static void describe(TsSharedWork *work, const TsGroup *group, const TsCommCall *call)
 {
     int size = group->size;
     work->group = group;
@@ -72,7 +72,7 @@ static void start(TsRequest *request)
     }
 }
 
-bool ts_shared_quick(TsGroup *group, const TsCall *call)
+bool ts_shared_quick(TsGroup *group, const TsCommCall *call)
 {
     TsScratch *scratch = ts_scratch_of(group);
     TsSharedWork *work = &scratch->quick;
@@ -81,6 +81,7 @@ bool ts_shared_quick(TsGroup *group, const TsCall *call)
         !ts_shared_work_free_now(work))
         return false;
     TsWatch watch = ts_watch_begin(group, call->kind, call->label, -1);
+    ts_request_check(group, call->kind, call->count_elems, call->dtype, call->label);
     double start_s = MPI_Wtime();
     ts_shared_work_enter(work);
     describe(work, group, call);

@@ -22,7 +22,7 @@ typedef struct TreeLane {
 
 static TreeLane tree_lane(const TsMessages *messages, int64_t lane)
 {
-    const TsCall *call = &messages->call;
+    const TsCommCall *call = &messages->call;
     if (!call->first_elem)
         return (TreeLane){ts_span_piece((TsSpan){0, call->count_elems}, messages->piece_elems, lane), 0, -1};
     int owner = (int)(lane % messages->group->size);
@@ -43,7 +43,7 @@ static int levels(int size)
  * in `partial + piece` and is added to `sum`. A rank that has not received yet has its own data as its sum. */
 static void go_up(const TsMessages *messages, TsRound *round, TreeLane lane, int level, void *sum, void *landing)
 {
-    const TsCall *call = &messages->call;
+    const TsCommCall *call = &messages->call;
     int rank = messages->group->rank, distance = 1 << level;
     const void *own = ts_at_const(call->in, lane.piece.first, call->dtype);
     bool received = rank % 2 == 0 && rank + 1 < messages->group->size && level > 0;
@@ -139,7 +139,7 @@ static bool broadcast_round(const TsMessages *messages, TsRound *round, int64_t 
     return index <= down;
 }
 
-static bool serves(const TsGroup *group, const TsCall *call)
+static bool serves(const TsGroup *group, const TsCommCall *call)
 {
     (void)group;
     return call->kind == TS_COMM_ALL_REDUCE || call->kind == TS_COMM_REDUCE_SCATTER ||

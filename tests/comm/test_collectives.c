@@ -2,6 +2,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "contract.h"
 
+#include <math.h>
+
 static void whole_pieces(void)
 {
     contract_on(test_world, ORDINARY);
@@ -48,6 +50,39 @@ static void cuts_of_huge_counts(void)
     CU_ASSERT_EQUAL(end, huge);
 }
 
+/* A NaN of one rank reaches every rank, by whatever reduction: ranks decide alike on what they see. */
+static void nan_reaches_all(void)
+{
+    enum { COUNT = 600 };
+    int rank = ts_group_rank(test_world), size = ts_group_size(test_world), wrong = 0;
+    double *data = ts_alloc(COUNT * sizeof *data);
+    for (int algorithm = 0; algorithm < TS_ALGORITHMS; algorithm++)
+        for (int r = 0; r < REDUCTIONS; r++)
+            for (int d = 0; d < 3; d++) { /* f32, f64, bf16 */
+                for (int i = 0; i < COUNT; i++)
+                    put(data, i, dtypes[d], rank);
+                for (int i = rank; i < COUNT; i += size + 1) { /* each (size + 1)-th element has none */
+                    if (dtypes[d] == TS_F32)
+                        ((float *)data)[i] = NAN;
+                    else if (dtypes[d] == TS_F64)
+                        data[i] = (double)NAN;
+                    else
+                        ((TsBf16 *)data)[i] = ts_bf16_from_f32(NAN);
+                }
+                ts_all_reduce(test_world, (TsTransfer){.out = data,
+                                                       .in = data,
+                                                       .count_elems = COUNT,
+                                                       .dtype = dtypes[d],
+                                                       .reduction = reductions[r],
+                                                       .algorithm = (TsAlgorithm)algorithm,
+                                                       .label = "nan"});
+                for (int i = 0; i < COUNT; i++)
+                    wrong += !isnan(get(data, i, dtypes[d])) != (i % (size + 1) == size);
+            }
+    CU_ASSERT_EQUAL(wrong, 0);
+    ts_free(data);
+}
+
 TEST_MAIN("collectives", {"every implementation, whole pieces", whole_pieces},
           {"every implementation, many pieces", many_pieces}, {"on subsets of the ranks", on_subsets},
-          {"cuts of huge counts", cuts_of_huge_counts})
+          {"cuts of huge counts", cuts_of_huge_counts}, {"a NaN reaches all", nan_reaches_all})
