@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/machine.h"
 #include "base/memory.h"
+#include "comm/watchdog.h"
 
 /* Polled after each node: more would cost more than it hides. */
 enum { DRIVEN_REQUESTS = 4 };
@@ -333,6 +334,7 @@ void ts_program_run(TsProgram *program)
                 ts_move_begin(action->move, call->out[0].data, call->in[0].data, call->scratch);
             else
                 action->op->forward(call);
+            ts_watch_alive(action->op->name); /* a step may compute for long between its collectives */
             if (open)
                 open = drive(program, open);
             break;
