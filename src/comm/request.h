@@ -83,7 +83,7 @@ void ts_request_check(TsGroup *group, TsCommKind kind, int64_t count_elems, TsDt
 /* Waits for one MPI request of the caller's own. */
 void ts_request_wait_native(MPI_Request *native);
 
-/* Whether some host has more ranks than cores, so that waiting must give the core away at once. By the runtime. */
+/* Whether others want this rank's core, so that waiting gives it away at once. By the runtime. */
 void ts_request_set_crowded(bool crowded);
 
 /* Waits a moment between two polls, `turn` counting those in which nothing moved: hot at first, then giving the core

@@ -100,6 +100,14 @@ static void set_layout(int rank, int size, Host host)
     ts_free(node_of);
 }
 
+/* Whether waiting must give the core away at once: there are more ranks than cores, or whoever started the job knows of
+ * more that wants these cores (`mpirun --mca mpi_yield_when_idle 1`), as other hosts do that are virtual. */
+static bool is_crowded(Host host)
+{
+    const char *yield = getenv("OMPI_MCA_mpi_yield_when_idle");
+    return host.ranks > host.cores || (yield && strcmp(yield, "1") == 0);
+}
+
 /* Says so once, of the host that has the most ranks beyond its cores. */
 static void warn_oversubscribed(int rank, Host host)
 {
@@ -165,7 +173,7 @@ TsGroup *ts_runtime_start(TsRuntimeOptions options)
     MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN);
     Host host = find_host(rank);
     set_layout(rank, size, host);
-    ts_request_set_crowded(host.ranks > host.cores);
+    ts_request_set_crowded(is_crowded(host));
     MPI_Comm comm;
     TS_MPI(MPI_Comm_dup(job, &comm));
     world = ts_group_adopt(comm, "world", 0);
