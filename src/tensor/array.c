@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/memory.h"
+#include "comm/shared.h"
 
 TsArray *ts_array_create(const TsMesh *mesh, TsDtype dtype, TsShape shape, TsPlacement placement,
                          TsArrayOptions options)
@@ -13,15 +14,20 @@ TsArray *ts_array_create(const TsMesh *mesh, TsDtype dtype, TsShape shape, TsPla
                        .placement = placement,
                        .mesh = mesh,
                        .block = ts_placement_local(placement, shape, mesh)};
-    (void)options;
-    array->data = ts_calloc(1, ts_array_local_bytes(array));
+    TsGroup *group = mesh ? ts_mesh_all(mesh) : NULL; /* none where the mesh is only described */
+    array->shared = options.shared && group;
+    array->data =
+        array->shared ? ts_shared_alloc(group, ts_array_local_bytes(array)) : ts_calloc(1, ts_array_local_bytes(array));
     return array;
 }
 
 void ts_array_free(TsArray **array)
 {
     if (*array) {
-        ts_free((*array)->data);
+        if ((*array)->shared)
+            ts_shared_free((*array)->data);
+        else
+            ts_free((*array)->data);
         ts_free(*array);
     }
     *array = NULL;
