@@ -146,18 +146,20 @@ TsStatus ts_learner_create(TsLearner **learner, const TsLearnerConfig *config, c
     *learner = NULL;
     TsGraph *graph = ts_graph_create();
     trace(graph, config, parameters);
+    TsGroup *group = mesh ? ts_mesh_all(mesh) : NULL;
     TsStatus status = ts_program_compile(&made->program, graph, (TsCompileOptions){.mesh = mesh, .threads = threads});
+    if (group)
+        status = ts_comm_agree(group, status);
     if (status) {
         ts_learner_free(&made);
         return status;
     }
+    TsArrayOptions reduced = {.shared = group && ts_group_size(group) > 1};
     for (int i = 0; i < ts_parameters_count(parameters); i++) {
         const TsParameter *row = ts_parameters_at(parameters, i);
-        if (!row->trainable)
-            continue;
-        ts_batch_put(
-            made->gradients, ts_learner_gradient_name(row->path).text,
-            ts_array_create(mesh, row->dtype, row->shape, ts_learner_placement(config, row), (TsArrayOptions){0}));
+        if (row->trainable)
+            ts_batch_put(made->gradients, ts_learner_gradient_name(row->path).text,
+                         ts_array_create(mesh, row->dtype, row->shape, ts_learner_placement(config, row), reduced));
     }
     ts_bind_batch(made->program, arrays);
     ts_bind_batch(made->program, made->gradients);

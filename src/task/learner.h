@@ -32,11 +32,12 @@ extern const TsConfigTable ts_learner_table;
 typedef struct TsLearner TsLearner;
 
 /* A Learner for the trainable parameters of the table, as they are now. `arrays` are the parameters by path; both are
- * borrowed for its life, as is config. Not collective. Same on all ranks: everything. Owned by the caller. */
+ * borrowed for its life, as is config. Gradients lie in memory that the ranks of a node share. Collective on the mesh;
+ * same on all ranks: everything. The Status is agreed. Owned by the caller. */
 TS_MUST_USE TsStatus ts_learner_create(TsLearner **learner, const TsLearnerConfig *config,
                                        const TsParameters *parameters, const TsBatch *arrays, int threads);
 
-/* Sets *learner to NULL; NULL is fine. */
+/* Sets *learner to NULL; NULL is fine. Collective on the mesh. */
 void ts_learner_free(TsLearner **learner);
 
 /* Where gradient and optimizer state of a parameter lie. */
