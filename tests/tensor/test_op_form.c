@@ -147,6 +147,7 @@ static void names_what_does_not_fit(void)
     OP_TEST_ERROR(ts_expand(OP_INPUT("x", 4, 6), ts_shape(4, 1)), "(4, 6) does not become (4, 1) by repetition");
     OP_TEST_ERROR(ts_transpose(OP_INPUT("x", 4, 6), (int[]){0, 0}), "twice or not there");
     OP_TEST_ERROR(ts_slice(OP_INPUT("x", 4, 6), 1, 4, 3), "[4, 7) of dim 1 is not in (4, 6)");
+    OP_TEST_ERROR(ts_slice(OP_INPUT("x", 4, 6), 1, INT64_MAX, 1), "of dim 1 is not in (4, 6)");
     OP_TEST_ERROR(ts_concatenate((TsTensor[]){OP_INPUT("x", 4, 6), OP_INPUT("y", 3, 5)}, 2, 0),
                   "f32 (4, 6) does not go with f32 (3, 5)");
     OP_TEST_ERROR(ts_update(OP_INPUT("x", 4, 6), OP_INPUT("y", 4, 7),

@@ -38,10 +38,10 @@ static TsStatus infer_slice(TsInference *inference)
     TsShape x = inference->in_shape[0];
     if (attributes->dim < 0 || attributes->dim >= x.dims)
         return ts_status_error(TS_CODE_INVALID, "%s has no dim %d", ts_shape_text(x).text, (int)attributes->dim);
-    if (attributes->first < 0 || attributes->size < 0 || attributes->first + attributes->size > x.size[attributes->dim])
+    if (attributes->first < 0 || attributes->size < 0 || attributes->first > x.size[attributes->dim] - attributes->size)
         return ts_status_error(TS_CODE_INVALID, "[%lld, %lld) of dim %d is not in %s", (long long)attributes->first,
-                               (long long)(attributes->first + attributes->size), (int)attributes->dim,
-                               ts_shape_text(x).text);
+                               (long long)((uint64_t)attributes->first + (uint64_t)attributes->size),
+                               (int)attributes->dim, ts_shape_text(x).text);
     x.size[attributes->dim] = attributes->size;
     inference->out_shape[0] = x;
     inference->out_dtype[0] = inference->in_dtype[0];

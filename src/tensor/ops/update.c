@@ -26,8 +26,9 @@ static void place_along(TsPlaceRule *rule, const TsNodeView *node, int blocks)
 static int64_t place_of(const TsBlock *first, const char *name, int64_t size, int64_t whole)
 {
     int64_t at = *(const int64_t *)first->data;
-    TS_CHECK(at >= 0 && at <= whole - size, "%s: [%lld, %lld) is not in a dim of %lld", name, (long long)at,
-             (long long)(at + size), (long long)whole);
+    int64_t end = at > INT64_MAX - size ? INT64_MAX : at + size;
+    TS_CHECK(at >= 0 && end <= whole, "%s: [%lld, %lld) is not in a dim of %lld", name, (long long)at, (long long)end,
+             (long long)whole);
     return at;
 }
 
