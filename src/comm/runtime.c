@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "comm/label.h"
 #include "comm/request.h"
 #include "comm/watch_internal.h"
 
@@ -206,6 +207,7 @@ int ts_runtime_end(int exit_code)
         ts_group_free(&world);
         ts_group_set_layout(NULL, 0);
         ts_account_reset();
+        ts_label_free_all();
         expect_none_live();
     }
     MPI_Finalize();

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/machine.h"
 #include "base/memory.h"
+#include "comm/label.h"
 #include "comm/watchdog.h"
 
 /* Polled after each node: more would cost more than it hides. */
@@ -107,6 +108,13 @@ static bool moves_nothing(const TsProgram *program, const TsNode *node)
     return layout->location[node->first_out].buffer == layout->location[*ts_node_in(program->graph, node)].buffer;
 }
 
+/* What the watchdog and the accounting call a node's collective: the layer that it is for, or the op outside of any. */
+static const char *label_of(const TsProgram *program, const TsNode *node)
+{
+    const char *path = program->graph->path[node->path].text;
+    return *path && ts_op_is_collective(node->op) && !only_described(program) ? ts_label(path) : node->op->name;
+}
+
 static void lower_steps(TsProgram *program)
 {
     const TsGraph *graph = program->graph;
@@ -129,8 +137,9 @@ static void lower_steps(TsProgram *program)
         if (layout->scratch[s] >= 0)
             action->call.scratch = address(program, (TsLocation){.buffer = layout->scratch[s]});
         if (ts_op_is_move(node->op)) {
-            action->move = ts_move_create(node->attributes, graph->value[node->first_out].dtype,
-                                          graph->value[node->first_out].shape, program->options.mesh, node->op->name);
+            action->move =
+                ts_move_create(node->attributes, graph->value[node->first_out].dtype,
+                               graph->value[node->first_out].shape, program->options.mesh, label_of(program, node));
             ts_move_set_algorithm(action->move, program->options.algorithm);
         }
         if (step.kind == TS_STEP_BEGIN)

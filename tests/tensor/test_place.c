@@ -184,6 +184,7 @@ static void sends_what_was_planned(void)
     int ranks = ts_group_size(test_world);
     TEST_OK(ts_mesh_create(&mesh, test_world, (TsMeshShape){.size = {[TS_AXIS_DATA] = ranks}}));
     TsGraph *graph = ts_graph_create();
+    ts_graph_set_path(graph, "backbone/up");
     TsPlacement rows = ts_shard(ts_replicated, 0, TS_AXIS_DATA);
     TsTensor x = ts_input(graph, "x", TS_F64, ts_shape(12, 48), rows), d;
     TsTensor w = ts_parameter(graph, "w", TS_F64, ts_shape(48, 48), ts_replicated);
@@ -199,6 +200,9 @@ static void sends_what_was_planned(void)
     CU_ASSERT_EQUAL(row.bytes, 2 * 2304 * 8 * (ranks - 1) / ranks);
     if (row.bytes != 2 * 2304 * 8 * (ranks - 1) / ranks)
         fprintf(stderr, "%lld bytes counted\n", (long long)row.bytes);
+    TsAccountRow labelled = {.label = "backbone/up"};
+    CU_ASSERT_EQUAL(ts_account_rows(&labelled, 1), ranks > 1);
+    CU_ASSERT_STRING_EQUAL(labelled.label, "backbone/up");
     int64_t allocations = ts_memory_usage().allocations;
     for (int run = 0; run < 3; run++)
         ts_program_run(program);
