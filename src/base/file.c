@@ -17,7 +17,7 @@ static TsStatus failed(const char *path, const char *what)
     return ts_status_error(error == ENOENT   ? TS_CODE_NOT_FOUND
                            : error == ENOSPC ? TS_CODE_RESOURCES
                                              : TS_CODE_IO,
-                           "%s: cannot %s: %s", path, what, strerror(error));
+                           "%s: cannot %s: %s", path[0] ? path : "\"\"", what, strerror(error));
 }
 
 /* Reads to the end, or to one byte more than allowed. */

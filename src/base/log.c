@@ -54,8 +54,10 @@ void ts_log(TsLogLevel level, const char *format, ...)
     char text[4096], where[64] = "";
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    int length = vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    if (length >= (int)sizeof text) /* not from the heap: memory may be what ran out */
+        memcpy(text + sizeof text - 4, "...", 4);
     if (log_rank != 0)
         snprintf(where, sizeof where, "[rank %d] ", log_rank);
     pthread_mutex_lock(&lock);

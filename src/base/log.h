@@ -12,7 +12,7 @@
 
 typedef enum TsLogLevel { TS_LOG_DEBUG, TS_LOG_INFO, TS_LOG_WARNING, TS_LOG_ERROR } TsLogLevel;
 
-/* One line, without its newline. Safe from any thread. */
+/* One line, without its newline; what is beyond 4 KiB is left out, with "..." in its place. Safe from any thread. */
 void ts_log(TsLogLevel level, const char *format, ...) TS_PRINTF(2, 3);
 
 /* Below `level` nothing is printed; TS_LOG_INFO at the start. */

@@ -25,6 +25,7 @@ static const char *const interval_units[TS_INTERVAL_UNITS] = {
     [TS_EPOCHS] = "epochs", [TS_EXAMPLES] = "examples", [TS_TOKENS] = "tokens"};
 
 enum { LONGEST_NUMBER = 64 };
+static const double exact_limit = 9007199254740992.0; /* 2^53: up to there a double holds every whole number */
 
 /* Reads the number at the beginning of the text; *rest is what follows it and spaces. strtod alone takes "0x1p3", "nan"
  * and the decimal comma of a locale. */
@@ -82,16 +83,16 @@ static bool is_unit(const char *rest, const char *unit)
            (bytes > 1 && unit[bytes - 1] == 's' && strlen(rest) == bytes - 1 && memcmp(rest, unit, bytes - 1) == 0);
 }
 
-/* Whole numbers of up to 18 digits exactly: a double holds only 15 of them. */
+/* Whole numbers exactly: a double holds only 15 digits. */
 static bool read_digits(int64_t *value, const char **rest, const char *text)
 {
     size_t at = text[0] == '-' || text[0] == '+', digits = 0;
     int64_t sum = 0;
     for (;; at++) {
         if (isdigit((unsigned char)text[at])) {
-            if (++digits > 18)
+            digits++;
+            if (__builtin_mul_overflow(sum, 10, &sum) || __builtin_add_overflow(sum, text[at] - '0', &sum))
                 return false;
-            sum = 10 * sum + (text[at] - '0');
         } else if (text[at] != '_' || !digits || !isdigit((unsigned char)text[at + 1])) {
             break;
         }
@@ -111,7 +112,7 @@ bool ts_unit_read_int(int64_t *value, const char *text, const char *unit)
     int64_t whole;
     double real;
     if (!read_digits(&whole, &rest, text)) {
-        if (!read_number(&real, &rest, text) || fabs(real) > 9007199254740992.0 || real != floor(real))
+        if (!read_number(&real, &rest, text) || fabs(real) > exact_limit || real != floor(real))
             return false;
         whole = (int64_t)real;
     }
@@ -187,7 +188,8 @@ bool ts_unit_read_interval(TsInterval *value, const char *text)
     for (TsIntervalUnit unit = TS_STEPS; unit < TS_INTERVAL_UNITS; unit++) {
         if (!is_unit(rest, interval_units[unit]))
             continue;
-        if (count != floor(count) && unit != TS_SECONDS && unit != TS_EPOCHS)
+        bool counts_whole = unit != TS_SECONDS && unit != TS_EPOCHS;
+        if (counts_whole && (count != floor(count) || count > exact_limit))
             return false;
         *value = (TsInterval){unit, count};
         return true;

@@ -183,11 +183,6 @@ void ts_run_dir_close(TsRunDir **dir)
     *dir = NULL;
 }
 
-const char *ts_run_dir_path(const TsRunDir *dir)
-{
-    return dir->path;
-}
-
 void ts_run_dir_add_metrics(TsRunDir *dir, json_t *object)
 {
     if (dir->metrics) {

@@ -4,8 +4,8 @@
  *
  *   config.yaml     the whole resolved configuration, as it is now
  *   log.txt         every line that was printed, with the time
- *   metrics.jsonl   one JSON object a line; a step that was run again after a fault stands there twice, the later
- * counts checkpoints/    src/ckpt
+ *   metrics.jsonl   one JSON object a line; of a step that was run again after a fault the later line counts
+ *   checkpoints/    as src/ckpt keeps them
  *
  * Rank 0 writes; all ranks know the outcome.
  */
@@ -26,8 +26,6 @@ TS_MUST_USE TsStatus ts_run_dir_open(TsRunDir **dir, TsGroup *group, const char 
 
 /* Closes log and metrics. Not collective. Sets *dir to NULL; NULL is fine. */
 void ts_run_dir_close(TsRunDir **dir);
-
-const char *ts_run_dir_path(const TsRunDir *dir);
 
 /* Appends a line to metrics.jsonl on rank 0; elsewhere nothing. Takes ownership of `object`. Not collective. A failure
  * is said once in the log, and does not end the run. */

@@ -121,7 +121,7 @@ static void lower_steps(TsProgram *program)
     const TsLayout *layout = &program->layout;
     int32_t *begun_by = ts_alloc(((size_t)graph->nodes + 1) * sizeof *begun_by);
     for (int32_t s = 0; s < program->schedule.steps; s++) {
-        TsStep step = program->schedule.step[s];
+        TsProgramStep step = program->schedule.step[s];
         const TsNode *node = &graph->node[step.node];
         TsAction *action = &program->action[program->actions];
         if (moves_nothing(program, node))

@@ -9,7 +9,7 @@
 
 /* One entry of the run loop. */
 typedef struct TsAction {
-    TsStepKind kind;
+    TsProgramStepKind kind;
     const TsOp *op;
     TsCall call;     /* of kernels; its blocks lie in program->block */
     TsMove *move;    /* of moves, owned by the action that begins it; else NULL */
@@ -26,7 +26,7 @@ typedef struct TsPatch {
 
 struct TsProgram {
     TsGraph *graph; /* owned, as the passes left it */
-    TsSchedule schedule;
+    TsProgramSchedule schedule;
     TsLayout layout;
     TsCompileOptions options;
     TsMeshShape mesh_shape;

@@ -38,7 +38,26 @@ static void speak_all(void)
     speak(0);
 }
 
-static const Child children[] = {{"0", speak_as_0}, {"3", speak_as_3}, {"all", speak_all}, {NULL, NULL}};
+/* The file of a child's log; owned by the caller. */
+static char *file_of(pid_t parent)
+{
+    return ts_format("/tmp/tessera-test-log-%ld.txt", (long)parent);
+}
+
+/* Far longer than what a line holds. */
+static void speak_long(void)
+{
+    char *path = file_of(getppid());
+    TsStatus status = ts_log_open(path);
+    ts_log(TS_LOG_INFO, "%09999d", 1);
+    if (!status)
+        status = ts_log_open(NULL);
+    ts_status_free(&status);
+    ts_free(path);
+}
+
+static const Child children[] = {
+    {"0", speak_as_0}, {"3", speak_as_3}, {"all", speak_all}, {"long", speak_long}, {NULL, NULL}};
 
 static void levels_and_ranks(void)
 {
@@ -50,6 +69,20 @@ static void levels_and_ranks(void)
     CU_ASSERT_EQUAL(run_child("all", NULL, output), 0);
     CU_ASSERT_STRING_EQUAL(output, "debug: one\ntwo 2\ntessera: warning: three\ntessera: error: four\n"
                                    "tessera: error: four\n");
+}
+
+/* What does not fit is cut, and says so; the line ends all the same. */
+static void long_lines(void)
+{
+    char output[4096], *path = file_of(getpid()), *line = NULL;
+    size_t length = 0;
+    CU_ASSERT_EQUAL(run_child("long", NULL, output), 0);
+    TEST_OK(ts_file_read(&line, &length, path, 1 << 20));
+    CU_ASSERT(length > 4000 && length < 5000 && strcmp(line + length - 5, "0...\n") == 0);
+    CU_ASSERT_EQUAL(strcspn(line, "\n"), length - 1);
+    ts_free(line);
+    TEST_OK(ts_file_remove(path));
+    ts_free(path);
 }
 
 /* "2026-01-31T12:00:00Z " */
@@ -64,7 +97,7 @@ static bool has_stamp(const char *line)
 
 static void into_a_file(void)
 {
-    char *path = ts_format("/tmp/tessera-test-log-%ld.txt", (long)getpid()), *bytes = NULL;
+    char *path = file_of(getpid()), *bytes = NULL;
     size_t size_bytes;
     TEST_OK(ts_log_open(path));
     ts_log(TS_LOG_INFO, "into the file");
@@ -98,7 +131,7 @@ static void *log_lines(void *unused)
 /* Lines of threads do not mix. */
 static void from_threads(void)
 {
-    char *path = ts_format("/tmp/tessera-test-log-%ld.txt", (long)getpid()), *bytes = NULL;
+    char *path = file_of(getpid()), *bytes = NULL;
     size_t size_bytes;
     pthread_t threads[4];
     int standard_error = dup(STDERR_FILENO);
@@ -129,4 +162,5 @@ static void from_threads(void)
     ts_free(path);
 }
 
-TEST_MAIN("log", {"levels and ranks", levels_and_ranks}, {"into a file", into_a_file}, {"from threads", from_threads})
+TEST_MAIN("log", {"levels and ranks", levels_and_ranks}, {"long lines", long_lines}, {"into a file", into_a_file},
+          {"from threads", from_threads})

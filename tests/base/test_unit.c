@@ -12,12 +12,40 @@ static void whole_numbers(void)
     static const struct {
         const char *text;
         int64_t value;
-    } good[] = {{"0", 0},         {"-3", -3},    {"+7", 7},          {"1_000_000", 1000000},
-                {"1e6", 1000000}, {"2.5e1", 25}, {"12 steps", 12},   {"1 step", 1},
-                {"12steps", 12},  {"1E3", 1000}, {"12   steps", 12}, {"123456789012345678", 123456789012345678}};
-    static const char *const bad[] = {"",    "-",         "1.5",   "0x10",      "ten", "1e-1",
-                                      "1 2", "12 tokens", "1_",    "_1",        "1e",  "9999999999999999999",
-                                      "nan", "inf",       "1e400", "12 stepss", "--1", "1__0"};
+    } good[] = {{"0", 0},
+                {"-3", -3},
+                {"+7", 7},
+                {"1_000_000", 1000000},
+                {"1e6", 1000000},
+                {"2.5e1", 25},
+                {"12 steps", 12},
+                {"1 step", 1},
+                {"12steps", 12},
+                {"1E3", 1000},
+                {"12   steps", 12},
+                {"123456789012345678", 123456789012345678},
+                {"9223372036854775807", INT64_MAX},
+                {"-9223372036854775807", -INT64_MAX}};
+    static const char *const bad[] = {"",
+                                      "-",
+                                      "1.5",
+                                      "0x10",
+                                      "ten",
+                                      "1e-1",
+                                      "1 2",
+                                      "12 tokens",
+                                      "1_",
+                                      "_1",
+                                      "1e",
+                                      "9999999999999999999",
+                                      "nan",
+                                      "inf",
+                                      "1e400",
+                                      "12 stepss",
+                                      "--1",
+                                      "1__0",
+                                      "9223372036854775808",
+                                      "18446744073709551616"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         int64_t value = -99;
         CU_ASSERT_TRUE(ts_unit_read_int(&value, good[i].text, "steps"));
@@ -119,8 +147,20 @@ static void intervals(void)
                 {"2.5 epochs", "2.5 epochs", {TS_EPOCHS, 2.5}},
                 {"1e6 examples", "1e+06 examples", {TS_EXAMPLES, 1e6}},
                 {"3000000001 tokens", "3000000001 tokens", {TS_TOKENS, 3000000001}}};
-    static const char *const bad[] = {"",          "0",   "0 steps",   "-5",    "1.5 steps", "inf",
-                                      "inf steps", "0 h", "5 parsecs", "steps", "Never"};
+    static const char *const bad[] = {"",
+                                      "0",
+                                      "0 steps",
+                                      "-5",
+                                      "1.5 steps",
+                                      "inf",
+                                      "inf steps",
+                                      "0 h",
+                                      "5 parsecs",
+                                      "steps",
+                                      "Never",
+                                      "1e300 steps",
+                                      "9007199254740994 steps",
+                                      "1e19 tokens"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         TsInterval value = {TS_INTERVAL_UNITS, -99}, again = value;
         TsText text = {0};

@@ -11,7 +11,7 @@
 typedef struct Passed {
     TsMesh *mesh;
     TsGraph *graph;
-    TsSchedule schedule;
+    TsProgramSchedule schedule;
     TsLayout layout;
 } Passed;
 

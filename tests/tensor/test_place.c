@@ -65,8 +65,10 @@ static void equals_one_rank(void)
 
 /* ---- what moves ---- */
 
+typedef void Describe(const TsProgram *program, FILE *file);
+
 /* The description of a program on a mesh that is only described; owned by the caller. */
-static char *describe(TsGraph *graph, TsMeshShape shape)
+static char *describe_by(Describe *print, TsGraph *graph, TsMeshShape shape)
 {
     TsMesh *mesh = ts_mesh_describe(shape, 0);
     TsProgram *program = NULL;
@@ -75,11 +77,16 @@ static char *describe(TsGraph *graph, TsMeshShape shape)
     TEST_OK(ts_program_compile(&program, graph, (TsCompileOptions){.mesh = mesh}));
     FILE *file = open_memstream(&text, &size_bytes);
     if (program)
-        ts_program_describe(program, file);
+        print(program, file);
     fclose(file);
     ts_program_free(&program);
     ts_mesh_free(&mesh);
     return text;
+}
+
+static char *describe(TsGraph *graph, TsMeshShape shape)
+{
+    return describe_by(ts_program_describe, graph, shape);
 }
 
 static void expect_totals(char *text, const char *const *totals)
@@ -119,6 +126,33 @@ static void reduces_gradients_once(void)
     TsMeshShape mesh = {.size = {[TS_AXIS_DATA] = 4}};
     expect_totals(describe(trace_step(ts_replicated), mesh),
                   (const char *const[]){"1 all_reduce over data, 6144 bytes", NULL});
+}
+
+static int count_of(const char *text, const char *word)
+{
+    int count = 0;
+    for (const char *at = text; (at = strstr(at, word)); at += strlen(word))
+        count++;
+    return count;
+}
+
+/* Graphviz: a node for each box that an arrow names, the collective an ellipse, what is assigned at the end. */
+static void drawn(void)
+{
+    TsMeshShape mesh = {.size = {[TS_AXIS_DATA] = 4}};
+    char *text = describe_by(ts_program_describe_dot, trace_step(ts_replicated), mesh);
+    CU_ASSERT_EQUAL(strncmp(text, "digraph program {\n", 18), 0);
+    CU_ASSERT_STRING_EQUAL(text + strlen(text) - 2, "}\n");
+    CU_ASSERT_EQUAL(count_of(text, "shape=ellipse"), 1);
+    CU_ASSERT_EQUAL(count_of(text, "shape=plaintext, label=\"w\""), 1);
+    CU_ASSERT_EQUAL(count_of(text, "\"") % 2, 0);
+    for (const char *arrow = text; (arrow = strstr(arrow, " -> ")); arrow += 4) {
+        char name[32], node[48];
+        CU_ASSERT_EQUAL(sscanf(arrow, " -> %31[a-z0-9]", name), 1);
+        snprintf(node, sizeof node, "  %s [", name);
+        CU_ASSERT_EQUAL(count_of(text, node), 1);
+    }
+    free(text);
 }
 
 /* ZeRO-3: gathered for the forward and for the backward pass, gradients scattered: 3 P (d - 1) / d. */

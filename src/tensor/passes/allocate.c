@@ -20,7 +20,7 @@ enum { ALIGNMENT = 64 };
 
 typedef struct Allocator {
     const TsGraph *graph;
-    const TsSchedule *schedule;
+    const TsProgramSchedule *schedule;
     const TsMesh *mesh;
     TsLayout layout;
     int32_t *root;         /* (values): the value whose memory this one is a view of; itself if none */
@@ -57,7 +57,7 @@ static int32_t add_buffer(Allocator *allocator, TsBuffer buffer)
 
 static void find_steps(Allocator *allocator)
 {
-    const TsSchedule *schedule = allocator->schedule;
+    const TsProgramSchedule *schedule = allocator->schedule;
     for (int32_t n = 0; n < allocator->graph->nodes; n++)
         allocator->begin[n] = allocator->end[n] = -1;
     for (int32_t s = 0; s < schedule->steps; s++) {
@@ -311,7 +311,7 @@ static size_t scratch_bytes(const Allocator *allocator, const TsNode *node, int 
 /* Walks the steps in their order, so that what is taken over in place was given its buffer before. */
 static void place_steps(Allocator *allocator, int threads)
 {
-    const TsSchedule *schedule = allocator->schedule;
+    const TsProgramSchedule *schedule = allocator->schedule;
     for (int32_t n = 0; n < allocator->graph->nodes; n++)
         if (allocator->graph->node[n].op == &ts_constant_op)
             place_outputs(allocator, n);
@@ -359,7 +359,8 @@ static void pack_constants(TsLayout *layout)
         }
 }
 
-TsLayout ts_pass_allocate(const TsGraph *graph, const TsSchedule *schedule, const TsMesh *mesh, int threads, bool plain)
+TsLayout ts_pass_allocate(const TsGraph *graph, const TsProgramSchedule *schedule, const TsMesh *mesh, int threads,
+                          bool plain)
 {
     size_t values = (size_t)graph->values + 1, nodes = (size_t)graph->nodes + 1;
     Allocator allocator = {.graph = graph,

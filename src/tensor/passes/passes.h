@@ -50,25 +50,25 @@ TS_MUST_USE TsStatus ts_pass_place(TsGraph **graph, TsMeshShape mesh_shape);
 
 /* ---- schedule ---- */
 
-typedef enum TsStepKind {
+typedef enum TsProgramStepKind {
     TS_STEP_RUN,   /* the node runs from beginning to end */
     TS_STEP_BEGIN, /* the node's collective begins */
     TS_STEP_END,   /* and is waited for */
-} TsStepKind;
+} TsProgramStepKind;
 
-typedef struct TsStep {
-    TsStepKind kind;
+typedef struct TsProgramStep {
+    TsProgramStepKind kind;
     int32_t node;
-} TsStep;
+} TsProgramStep;
 
-typedef struct TsSchedule {
-    TsStep *step; /* (steps), owned */
+typedef struct TsProgramSchedule {
+    TsProgramStep *step; /* (steps), owned */
     int32_t steps;
-} TsSchedule;
+} TsProgramSchedule;
 
 /* Views, bindings and constants take no step. `plain`: in the order of the trace, collectives end where they begin. */
-TsSchedule ts_pass_schedule(const TsGraph *graph, TsMeshShape mesh_shape, bool plain);
-void ts_schedule_free(TsSchedule *schedule);
+TsProgramSchedule ts_pass_schedule(const TsGraph *graph, TsMeshShape mesh_shape, bool plain);
+void ts_schedule_free(TsProgramSchedule *schedule);
 
 /* ---- allocate ---- */
 
@@ -111,6 +111,6 @@ typedef struct TsLayout {
 TsBlock ts_layout_block(const TsLayout *layout, const TsGraph *graph, int32_t value);
 
 /* `mesh` may be NULL: one rank. `plain`: nothing is shared, nothing works in place. */
-TsLayout ts_pass_allocate(const TsGraph *graph, const TsSchedule *schedule, const TsMesh *mesh, int threads,
+TsLayout ts_pass_allocate(const TsGraph *graph, const TsProgramSchedule *schedule, const TsMesh *mesh, int threads,
                           bool plain);
 void ts_layout_free(TsLayout *layout);

@@ -140,7 +140,7 @@ typedef struct Collective {
 
 typedef struct Scheduler {
     const TsGraph *graph;
-    TsSchedule schedule;
+    TsProgramSchedule schedule;
     Collective *collective; /* (collectives) */
     int32_t *of_node;       /* (nodes): index into collective, or -1 */
     bool *there;            /* (values): computed */
@@ -148,9 +148,9 @@ typedef struct Scheduler {
     int32_t collectives, first_open; /* all before first_open have begun */
 } Scheduler;
 
-static void add_step(Scheduler *scheduler, TsStepKind kind, int32_t node)
+static void add_step(Scheduler *scheduler, TsProgramStepKind kind, int32_t node)
 {
-    scheduler->schedule.step[scheduler->schedule.steps++] = (TsStep){.kind = kind, .node = node};
+    scheduler->schedule.step[scheduler->schedule.steps++] = (TsProgramStep){.kind = kind, .node = node};
 }
 
 static void begin(Scheduler *scheduler, Collective *collective)
@@ -259,7 +259,7 @@ static void find_collectives(Scheduler *scheduler, const int32_t *order, TsMeshS
     }
 }
 
-TsSchedule ts_pass_schedule(const TsGraph *graph, TsMeshShape mesh_shape, bool plain)
+TsProgramSchedule ts_pass_schedule(const TsGraph *graph, TsMeshShape mesh_shape, bool plain)
 {
     size_t nodes = (size_t)graph->nodes + 1;
     int32_t *order = order_nodes(graph, plain);
@@ -281,8 +281,8 @@ TsSchedule ts_pass_schedule(const TsGraph *graph, TsMeshShape mesh_shape, bool p
     return scheduler.schedule;
 }
 
-void ts_schedule_free(TsSchedule *schedule)
+void ts_schedule_free(TsProgramSchedule *schedule)
 {
     ts_free(schedule->step);
-    *schedule = (TsSchedule){.steps = 0};
+    *schedule = (TsProgramSchedule){.steps = 0};
 }
