@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/config.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -98,7 +99,8 @@ static bool read_scalar(const TsKey *key, void *field, const TsYaml *node)
     case TS_KIND_INT:
         return node->plain && ts_unit_read_int(whole, text, key->unit) && in_range(key->range, (double)*whole);
     case TS_KIND_REAL:
-        return node->plain && ts_unit_read_real(real, text, key->unit) && in_range(key->range, *real);
+        return node->plain && ts_unit_read_real(real, text, key->unit) && (key->takes_inf || isfinite(*real)) &&
+               in_range(key->range, *real);
     case TS_KIND_STRING:
         *(const char **)field = text;
         return in_range(key->range, (double)strlen(text));

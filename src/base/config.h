@@ -95,6 +95,7 @@ typedef struct TsKey {
         *fallback;   /* the default, as YAML: "100", "12 h", "[384]"; of a CHOICE a name; NULL: zero, NULL or empty */
     bool required;   /* must be given; no fallback then */
     bool takes_auto; /* the word auto gives TS_AUTO */
+    bool takes_inf;  /* of a REAL: inf and what is too large for a double give infinity; else they are refused */
     bool flat;       /* of a CHOICE: its `type` and the keys of the variant stand among the other keys of the struct */
     TsRange range;
     const char *unit;            /* of an INT or REAL: what it counts, "steps"; may follow the number */

@@ -29,6 +29,7 @@ static void check_kind(Seen *seen, const TsConfigTable *table, const TsKey *key)
     TS_CHECK(!key->takes_auto || key->kind == TS_KIND_BYTES || key->kind == TS_KIND_SECONDS ||
                  (key->range.is_set && key->range.lowest >= 0),
              "%s.%s: auto needs a range without TS_AUTO in it", table->name, name);
+    TS_CHECK(!key->takes_inf || key->kind == TS_KIND_REAL, "%s.%s: inf is for REAL", table->name, name);
     if (key->element)
         check_kind(seen, table, key->element);
     if (key->table)

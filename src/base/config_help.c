@@ -84,6 +84,8 @@ void ts_key_describe(TsText *out, const TsKey *key)
     describe_range(out, key);
     if (key->takes_auto)
         ts_text_append(out, ", or auto");
+    if (key->takes_inf)
+        ts_text_append(out, ", or inf");
     if (key->element && key->element->kind != TS_KIND_STRUCT) {
         ts_text_append(out, "; each %s", key->element->kind == TS_KIND_ANY ? "" : "of them ");
         ts_key_describe(out, key->element);

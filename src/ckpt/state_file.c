@@ -184,9 +184,9 @@ TsStatus ts_state_file_make(const char *path, const TsManifest *manifest)
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_alignment(access, alignment_bytes, alignment_bytes);
     file.id = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, access);
-    H5Pclose(access);
-    if (file.id < 0)
-        return hdf5_error(&file, NULL, "make the file");
+    TsStatus status = file.id < 0 ? hdf5_error(&file, NULL, "make the file") : TS_OK;
+    H5Pclose(access); /* any call empties the error stack: the reason has been read */
+    TS_TRY(status);
     int64_t bytes = 0;
     TS_TRY(make_datasets(&file, &bytes));
     return reserve(path, bytes, false);
@@ -236,8 +236,9 @@ TsStatus ts_state_file_open(TsStateFile **file, TsGroup *group, const char *path
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_fapl_mpio(access, ts_group_native(group), MPI_INFO_NULL);
     opened->id = H5Fopen(path, writable ? H5F_ACC_RDWR : H5F_ACC_RDONLY, access);
-    H5Pclose(access);
-    TsStatus status = ts_comm_agree(group, opened->id < 0 ? hdf5_error(opened, NULL, "open the file") : TS_OK);
+    TsStatus status = opened->id < 0 ? hdf5_error(opened, NULL, "open the file") : TS_OK;
+    H5Pclose(access); /* any call empties the error stack: the reason has been read */
+    status = ts_comm_agree(group, status);
     if (!status)
         status = ts_comm_agree(group, open_datasets(opened));
     *file = opened;

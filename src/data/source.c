@@ -5,46 +5,36 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/memory.h"
 #include "comm/collectives.h"
 
 struct TsSource {
     char *path; /* owned */
-    char *text; /* mapped, read only */
+    int file;   /* open for reading, or -1 */
     size_t bytes;
 };
 
-static TsStatus map_open_file(TsSource *source, int file)
+static TsStatus open_file(TsSource *source)
 {
     struct stat found;
-    if (fstat(file, &found) != 0)
+    source->file =
+        open(source->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer is none to wait for */
+    if (source->file < 0)
+        return ts_status_error(errno == ENOENT ? TS_CODE_NOT_FOUND : TS_CODE_IO, "%s: cannot be read: %s", source->path,
+                               strerror(errno));
+    if (fstat(source->file, &found) != 0)
         return ts_status_error(TS_CODE_IO, "%s: %s", source->path, strerror(errno));
     if (!S_ISREG(found.st_mode))
         return ts_status_error(TS_CODE_INVALID, "%s: is %s: expected a text file", source->path,
                                S_ISDIR(found.st_mode) ? "a directory" : "not a regular file");
     if (found.st_size == 0)
         return ts_status_error(TS_CODE_INVALID, "%s: is empty: expected a text", source->path);
-    void *mapped = mmap(NULL, (size_t)found.st_size, PROT_READ, MAP_SHARED, file, 0);
-    if (mapped == MAP_FAILED)
-        return ts_status_error(TS_CODE_IO, "%s: cannot be mapped into memory: %s", source->path, strerror(errno));
-    source->text = mapped;
     source->bytes = (size_t)found.st_size;
     return TS_OK;
-}
-
-static TsStatus map_file(TsSource *source)
-{
-    int file = open(source->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file < 0)
-        return ts_status_error(errno == ENOENT ? TS_CODE_NOT_FOUND : TS_CODE_IO, "%s: cannot be read: %s", source->path,
-                               strerror(errno));
-    TsStatus status = map_open_file(source, file);
-    close(file);
-    return status;
 }
 
 /* That this rank sees the file that rank 0 sees. Collective. */
@@ -63,7 +53,7 @@ TsStatus ts_source_open_text(TsSource **source, TsGroup *group, const char *path
 {
     TsSource *opened = ts_calloc(1, sizeof *opened);
     opened->path = ts_strdup(path);
-    TsStatus status = ts_comm_agree(group, map_file(opened));
+    TsStatus status = ts_comm_agree(group, open_file(opened));
     if (!status)
         status = ts_comm_agree(group, compare_with_root(opened, group));
     if (status)
@@ -77,8 +67,8 @@ void ts_source_free(TsSource **source)
 {
     if (!*source)
         return;
-    if ((*source)->text)
-        munmap((*source)->text, (*source)->bytes);
+    if ((*source)->file >= 0)
+        close((*source)->file);
     ts_free((*source)->path);
     ts_free(*source);
     *source = NULL;
@@ -89,12 +79,24 @@ const char *ts_source_path(const TsSource *source)
     return source->path;
 }
 
-const char *ts_source_text(const TsSource *source)
-{
-    return source->text;
-}
-
 size_t ts_source_bytes(const TsSource *source)
 {
     return source->bytes;
+}
+
+void ts_source_read(const TsSource *source, char *text, size_t first, size_t bytes)
+{
+    TS_CHECK(first <= source->bytes && bytes <= source->bytes - first, "%s: bytes %zu to %zu of %zu", source->path,
+             first, first + bytes, source->bytes);
+    while (bytes > 0) {
+        ssize_t got = pread(source->file, text, bytes, (off_t)first);
+        if (got < 0 && errno == EINTR)
+            continue;
+        TS_CHECK(got >= 0, "%s: cannot be read any more: %s", source->path, strerror(errno));
+        TS_CHECK(got > 0, "%s: has become shorter while it was read: byte %zu of %zu is gone", source->path, first,
+                 source->bytes);
+        text += got;
+        first += (size_t)got;
+        bytes -= (size_t)got;
+    }
 }

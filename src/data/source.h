@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Source: a plain text file, mapped into memory, so that each rank touches only the pages that it reads.
+ * Source: a plain text file that stays open, of which each rank reads only the parts that it needs. It is read, not
+ * mapped: where the file shrinks or its file system fails, that is an error with the file's name and not a SIGBUS.
  */
 #pragma once
 
@@ -20,5 +21,8 @@ void ts_source_free(TsSource **source);
 
 /* Borrowed until ts_source_free. */
 const char *ts_source_path(const TsSource *source);
-const char *ts_source_text(const TsSource *source); /* not zero-terminated */
 size_t ts_source_bytes(const TsSource *source);
+
+/* Copies the bytes [first, first + bytes) of the file to `text`. A file that cannot be read any more, or has become
+ * shorter than it was when opened, aborts the job. Not collective; safe from any thread. */
+void ts_source_read(const TsSource *source, char *text, size_t first, size_t bytes);

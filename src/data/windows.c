@@ -74,11 +74,15 @@ size_t ts_windows_bytes(const TsWindows *windows)
 /* Writes the tokens [from, from + count) of the part, and `beyond` where the part has ended. */
 static void read_tokens(const TsWindows *windows, int32_t *tokens, int64_t from, int64_t count, int32_t beyond)
 {
+    enum { PIECE_BYTES = 4096 };
+    char text[PIECE_BYTES];
     int64_t there = windows->tokens - from;
     there = there < 0 ? 0 : there < count ? there : count;
-    const char *text = ts_source_text(windows->source) + windows->first_byte;
-    if (there > 0)
-        ts_tokenizer_encode(windows->tokenizer, tokens, there, text + from, (size_t)there);
+    for (int64_t done = 0; done < there; done += PIECE_BYTES) { /* a token is a byte: pieces can be cut anywhere */
+        int64_t piece = there - done < PIECE_BYTES ? there - done : PIECE_BYTES;
+        ts_source_read(windows->source, text, (size_t)(windows->first_byte + from + done), (size_t)piece);
+        ts_tokenizer_encode(windows->tokenizer, tokens + done, piece, text, (size_t)piece);
+    }
     for (int64_t i = there; i < count; i++)
         tokens[i] = beyond;
 }

@@ -16,15 +16,16 @@ static TsStatus check(const void *value)
 }
 
 static const TsKey keys[] = {
-    TS_KEY_INT(TsTransformer, layers, "blocks of attention and feed-forward", .fallback = "6", .range = TS_AT_LEAST(1)),
-    TS_KEY_INT(TsTransformer, heads, "of attention; divides width", .fallback = "6", .range = TS_AT_LEAST(1)),
-    TS_KEY_INT(TsTransformer, width, "of hidden states", .fallback = "384", .range = TS_AT_LEAST(1)),
+    TS_KEY_INT(TsTransformer, layers, "blocks of attention and feed-forward", .fallback = "6",
+               .range = TS_BETWEEN(1, 4096)),
+    TS_KEY_INT(TsTransformer, heads, "of attention; divides width", .fallback = "6", .range = TS_BETWEEN(1, 65536)),
+    TS_KEY_INT(TsTransformer, width, "of hidden states", .fallback = "384", .range = TS_BETWEEN(1, 1 << 20)),
     TS_KEY_INT(TsTransformer, hidden, "width inside feed-forward; auto is 4 times width", .fallback = "auto",
-               .takes_auto = true, .range = TS_AT_LEAST(1)),
-    TS_KEY_INT(TsTransformer, context, "the longest sequence", .fallback = "256", .range = TS_AT_LEAST(1),
+               .takes_auto = true, .range = TS_BETWEEN(1, 1 << 24)),
+    TS_KEY_INT(TsTransformer, context, "the longest sequence", .fallback = "256", .range = TS_BETWEEN(1, 1 << 24),
                .unit = "tokens"),
     TS_KEY_INT(TsTransformer, vocab, "tokens there are; auto is what the tokenizer has", .fallback = "auto",
-               .takes_auto = true, .range = TS_AT_LEAST(1)),
+               .takes_auto = true, .range = TS_BETWEEN(1, INT32_MAX)),
     TS_KEY_REAL(TsTransformer, dropout, "of embeddings and of what blocks add", .fallback = "0",
                 .range = TS_FROM_TO(0, 1)),
     TS_KEY_ENUM(TsTransformer, activation, activation_words, "inside feed-forward", .fallback = "gelu"),

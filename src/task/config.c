@@ -55,9 +55,9 @@ static const TsKey mesh_keys[] = {AXIS(stage, "ranks along the layers"),
 static const TsConfigTable mesh_table = {"mesh", "How ranks are laid out; their product is the number of ranks.",
                                          sizeof(TsMeshConfig), mesh_keys, NULL};
 
-static const TsKey keep_keys[] = {
-    TS_KEY_INT(TsKeepConfig, latest, "so many of the newest; 0 keeps all", .fallback = "3", .range = TS_AT_LEAST(0)),
-    TS_KEYS_END};
+static const TsKey keep_keys[] = {TS_KEY_INT(TsKeepConfig, latest, "so many of the newest; 0 keeps all",
+                                             .fallback = "3", .range = TS_BETWEEN(0, 1000000)),
+                                  TS_KEYS_END};
 static const TsConfigTable keep_table = {"keep", "Which checkpoints stay.", sizeof(TsKeepConfig), keep_keys, NULL};
 
 static const TsKey checkpoint_keys[] = {
@@ -185,13 +185,14 @@ int ts_job_threads(TsGroup *group, const TsJobConfig *job)
 {
     TsMachine machine = ts_machine();
     bool narrower = false;
-    int32_t mine = ts_machine_threads(&machine, job->run.threads, ts_group_node_size(group), &narrower), least = mine;
-    if (narrower)
-        ts_log(TS_LOG_WARNING, "run.threads: %lld threads share the %d cores that this rank may use",
-               (long long)job->run.threads, machine.allowed_cores);
+    int32_t threads = ts_machine_threads(&machine, job->run.threads, ts_group_node_size(group), &narrower);
+    int32_t mine[] = {threads, narrower ? machine.allowed_cores : INT32_MAX}, least[2];
     ts_all_reduce(
         group,
         (TsTransfer){
-            .out = &least, .in = &mine, .count_elems = 1, .dtype = TS_I32, .reduction = TS_MIN, .label = "threads"});
-    return least;
+            .out = least, .in = mine, .count_elems = 2, .dtype = TS_I32, .reduction = TS_MIN, .label = "threads"});
+    if (least[1] != INT32_MAX && ts_group_rank(group) == 0) /* once, not from every rank */
+        ts_log(TS_LOG_WARNING, "run.threads: %d threads share the %d core%s that a rank may use", least[0], least[1],
+               least[1] == 1 ? "" : "s");
+    return least[0];
 }

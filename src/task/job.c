@@ -2,6 +2,7 @@
 #include "task/job.h"
 
 #include "base/log.h"
+#include "base/machine.h"
 #include "base/memory.h"
 
 static TsStatus create_tasks(TsJob *job, TsJobOptions options)
@@ -51,6 +52,23 @@ static void warn_of_idle_axes(const TsMesh *mesh)
                    ts_axis_name(idle[i]), ts_mesh_size(mesh, idle[i]));
 }
 
+/* That the parameters alone fit into the memory of this rank's host, beside those of the other ranks there. */
+static TsStatus expect_memory(const TsJob *job)
+{
+    double bytes = 0, memory_bytes = (double)ts_machine().memory_bytes;
+    int ranks = ts_group_node_size(job->group);
+    for (int i = 0; i < ts_parameters_count(job->parameters); i++) {
+        const TsParameter *row = ts_parameters_at(job->parameters, i);
+        TsBlockRange block = ts_placement_local(row->placement, row->shape, job->mesh);
+        bytes += (double)ts_shape_elems(block.shape) * (double)ts_dtype_bytes(row->dtype) * ranks;
+    }
+    if (memory_bytes == 0 || bytes <= memory_bytes)
+        return TS_OK;
+    return ts_status_error(TS_CODE_RESOURCES,
+                           "backbone: %.4g GiB of parameters for %d rank%s on a host with %.4g GiB of memory",
+                           bytes / (1 << 30), ranks, ranks == 1 ? "" : "s", memory_bytes / (1 << 30));
+}
+
 TsStatus ts_job_open(TsJob **job, TsGroup *group, const TsConfig *config, TsJobOptions options)
 {
     TsJob *made = ts_calloc(1, sizeof *made);
@@ -64,6 +82,8 @@ TsStatus ts_job_open(TsJob **job, TsGroup *group, const TsConfig *config, TsJobO
         status = create_tasks(made, options);
     if (!status)
         status = declare_parameters(made);
+    if (!status)
+        status = ts_comm_agree(group, expect_memory(made));
     if (!status)
         made->arrays = ts_parameters_initialize(made->parameters, (uint64_t)made->keys->run.seed);
     if (status)

@@ -24,8 +24,8 @@ static const TsKey text_keys[] = {
                 .range = TS_FROM_TO(0, 1)),
     TS_KEY_INT(TextConfig, length, "of an example; auto is the context of the backbone", .fallback = "auto",
                .takes_auto = true, .range = TS_AT_LEAST(1), .unit = "tokens"),
-    TS_KEY_INT(TextConfig, batch, "examples of a step, all ranks together", .fallback = "16", .range = TS_AT_LEAST(1),
-               .unit = "examples"),
+    TS_KEY_INT(TextConfig, batch, "examples of a step, all ranks together", .fallback = "16",
+               .range = TS_BETWEEN(1, 1 << 24), .unit = "examples"),
     TS_KEYS_END};
 static const TsConfigTable text_table = {"text", "A text to learn.", sizeof(TextConfig), text_keys, NULL};
 

@@ -32,7 +32,7 @@ static const TsKey keys[] = {
     TS_KEY_REAL(TsLearnerConfig, clip, "the largest global norm of a gradient; 0 is no clipping", .fallback = "1",
                 .range = TS_AT_LEAST(0)),
     TS_KEY_REAL(TsLearnerConfig, skip_above, "a step with a larger norm of the gradient is skipped", .fallback = "inf",
-                .range = TS_ABOVE(0)),
+                .takes_inf = true, .range = TS_ABOVE(0)),
     TS_KEY_INT(TsLearnerConfig, skip_limit, "so many skipped steps in a row end the run", .fallback = "20",
                .range = TS_AT_LEAST(1), .unit = "steps"),
     TS_KEY_ENUM(TsLearnerConfig, state, state_words,

@@ -298,6 +298,10 @@ static void unknown_keys(void)
 
 static void wrong_types(void)
 {
+    EXPECT("optimizer: {type: sgd, rate: inf}\n",
+           "line.yaml:1: optimizer.rate: expected a number, above 0, found \"inf\"");
+    EXPECT("optimizer: {type: sgd, momentum: -1e999}\n",
+           "line.yaml:1: optimizer.momentum: expected a number, found \"-1e999\"");
     EXPECT("mesh:\n  model: two\n",
            "line.yaml:2: mesh.model: expected a whole number, at least 1 and at most 1024, found \"two\"");
     EXPECT("mesh:\n  model: [2]\n",

@@ -60,6 +60,14 @@ static void gather_rows(const Fixture *fixture, void *whole, const char *name, i
     ts_free(first);
 }
 
+/* The whole text; owned by the caller. */
+static char *text_of(const TsSource *source)
+{
+    char *text = ts_alloc(ts_source_bytes(source));
+    ts_source_read(source, text, 0, ts_source_bytes(source));
+    return text;
+}
+
 static TsLoaderOptions by_rows(int64_t rows, TsOrder order, uint64_t seed)
 {
     return (TsLoaderOptions){
@@ -72,7 +80,7 @@ static void same_on_any_ranks(void)
     enum { ROWS = 7, LENGTH = 50 };
     Fixture fixture = set_up((TsWindowsOptions){.length_tokens = LENGTH}, by_rows(ROWS, TS_ORDER_SHUFFLED, 5));
     int32_t tokens[ROWS * LENGTH], labels[ROWS * LENGTH];
-    const char *text = ts_source_text(fixture.source);
+    char *text = text_of(fixture.source);
     int64_t bytes = (int64_t)ts_source_bytes(fixture.source), place = 0, count = ts_windows_count(fixture.windows);
     for (int batch = 0; batch < 3; batch++) {
         int64_t begin = place;
@@ -88,6 +96,7 @@ static void same_on_any_ranks(void)
             CU_ASSERT_TRUE(same);
         }
     }
+    ts_free(text);
     tear_down(&fixture);
 }
 
@@ -105,10 +114,11 @@ static void columns_cut_too(void)
     ts_loader_next(loader, &place);
     const TsArray *tokens = ts_batch_find(ts_loader_batch(loader), "tokens");
     int64_t width = tokens->block.shape.size[1], first = tokens->block.first[1];
+    char *text = text_of(fixture.source);
     CU_ASSERT_EQUAL(tokens->block.shape.size[0], 2);
     for (int64_t i = 0; i < 2 * width; i++)
-        CU_ASSERT_EQUAL(((int32_t *)tokens->data)[i],
-                        ts_source_text(fixture.source)[(row + i / width) * 10 + first + i % width]);
+        CU_ASSERT_EQUAL(((int32_t *)tokens->data)[i], text[(row + i / width) * 10 + first + i % width]);
+    ts_free(text);
     CU_ASSERT_EQUAL(ts_array_local_elems(ts_batch_find(ts_loader_batch(loader), "weights")), 2);
     ts_loader_free(&loader);
     ts_mesh_free(&mesh);
@@ -154,7 +164,8 @@ static void evaluates_once(void)
     TsWindowsOptions part = {.length_tokens = LENGTH, .begin = 0.97, .end = 1};
     Fixture fixture = set_up(part, by_rows(ROWS, TS_ORDER_SEQUENTIAL, 0));
     int64_t tokens = ts_windows_tokens(fixture.windows), batches = ts_loader_batches(fixture.loader);
-    const char *text = ts_source_text(fixture.source) + ts_source_bytes(fixture.source) - tokens;
+    char *whole = text_of(fixture.source);
+    const char *text = whole + ts_source_bytes(fixture.source) - tokens;
     CU_ASSERT(ts_windows_count(fixture.windows) % ROWS != 0);
     int32_t labels[ROWS * LENGTH];
     float weights[ROWS];
@@ -177,6 +188,7 @@ static void evaluates_once(void)
     CU_ASSERT_TRUE(in_order);
     CU_ASSERT_EQUAL(next, tokens);
     CU_ASSERT_EQUAL(heavy, ts_windows_count(fixture.windows));
+    ts_free(whole);
     tear_down(&fixture);
 }
 
