@@ -89,7 +89,10 @@ TsStatus ts_checkpoint_latest(TsCheckpoint **checkpoint, TsGroup *group, const c
     for (int64_t i = 0; !status && !*checkpoint && i < count; i++) {
         char *path = ts_directory_path(root, steps[i]);
         TsStatus reason = open_verified(checkpoint, group, path);
-        if (reason && ts_group_rank(group) == 0)
+        if (ts_status_code(reason) == TS_CODE_UNSUPPORTED) { /* going on from an earlier one would overwrite it */
+            status = ts_status_annotate(reason, "a newer program has gone on here");
+            reason = TS_OK;
+        } else if (reason && ts_group_rank(group) == 0)
             ts_log(TS_LOG_WARNING, "SKIPPED the checkpoint of step %lld: %s", (long long)steps[i],
                    ts_status_message(reason));
         ts_status_free(&reason);

@@ -57,7 +57,8 @@ TS_MUST_USE TsStatus ts_checkpoint_open(TsCheckpoint **checkpoint, TsGroup *grou
 
 /* Opens the newest checkpoint of a run whose checksums all verify, read by all ranks together; those that are skipped
  * on the way are named in warnings, each with its reason. *checkpoint is NULL, and the status success, where the run
- * has none; that there are some and none verifies is an error. */
+ * has none; that there are some and none verifies is an error, and so is one of a newer program, which is not skipped:
+ * going on from an earlier one would overwrite it. */
 TS_MUST_USE TsStatus ts_checkpoint_latest(TsCheckpoint **checkpoint, TsGroup *group, const char *run_dir);
 
 /* Sets *checkpoint to NULL; NULL is fine. */

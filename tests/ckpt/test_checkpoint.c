@@ -180,6 +180,13 @@ static void damage_is_found(void)
     ts_checkpoint_close(&checkpoint);
     expect_latest(run, 5);
 
+    ON_ROOT(flip_bit(inside(run, "step_00000005/state.h5"), 0)); /* HDF5's signature; its reason is passed on */
+    TEST_OK(ts_checkpoint_open(&checkpoint, test_world, inside(run, "step_00000005")));
+    TEST_ERROR(ts_checkpoint_verify(checkpoint), "state.h5: cannot open the file: ");
+    TsStatus unreadable = ts_checkpoint_verify(checkpoint);
+    CU_ASSERT_PTR_NULL(strstr(ts_status_message(unreadable), "gives no reason"));
+    ts_status_free(&unreadable);
+    ts_checkpoint_close(&checkpoint);
     ON_ROOT(CU_ASSERT_EQUAL(truncate(inside(run, "step_00000005/state.h5"), 100000), 0));
     TEST_ERROR(ts_checkpoint_open(&checkpoint, test_world, inside(run, "step_00000005")),
                "has 100000 bytes, should have");
@@ -194,6 +201,9 @@ static void damage_is_found(void)
     ON_ROOT(unlink(inside(run, "step_00000002/state.h5")));
     ON_ROOT(write_file(inside(run, "step_00000001/COMMIT"), "tessera checkpoint 2\nwhatever comes then\n"));
     TEST_ERROR(ts_checkpoint_open(&checkpoint, test_world, inside(run, "step_00000001")), "newer than this program");
+    TEST_ERROR(ts_checkpoint_latest(&checkpoint, test_world, run.path), "newer than this program"); /* not skipped */
+    CU_ASSERT_PTR_NULL(checkpoint);
+    ON_ROOT(write_file(inside(run, "step_00000001/COMMIT"), "not ours\n"));
     TEST_ERROR(ts_checkpoint_latest(&checkpoint, test_world, run.path), "none of its 6 checkpoints can be used");
     CU_ASSERT_PTR_NULL(checkpoint);
     for (int step = 1; step <= 6; step++) {

@@ -250,4 +250,4 @@ TEST_MAIN("place", {"equals one rank", equals_one_rank}, {"reduces gradients onc
           {"gathers parameters twice", gathers_parameters_twice}, {"scatters for cut state", scatters_for_cut_state},
           {"sums once a block in tensor parallel", sums_once_a_block_in_tensor_parallel},
           {"gathers and scatters in sequence parallel", gathers_and_scatters_in_sequence_parallel},
-          {"sends what was planned", sends_what_was_planned})
+          {"sends what was planned", sends_what_was_planned}, {"drawn", drawn})
