@@ -160,8 +160,9 @@ TsStatus ts_job_mesh(TsMesh **mesh, TsGroup *group, const TsConfig *config)
         if (axis != TS_AXIS_DATA)
             others *= size[axis];
         if (size[axis] > ranks || others > ranks)
-            return ts_config_error_at(config, "mesh", "%s: %lld, but there are %lld ranks", ts_axis_name((TsAxis)axis),
-                                      (long long)size[axis], (long long)ranks);
+            return ts_config_error_at(config, "mesh", "%s: %lld, but there %s %lld rank%s", ts_axis_name((TsAxis)axis),
+                                      (long long)size[axis], ranks == 1 ? "is" : "are", (long long)ranks,
+                                      ranks == 1 ? "" : "s");
     }
     if (size[TS_AXIS_DATA] == TS_AUTO)
         size[TS_AXIS_DATA] = ranks / others;

@@ -1,74 +1,199 @@
 #!/usr/bin/env bash
-# ranks: 2
+# ranks: 4
 # SPDX-License-Identifier: Apache-2.0
 #
 # limit: 300 s
 #
-# What a user can get wrong: one clear line, a code that is not 0, and nothing hangs.
+# What a user can get wrong: one clear line, a code that is not 0, nothing hangs, and nothing is lost.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 : "${TESSERA:=build/tessera}"
 [ -x "$TESSERA" ] || { echo "there is no $TESSERA"; exit 77; }
 top=$(mktemp -d "${TMPDIR:-/tmp}/tessera-bad.XXXXXX") || exit 1
-trap 'rm -rf "$top"' EXIT
+trap 'umount "$top/tiny" 2>/dev/null; rm -rf "$top"' EXIT
 failed=0
+count=2 # ranks; 0 is without a launcher
 
-ranks() {
-    local count=$1
-    shift
-    timeout -k 5 60 mpirun --oversubscribe --bind-to none -n "$count" "$TESSERA" "$@" </dev/null >"$top/out" 2>&1
+run() {
+    if [ "$count" = 0 ]; then
+        timeout -k 5 60 "$TESSERA" "$@" </dev/null >"$top/out" 2>&1
+    else
+        timeout -k 5 60 mpirun --oversubscribe --bind-to none -n "$count" "$TESSERA" "$@" </dev/null >"$top/out" 2>&1
+    fi
 }
 
-# expect NAME WORDS COMMAND...: on 2 ranks it ends with a code in 1..123, and says WORDS on exactly one line.
-expect() {
-    local name=$1 words=$2 code lines
-    shift 2
-    ranks 2 "$@"
-    code=$?
-    lines=$(grep -cF -- "$words" "$top/out")
-    if [ $code -ge 1 ] && [ $code -le 123 ] && [ "$lines" = 1 ]; then
-        echo "good: $name"
+# verdict NAME GOOD: says it, with the output where it is bad.
+verdict() {
+    if [ "$2" = yes ]; then
+        echo "good: $1"
     else
-        echo "bad: $name: code $code, '$words' on $lines lines of"
+        echo "bad: $1"
         cat "$top/out"
         failed=1
     fi
 }
 
-line=(train jobs/line.yaml "run.dir=$top/run" run.steps=2 run.threads=1)
+# said CODE WORDS: CODE is in 1..123, exactly one line has WORDS, and no other line is an error.
+said() {
+    local good=no
+    [ "$1" -ge 1 ] && [ "$1" -le 123 ] && [ "$(grep -acF -- "$2" "$top/out")" = 1 ] &&
+        [ "$(grep -acE 'tessera: (\[rank [0-9]+\] )?(error|fatal)' "$top/out")" = 1 ] && good=yes
+    echo $good
+}
+
+# expect NAME WORDS COMMAND...: ends with an error that says WORDS.
+expect() {
+    local name=$1 words=$2 code
+    shift 2
+    run "$@"
+    code=$?
+    verdict "$name (code $code, \"$words\")" "$(said $code "$words")"
+}
+
+# works NAME COMMAND...: ends with 0.
+works() {
+    local name=$1
+    shift
+    if run "$@"; then verdict "$name" yes; else verdict "$name" no; fi
+}
+
+small=(run.threads=1 run.evaluate=never backbone.layers=1 backbone.heads=2 backbone.width=32 tasks.lm.data.batch=4)
+line=(train jobs/line.yaml "run.dir=$top/run" run.steps=2 "${small[@]}")
+
+# ---- ranks ----
 expect "a mesh of other ranks" "mesh" "${line[@]}" mesh.data=3
+expect "an axis that is none" "did you mean model" "${line[@]}" mesh.modle=2
+count=4
 expect "a mesh that leaves ranks over" "mesh" "${line[@]}" mesh.data=1
-expect "an axis that is none" "did you mean" "${line[@]}" mesh.modle=2
+expect "a text that is not there" "$top/none.txt" "${line[@]}" "tasks.lm.data.text=$top/none.txt"
+count=0
+expect "a mesh of two without a launcher" "there is 1 rank" "${line[@]}" mesh.data=2
+expect "a mesh larger than any number" "99999999999999999999" "${line[@]}" mesh.data=99999999999999999999
+
+# ---- configurations, as one rank reads them ----
+expect "no command" "which command" </dev/null
+expect "no configuration" "which configuration" train
+expect "a configuration that is not there" "$top/none.yaml" train "$top/none.yaml"
+expect "a configuration without a name" '""' train ""
+expect "a configuration that is a directory" "is a directory" train "$top"
+head -c 300 /dev/urandom >"$top/binary.yaml"
+expect "a configuration that is binary" "binary.yaml" train "$top/binary.yaml"
+head -c 330 jobs/line.yaml >"$top/cut.yaml"
+expect "a configuration that is cut off" "cut.yaml:" train "$top/cut.yaml"
+printf 'a: %.0s[' $(seq 3000) >"$top/deep.yaml"
+expect "a configuration that is deep" "deep.yaml:1" train "$top/deep.yaml"
+yes '# nothing' | head -c 104857600 >"$top/long.yaml"
+expect "a configuration of 100 MB" "long.yaml: 104857600 bytes" train "$top/long.yaml"
+rm "$top/long.yaml"
+: >"$top/empty.yaml"
+expect "an empty configuration" "it is empty" train "$top/empty.yaml"
+{ cat jobs/line.yaml; echo 'run: {dir: there}'; } >"$top/twice.yaml"
+expect "a key given twice" "twice.yaml:20: the key run is given twice, first in line 2" train "$top/twice.yaml"
+expect "a stream without an end" "/dev/zero: more than" train /dev/zero
 expect "a key that is none" "learner" "${line[@]}" learner.clpi=1
 expect "a value of the wrong type" "run.steps" "${line[@]}" run.steps=many
+expect "a list for a number" "found a list of 2" "${line[@]}" 'run.steps=[1, 2]'
 expect "no steps" "run.steps" "${line[@]}" run.steps=0
-expect "a text that is not there" "$top/none.txt" "${line[@]}" "tasks.lm.data.text=$top/none.txt"
+expect "an infinite rate" "learner.optimizer.rate" "${line[@]}" learner.optimizer.rate=inf
+expect "an interval beyond all numbers" "run.log" "${line[@]}" "run.log=1e300 steps"
+expect "layers beyond counting" "backbone.layers" "${line[@]}" backbone.layers=1000000000
+expect "a number of checkpoints beyond 32 bits" "checkpoint.keep.latest" "${line[@]}" checkpoint.keep.latest=4294967297
+expect "parameters beyond the memory" "GiB of parameters" "${line[@]}" backbone.width=1048576
+expect "an option that is none" "--frobnicate" "${line[@]}" --frobnicate
+
+# ---- data ----
 : >"$top/empty.txt"
 expect "an empty text" "empty.txt" "${line[@]}" "tasks.lm.data.text=$top/empty.txt"
 echo short >"$top/short.txt"
 expect "a text that is too short" "token" "${line[@]}" "tasks.lm.data.text=$top/short.txt"
+expect "a text that is a directory" "is a directory" "${line[@]}" "tasks.lm.data.text=$top"
 expect "a window beyond the context" "context" "${line[@]}" tasks.lm.data.length=65
 expect "heads that do not divide" "heads" "${line[@]}" backbone.heads=3
 expect "a vocabulary that is too small" "vocab" "${line[@]}" backbone.vocab=100
 expect "a weight of nothing" "weight" "${line[@]}" tasks.lm.weight=0
-expect "a configuration that is not there" "$top/none.yaml" train "$top/none.yaml"
-head -c 300 /dev/urandom >"$top/binary.yaml"
-expect "a configuration that is binary" "binary.yaml" train "$top/binary.yaml"
-expect "an option that is none" "--frobnicate" "${line[@]}" --frobnicate
+
+# ---- run directories ----
 : >"$top/file"
-expect "a run directory that is a file" "$top/file" train jobs/line.yaml "run.dir=$top/file" run.steps=2
-expect "a run directory below a file" "$top/file" train jobs/line.yaml "run.dir=$top/file/run" run.steps=2
+expect "a run directory that is a file" "$top/file" "${line[@]}" "run.dir=$top/file"
+expect "a run directory below a file" "$top/file" "${line[@]}" "run.dir=$top/file/run"
+expect "a run directory that cannot be made" "/proc/run" "${line[@]}" "run.dir=/proc/run"
 expect "decoding before training" "no checkpoint" decode jobs/line.yaml "run.dir=$top/never" --prompt a
 expect "decoding without a prompt" "--prompt" decode jobs/line.yaml "run.dir=$top/never"
-
-# A run directory of another configuration: what differs is shown, and --force is what it takes.
-if ranks 2 "${line[@]}"; then echo "good: trains"; else echo "bad: trains"; cat "$top/out"; failed=1; fi
-expect "another configuration" "learner.clip: 1, now 2" "${line[@]}" learner.clip=2
-if ranks 2 "${line[@]}" learner.clip=2 run.steps=3 --force; then echo "good: --force"; else echo "bad: --force"; cat "$top/out"; failed=1; fi
-if ranks 1 "${line[@]}" learner.clip=2 run.steps=4 mesh.data=1 checkpoint.every=1; then
-    echo "good: free keys may change"
+count=2
+if mkdir "$top/tiny" && mount -t tmpfs -o size=200k none "$top/tiny" 2>/dev/null; then
+    expect "a full disk" "too little space" "${line[@]}" "run.dir=$top/tiny/run"
+    [ -z "$(ls "$top/tiny/run/checkpoints")" ]
+    verdict "nothing half-written on the full disk" "$([ $? = 0 ] && echo yes)"
+    umount "$top/tiny"
 else
-    echo "bad: free keys may change"; cat "$top/out"; failed=1
+    echo "skipped: a full disk: no tmpfs can be mounted here"
 fi
-expect "an empty prompt" "prompt 0 is empty" decode jobs/line.yaml "run.dir=$top/run" --prompt ""
+
+# ---- a run that goes on ----
+works "trains" "${line[@]}" run.steps=4 checkpoint.every=2
+count=0
+expect "another configuration" "learner.clip: 1, now 2" "${line[@]}" learner.clip=2
+expect "a model of another shape, by force" "does not fit" "${line[@]}" backbone.width=64 --force
+works "--force" "${line[@]}" learner.clip=2 run.steps=5 --force
+works "free keys may change" "${line[@]}" learner.clip=2 run.steps=6 mesh.data=1 checkpoint.every=1
+
+# ---- checkpoints that were damaged: steps 4, 5 and 6 are there ----
+skips() { # NAME WORDS: going on skips the newest with WORDS
+    run "${line[@]}" learner.clip=2 run.steps=6 || failed=1
+    verdict "$1" "$([ "$(grep -acF "$2" "$top/out")" = 1 ] && grep -qF 'going on after step 5' "$top/out" && echo yes)"
+    rm -rf "$top/run"
+    cp -r "$top/kept" "$top/run"
+}
+newest=$top/run/checkpoints/step_00000006
+cp -r "$top/run" "$top/kept"
+printf '\x55' | dd of="$newest/state.h5" bs=1 seek=$(($(stat -c %s "$newest/state.h5") - 5001)) conv=notrunc status=none
+skips "a byte of the state" "SKIPPED the checkpoint of step 6"
+truncate -s 500 "$newest/manifest.json"
+skips "a manifest that is cut off" "manifest.json: does not match its checksum"
+rm "$newest/COMMIT"
+skips "a checkpoint without COMMIT" "not committed"
+sed -i 's/^tessera checkpoint [0-9]*/tessera checkpoint 99/' "$newest/COMMIT"
+expect "a checkpoint of a newer program" "newer than this program" "${line[@]}" learner.clip=2 run.steps=7
+verdict "which is still there" "$(grep -q 99 "$newest/COMMIT" && [ ! -e "$top/run/checkpoints/step_00000007" ] && echo yes)"
+rm -rf "$top/run"
+cp -r "$top/kept" "$top/run"
+for step in 4 5 6; do : >"$top/run/checkpoints/step_0000000$step/COMMIT"; done
+expect "no checkpoint that can be used" "none of its 3 checkpoints can be used" "${line[@]}" learner.clip=2 run.steps=7
+rm -rf "$top/run"
+cp -r "$top/kept" "$top/run"
+echo '{' >"$top/run/config.yaml"
+expect "a kept configuration that is broken" "config.yaml:" "${line[@]}" learner.clip=2 run.steps=7
+cp "$top/kept/config.yaml" "$top/run/config.yaml"
+
+# ---- prompts ----
+decode=(decode jobs/line.yaml "run.dir=$top/run" "${small[@]}" decode.tokens=3)
+expect "an empty prompt" "prompt 0 is empty" "${decode[@]}" --prompt ""
+expect "a prompt beyond the context" "prompt 1 has 65 tokens" "${decode[@]}" --prompt a --prompt "$(printf 'x%.0s' $(seq 65))"
+expect "a task that is none" "no task nope" "${decode[@]}" --prompt a --task nope
+expect "a seed that is none" "--seed" "${decode[@]}" --prompt a --seed -1
+works "a prompt that is not UTF-8" "${decode[@]}" --prompt $'\xff\xfe\x80'
+
+# ---- while it runs ----
+# begin NAME COMMAND...: trains in the background, until its first line of progress.
+begin() {
+    rm -f "$top/out"
+    timeout -k 5 60 mpirun --oversubscribe --bind-to none -n 2 "$TESSERA" "${line[@]}" run.steps=100000000 \
+        run.log="1 step" "$@" </dev/null >"$top/out" 2>&1 &
+    job=$!
+    for ((i = 0; i < 200; i++)); do
+        grep -qs '^step' "$top/out" && return
+        sleep 0.1
+    done
+}
+begin "run.dir=$top/stopped" checkpoint.every=never
+pkill -TERM -P "$job" -x mpirun
+wait "$job"
+code=$?
+verdict "SIGTERM saves (code $code)" "$([ $code -ge 1 ] && [ $code -le 123 ] && [ -e "$top"/stopped/checkpoints/step_*/COMMIT ] && echo yes)"
+cp tests/data/alice.txt "$top/shrinks.txt"
+begin "run.dir=$top/shrunk" checkpoint.every=never "tasks.lm.data.text=$top/shrinks.txt"
+: >"$top/shrinks.txt"
+wait "$job"
+code=$?
+verdict "a text that shrinks (code $code)" "$([ $code -ge 1 ] && [ $code -le 123 ] && grep -q 'shrinks.txt: has become shorter' "$top/out" && echo yes)"
 exit $failed
