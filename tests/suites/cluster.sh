@@ -3,7 +3,7 @@
 # about: virtual hosts: collectives across three, and the scripts that bring hosts up (needs root)
 # default: yes
 # packages: cluster
-# limit: 600
+# limit: 900
 . tests/suites/lib.sh
 hosts=tests/cluster/hosts.sh
 
@@ -19,7 +19,7 @@ for source in tests/comm/test_collectives*.c; do
     name=$(basename "$source" .c)
     [ "$name" != test_collectives_layout ] || continue # that one takes one machine for several
     for ranks in $(sed -n '1s/.*ranks: \([0-9 ]*\).*/\1/p' "$source"); do
-        check "$name with $ranks ranks on 3 hosts" $hosts run --limit 100 -n "$ranks" "$BUILD/tests/comm-$name"
+        check "$name with $ranks ranks on 3 hosts" $hosts run --limit 200 -n "$ranks" "$BUILD/tests/comm-$name"
     done
 done
 
