@@ -85,6 +85,15 @@ TsTensor ts_dot(TsTensor a, TsTensor b, TsDot options);
  * or as they lie transposed. ops/batch_dot.c */
 TsTensor ts_batch_dot(TsTensor a, TsTensor b, bool transpose_a, bool transpose_b);
 
+/* Convolution along time: x (B, T, C), kernel (K, C, D) -> (B, T', D), out[t] = the sum over k of x[t - left + k]
+ * kernel[k]. T' is T, but T - K + 1 with VALID. ops/conv1d.c */
+typedef enum TsConv1dPadding {
+    TS_CONV1D_VALID,  /* no zeros: left is 0 */
+    TS_CONV1D_SAME,   /* (K - 1) / 2 zeros on the left, the rest of K - 1 on the right */
+    TS_CONV1D_CAUSAL, /* K - 1 zeros on the left: no time sees a later one */
+} TsConv1dPadding;
+TsTensor ts_conv1d(TsTensor x, TsTensor kernel, TsConv1dPadding padding);
+
 /* Normalises the last dim: layer norm, or RMS norm with `rms`; then * scale + bias where those are given (id >= 0).
  * x (..., C), scale (C), bias (C). ops/normalize.c */
 typedef struct TsNormalize {
@@ -113,11 +122,21 @@ typedef struct TsRotary {
 TsTensor ts_rotary(TsTensor x, TsTensor first, TsRotary options);
 
 /* softmax(q k^T * scale + mask) v without a (T, T) matrix. q (B, Tq, H, D); k, v (B, Tk, Hkv, D); Hkv divides H.
- * Query i stands at position i + query_first (an i64 scalar, or TS_NONE: Tk - Tq), key j at j. ops/attend.c */
+ * Query i stands at position i + query_first (an i64 scalar, or TS_NONE: Tk - Tq), key j at j. A query that sees no key
+ * gives 0, and a logsumexp of -infinity. Options that are left out are not there. ops/attend.c */
 typedef struct TsAttend {
     double scale; /* 0: 1/sqrt(D) */
     bool causal;
-    int64_t window; /* keys further back than this are hidden: window + 1 are seen where causal; 0: none hidden */
+    int64_t window; /* of the keys up to its own position a query sees so many, the last, itself included, as in Mistral
+                       7B; 0: all. Where not causal, those after it too */
+    TsTensor keys_seen;              /* bool (B, Tk): false hides a key: padding */
+    TsTensor segments, key_segments; /* i32 (B, Tq), (B, Tk): only equals see each other: packed rows. key_segments may
+                                        be left out where it is the same */
+    TsTensor slopes;  /* f32 (f64 for f64) (H): score -= slope * distance, ALiBi (Press et al. 2022); no gradient */
+    TsTensor bias;    /* f32 (f64 for f64) (H, Tq, Tk): added to the scores; has a gradient */
+    double drop_rate; /* of weights, dropped as ts_drop does by (batch, head, query, key); with `step`, an i64 scalar */
+    TsTensor step;
+    uint64_t stream;
 } TsAttend;
 typedef struct TsAttended {
     TsTensor out;       /* (B, Tq, H, D) */

@@ -48,7 +48,7 @@ def attend(q, k, v, causal, scale=None, window=None):
     if causal:
         seen &= key <= position
     if window:
-        seen &= position - key <= window
+        seen &= position - key < window
     return torch.einsum("bhqk,bkhd->bqhd", scores.masked_fill(~seen, -math.inf).softmax(-1), v)
 
 
@@ -70,7 +70,7 @@ def main():
     case("dot", lambda a, b: torch.einsum("btc,chd->bthd", a, b), n(2, 3, 6), n(6, 2, 4))
     case("attend", lambda q, k, v: attend(q, k, v, False), n(2, 3, 2, 4), n(2, 5, 2, 4), n(2, 5, 2, 4))
     case("attend_causal", lambda q, k, v: attend(q, k, v, True), n(2, 5, 4, 3), n(2, 5, 2, 3), n(2, 5, 2, 3))
-    case("attend_window", lambda q, k, v: attend(q, k, v, True, 0.5, 2), n(1, 4, 2, 3), n(1, 7, 2, 3), n(1, 7, 2, 3))
+    case("attend_window", lambda q, k, v: attend(q, k, v, True, 0.5, 3), n(1, 4, 2, 3), n(1, 7, 2, 3), n(1, 7, 2, 3))
     case("cross_entropy", lambda x, y: F.cross_entropy(x, y, reduction="none", ignore_index=-100), 3 * n(6, 11),
          ids=torch.tensor([0, 10, -100, 3, 3, 7]))
     case("cross_entropy_all", z_cross_entropy, 3 * n(4, 5), ids=torch.tensor([0, 4, 2, 2]))
@@ -105,6 +105,20 @@ def more():
     case("rotary", lambda x: rotary(x, False), n(2, 4, 2, 6))
     case("rotary_neighbours", lambda x: rotary(x, True), n(2, 4, 2, 6))
     case("batch_dot", lambda a, b: a.transpose(-1, -2) @ b, n(2, 3, 5, 4), n(2, 3, 5, 2))
+    case("attend_bias", biased, n(2, 3, 2, 4), n(2, 5, 2, 4), n(2, 5, 2, 4), n(2, 3, 5))
+    case("conv1d_same", lambda x, k: conv1d(x, k, 1, 2), n(2, 6, 3), n(4, 3, 2))
+    case("conv1d_causal", lambda x, k: conv1d(x, k, 3, 0), n(2, 6, 3), n(4, 3, 2))
+    case("conv1d_valid", lambda x, k: conv1d(x, k, 0, 0), n(2, 6, 3), n(4, 3, 2))
+
+
+def biased(q, k, v, bias):
+    scores = torch.einsum("bqhd,bkhd->bhqk", q, k) / math.sqrt(q.shape[3]) + bias
+    return torch.einsum("bhqk,bkhd->bqhd", scores.softmax(-1), v)
+
+
+def conv1d(x, kernel, left, right):
+    """x (B, T, C), kernel (K, C, D)."""
+    return F.conv1d(F.pad(x.transpose(1, 2), (left, right)), kernel.permute(2, 1, 0)).transpose(1, 2)
 
 
 def adamw():

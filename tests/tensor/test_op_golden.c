@@ -90,13 +90,13 @@ typedef struct Golden {
 
 static TsProgram *trace(const Golden *golden, TsDtype dtype)
 {
-    static const char *const names[] = {"x0", "x1", "x2"}, *const d_names[] = {"d0", "d1", "d2"};
+    static const char *const names[] = {"x0", "x1", "x2", "x3"}, *const d_names[] = {"d0", "d1", "d2", "d3"};
     TsGraph *graph = ts_graph_create();
-    TsTensor in[4], d[3];
+    TsTensor in[5], d[4];
     TsProgram *program = NULL;
     const Record *ids = find(golden->name, "ids"), *next;
     int count = 0;
-    for (; count < 3 && (next = find(golden->name, names[count])); count++)
+    for (; count < 4 && (next = find(golden->name, names[count])); count++)
         in[count] = ts_input(graph, names[count], dtype, next->shape, ts_replicated);
     CU_ASSERT(count > 0);
     if (ids)
@@ -168,7 +168,7 @@ BUILD(rms_norm, ts_normalize(in[0], in[1], TS_NONE, (TsNormalize){.epsilon = 1e-
 BUILD(dot, ts_dot(in[0], in[1], (TsDot){.contract = 1}))
 BUILD(attend, ts_attend(in[0], in[1], in[2], TS_NONE, (TsAttend){.causal = false}).out)
 BUILD(attend_causal, ts_attend(in[0], in[1], in[2], TS_NONE, (TsAttend){.causal = true}).out)
-BUILD(attend_window, ts_attend(in[0], in[1], in[2], TS_NONE, (TsAttend){.scale = 0.5, .causal = true, .window = 2}).out)
+BUILD(attend_window, ts_attend(in[0], in[1], in[2], TS_NONE, (TsAttend){.scale = 0.5, .causal = true, .window = 3}).out)
 BUILD(cross_entropy, ts_cross_entropy(in[0], in[1], (TsCrossEntropy){.ignore = -100}))
 BUILD(cross_entropy_all,
       ts_cross_entropy(in[0], in[1], (TsCrossEntropy){.ignore = -100, .smoothing = 0.1, .z_loss = 0.01}))
@@ -188,6 +188,12 @@ BUILD(rotary, ts_rotary(in[0], ts_constant(in[0].graph, TS_I64, ts_scalar, 3), (
 BUILD(rotary_neighbours,
       ts_rotary(in[0], ts_constant(in[0].graph, TS_I64, ts_scalar, 3), (TsRotary){.interleaved = true}))
 BUILD(batch_dot, ts_batch_dot(in[0], in[1], true, false))
+BUILD(attend_bias, ts_attend(in[0], in[1], in[2], TS_NONE,
+                             (TsAttend){.bias = ts_dtype_of(in[3]) == TS_BF16 ? ts_cast(in[3], TS_F32) : in[3]})
+                       .out)
+BUILD(conv1d_same, ts_conv1d(in[0], in[1], TS_CONV1D_SAME))
+BUILD(conv1d_causal, ts_conv1d(in[0], in[1], TS_CONV1D_CAUSAL))
+BUILD(conv1d_valid, ts_conv1d(in[0], in[1], TS_CONV1D_VALID))
 
 static const Golden goldens[] = {
     {"gelu", build_gelu},
@@ -219,6 +225,10 @@ static const Golden goldens[] = {
     {"rotary", build_rotary},
     {"rotary_neighbours", build_rotary_neighbours},
     {"batch_dot", build_batch_dot},
+    {"attend_bias", build_attend_bias},
+    {"conv1d_same", build_conv1d_same},
+    {"conv1d_causal", build_conv1d_causal},
+    {"conv1d_valid", build_conv1d_valid},
 };
 
 static void equal_pytorch(TsDtype dtype, double bound)

@@ -1,7 +1,8 @@
 /* ranks: 1 2 3 */
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Rotary, gated forms and batch_dot by the contract of op_test.h; what rotary does to products of queries and keys.
+ * Rotary, gated forms, batch_dot and conv1d by the contract of op_test.h; what rotary does to products of queries and
+ * keys.
  */
 #include "op_test.h"
 
@@ -62,6 +63,40 @@ static TsTensor build_batch_dot_b(const TsTensor *in)
 static TsTensor build_batch_dot_both(const TsTensor *in)
 {
     return ts_batch_dot(in[0], in[1], true, true);
+}
+
+static TsTensor build_same(const TsTensor *in)
+{
+    return ts_conv1d(in[0], in[1], TS_CONV1D_SAME);
+}
+
+static TsTensor build_causal(const TsTensor *in)
+{
+    return ts_conv1d(in[0], in[1], TS_CONV1D_CAUSAL);
+}
+
+static TsTensor build_valid(const TsTensor *in)
+{
+    return ts_conv1d(in[0], in[1], TS_CONV1D_VALID);
+}
+
+static void convolutions(void)
+{
+    static const OpCase tests[] = {
+        {.name = "conv1d same", .build = build_same, .inputs = 2, .shape = {{3, {2, 6, 3}}, {3, {4, 3, 2}}}},
+        {.name = "conv1d causal", .build = build_causal, .inputs = 2, .shape = {{3, {3, 6, 3}}, {3, {3, 3, 5}}}},
+        {.name = "conv1d valid", .build = build_valid, .inputs = 2, .shape = {{3, {2, 7, 3}}, {3, {3, 3, 3}}}},
+        {.name = "conv1d of one tap", .build = build_same, .inputs = 2, .shape = {{3, {2, 3, 3}}, {3, {1, 3, 2}}}},
+        {.name = "conv1d, longer than x", .build = build_same, .inputs = 2, .shape = {{3, {2, 2, 3}}, {3, {7, 3, 2}}}},
+        {.name = "conv1d, nothing left", .build = build_valid, .inputs = 2, .shape = {{3, {2, 2, 3}}, {3, {3, 3, 2}}}},
+        {.name = "conv1d of none", .build = build_causal, .inputs = 2, .shape = {{3, {0, 4, 3}}, {3, {2, 3, 2}}}},
+        {.name = "conv1d, several tiles",
+         .build = build_causal,
+         .inputs = 2,
+         .shape = {{3, {2, 600, 7}}, {3, {5, 7, 6}}},
+         .f32_error = 2e-4},
+    };
+    op_test_contracts(tests, sizeof tests / sizeof tests[0]);
 }
 
 static void products(void)
@@ -137,8 +172,12 @@ static void names_what_does_not_fit(void)
                   "rotary: 5 of the width of (2, 3, 4, 5): expected an even number");
     OP_TEST_ERROR(ts_batch_dot(OP_INPUT("a", 2, 3, 4), OP_INPUT("b", 3, 4, 5), false, false),
                   "batch_dot: (2, 3, 4) does not go with (3, 4, 5)");
+    OP_TEST_ERROR(ts_conv1d(OP_INPUT("x", 2, 3, 4), OP_INPUT("k", 3, 5, 5), TS_CONV1D_SAME),
+                  "conv1d: (2, 3, 4) does not go with a kernel (3, 5, 5)");
+    OP_TEST_ERROR(ts_conv1d(OP_INPUT("x", 2, 3, 4), OP_INPUT("k", 6, 4, 5), TS_CONV1D_VALID),
+                  "conv1d: (2, 3, 4) is shorter than a kernel (6, 4, 5)");
 }
 
-TEST_MAIN("ops of sequences", {"rotaries", rotaries}, {"products", products},
+TEST_MAIN("ops of sequences", {"rotaries", rotaries}, {"products", products}, {"convolutions", convolutions},
           {"rotary knows distances alone", rotary_knows_distances_alone},
           {"names what does not fit", names_what_does_not_fit})

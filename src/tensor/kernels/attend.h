@@ -4,13 +4,14 @@
  * backward pass computes the tiles again from the logsumexp. Products of tiles go through matmul.h.
  *
  * Query i stands at position query_first + i, key j at j. A query sees the keys up to its own position where `causal`,
- * and none further back than `window` where that is not 0. A query that sees no key gives 0 and a logsumexp of
- * -infinity.
+ * and of those up to it the last `window` alone where that is not 0; of those, the ones that keys_seen and segments
+ * leave. A query that sees no key gives 0 and a logsumexp of -infinity.
  */
 #pragma once
 
 #include <stddef.h>
 
+#include "base/philox.h"
 #include "tensor/kernels/isa.h"
 
 typedef struct TsAttendShape {
@@ -20,10 +21,18 @@ typedef struct TsAttendShape {
     double scale;
     bool causal;
     int64_t window, query_first;
+    double drop_rate;
+    TsStream stream;                              /* of the weights that are dropped, by their index in the whole */
+    int64_t batch_first, head_first, whole_heads; /* (batch, heads, queries, keys): where this block stands in it */
 } TsAttendShape;
 
 typedef struct TsAttendIn {
     const void *q, *k, *v;
+    /* NULL where they are not there. */
+    const bool *keys_seen;                        /* (batch, keys) */
+    const int32_t *query_segments, *key_segments; /* (batch, queries), (batch, keys): only equals see each other */
+    const void *slopes,
+        *bias; /* f32 (f64 for f64): (heads), of the distance, taken off; (heads, queries, keys), added */
     /* Backward only. */
     const void *out, *d_out;
     const void *logsumexp, *d_logsumexp; /* (batch, queries, heads), f32 (f64 for f64); d NULL: zeros */
@@ -35,9 +44,9 @@ typedef struct TsAttendKernels {
                     int threads);
     size_t (*forward_scratch_bytes)(const TsAttendShape *shape, int threads);
 
-    /* d_q as q; d_k, d_v as k. The same bits for any number of threads. */
-    void (*backward)(void *d_q, void *d_k, void *d_v, const TsAttendIn *in, const TsAttendShape *shape, void *scratch,
-                     int threads);
+    /* d_q as q; d_k, d_v as k; d_bias as bias, or NULL. The same bits for any number of threads. */
+    void (*backward)(void *d_q, void *d_k, void *d_v, void *d_bias, const TsAttendIn *in, const TsAttendShape *shape,
+                     void *scratch, int threads);
     size_t (*backward_scratch_bytes)(const TsAttendShape *shape, int threads);
 } TsAttendKernels;
 

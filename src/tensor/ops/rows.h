@@ -16,7 +16,7 @@ extern const TsOp ts_op_d_sqrt, ts_op_d_tanh, ts_op_d_sigmoid, ts_op_d_relu, ts_
     ts_op_d_gelu_tanh;
 
 /* adamw.c, attend.c, cast.c, cross_entropy.c */
-extern const TsOp ts_op_attend, ts_op_d_attend;
+extern const TsOp ts_op_attend, ts_op_d_attend, ts_op_d_attend_bias;
 extern const TsOp ts_op_adamw;
 extern const TsOp ts_op_cast;
 extern const TsOp ts_op_cross_entropy, ts_op_d_cross_entropy;
@@ -46,9 +46,10 @@ extern const TsOp ts_op_update, ts_op_slice_at;
 /* random.c */
 extern const TsOp ts_op_drop, ts_op_uniform, ts_op_normal, ts_op_gumbel;
 
-/* dot.c, batch_dot.c */
+/* dot.c, batch_dot.c, conv1d.c */
 extern const TsOp ts_op_dot;
 extern const TsOp ts_op_batch_dot;
+extern const TsOp ts_op_conv1d, ts_op_d_conv1d_kernel;
 
 /* clip_factor.c */
 extern const TsOp ts_op_clip_factor;

@@ -69,7 +69,7 @@ typedef struct Range {
 static Range seen_by(const TsAttendShape *shape, int64_t query)
 {
     int64_t position = shape->query_first + query;
-    int64_t first = shape->window ? position - shape->window : 0;
+    int64_t first = shape->window ? position - shape->window + 1 : 0;
     int64_t last = shape->causal ? position + 1 : shape->keys;
     first = first > 0 ? smaller(first, shape->keys) : 0;
     last = last > first ? smaller(last, shape->keys) : first;
@@ -89,6 +89,45 @@ static Range seen_in_tile(const TsAttendShape *shape, int64_t query, int64_t key
     int64_t first = seen.first > key ? smaller(seen.first - key, columns) : 0;
     int64_t last = seen.last > key ? smaller(seen.last - key, columns) : 0;
     return (Range){first, last > first ? last : first};
+}
+
+/* Adds to a row of scores what depends on the places, and hides what is not to be seen. */
+static void adjust_row(Real *scores, Range seen, const TsAttendIn *in, const TsAttendShape *shape, int64_t b,
+                       int64_t head, int64_t query, int64_t key)
+{
+    if (in->bias) {
+        const Real *bias = (const Real *)in->bias + (head * shape->queries + query) * shape->keys + key;
+        for (int64_t c = seen.first; c < seen.last; c++)
+            scores[c] += bias[c];
+    }
+    if (in->slopes) {
+        Real slope = ((const Real *)in->slopes)[head];
+        int64_t distance = shape->query_first + query - key;
+        for (int64_t c = seen.first; c < seen.last; c++)
+            scores[c] -= slope * (Real)(distance > c ? distance - c : c - distance);
+    }
+    if (in->keys_seen)
+        for (int64_t c = seen.first; c < seen.last; c++)
+            scores[c] = in->keys_seen[b * shape->keys + key + c] ? scores[c] : -INFINITY;
+    if (in->query_segments) {
+        int32_t segment = in->query_segments[b * shape->queries + query];
+        for (int64_t c = seen.first; c < seen.last; c++)
+            scores[c] = in->key_segments[b * shape->keys + key + c] == segment ? scores[c] : -INFINITY;
+    }
+}
+
+/* What the weights of a row are multiplied by: 0 where dropped, else 1 / (1 - rate). */
+static void fill_kept(Real *kept, Range seen, const TsAttendShape *shape, int64_t b, int64_t head, int64_t query,
+                      int64_t key)
+{
+    uint32_t bits[TILE];
+    const uint64_t threshold = (uint64_t)(shape->drop_rate * 4294967296.0);
+    const Real scale = (Real)(shape->drop_rate < 1 ? 1 / (1 - shape->drop_rate) : 0);
+    int64_t row = (shape->batch_first + b) * shape->whole_heads + shape->head_first + head;
+    int64_t first = (row * shape->queries + query) * shape->keys + key + seen.first;
+    ts_stream_fill_bits(shape->stream, bits, first, seen.last - seen.first);
+    for (int64_t c = seen.first; c < seen.last; c++)
+        kept[c] = bits[c - seen.first] >= threshold ? scale : 0;
 }
 
 /* ---- forward ---- */
@@ -118,7 +157,7 @@ static size_t forward_scratch_bytes(const TsAttendShape *shape, int threads)
  * with that. */
 static void soften_row(Real *scores, Range seen, int64_t columns, Real *largest, Real *sum, Real *values, int64_t width)
 {
-    Real top = *largest, total = 0;
+    Real top = *largest, total = 0, base;
 #pragma omp simd reduction(max : top)
     for (int64_t c = seen.first; c < seen.last; c++)
         top = scores[c] > top ? scores[c] : top;
@@ -128,9 +167,10 @@ static void soften_row(Real *scores, Range seen, int64_t columns, Real *largest,
         scores[c] = 0;
     if (seen.first == seen.last)
         return;
+    base = top == -INFINITY ? 0 : top; /* nothing is seen so far: all weights are 0 */
 #pragma omp simd reduction(+ : total)
     for (int64_t c = seen.first; c < seen.last; c++) {
-        scores[c] = real_exp(scores[c] - top);
+        scores[c] = real_exp(scores[c] - base);
         total += scores[c];
     }
     if (top != *largest) {
@@ -178,9 +218,17 @@ static void forward_tile(void *out, void *logsumexp, const TsAttendIn *in, const
         Rows v =
             rows_of(in->v, b, shape->keys, shape->kv_heads, kv_head, width, key, columns, copies + 2 * TILE * width);
         multiply(scratch->scores, columns, q, false, k, true, rows, columns, width, shape->scale, 0);
-        for (int64_t r = 0; r < rows; r++)
-            soften_row(scratch->scores + r * columns, seen_in_tile(shape, query + r, key, columns), columns,
-                       &scratch->largest[r], &scratch->sum[r], values + r * width, width);
+        for (int64_t r = 0; r < rows; r++) {
+            Real *scores = scratch->scores + r * columns, kept[TILE];
+            Range seen = seen_in_tile(shape, query + r, key, columns);
+            adjust_row(scores, seen, in, shape, b, head, query + r, key);
+            soften_row(scores, seen, columns, &scratch->largest[r], &scratch->sum[r], values + r * width, width);
+            if (shape->drop_rate > 0) {
+                fill_kept(kept, seen, shape, b, head, query + r, key);
+                for (int64_t c = seen.first; c < seen.last; c++)
+                    scores[c] *= kept[c];
+            }
+        }
         multiply(values, width, (Rows){scratch->scores, columns}, false, v, false, rows, width, columns, 1, 1);
     }
     finish_rows(shape, out, logsumexp, b, head, query, rows, scratch);
@@ -230,7 +278,8 @@ typedef struct Backward {
     const TsAttendShape *shape;
     int64_t b, kv_head, head_first; /* heads [head_first, head_first + group) */
     Real *weights, *d_weights, *d_k, *d_v, *copies, *delta;
-    Real *d_q; /* sums: row i of head g of the group is at i * d_q_row + g * d_q_head */
+    Real *d_bias; /* (heads, queries, keys), or NULL */
+    Real *d_q;    /* sums: row i of head g of the group is at i * d_q_row + g * d_q_head */
     int64_t d_q_row, d_q_head;
 } Backward;
 
@@ -253,9 +302,13 @@ static void fill_delta(const Backward *w)
         }
 }
 
-/* weights = exp(score - logsumexp) where seen, else 0; d_weights = weights * (d_weights - delta). */
-static void backward_row(Real *weights, Real *d_weights, Range seen, int64_t columns, Real logsumexp, Real delta)
+/* weights = exp(score - logsumexp) where seen, else 0; d_weights = weights * (d_weights - delta). With `kept`, weights
+ * and what came to d_weights are multiplied by it. */
+static void backward_row(Real *weights, Real *d_weights, const Real *kept, Range seen, int64_t columns, Real logsumexp,
+                         Real delta)
 {
+    if (logsumexp == -INFINITY) /* no key was seen */
+        seen.last = seen.first;
     for (int64_t c = 0; c < seen.first; c++)
         weights[c] = d_weights[c] = 0;
     for (int64_t c = seen.last; c < columns; c++)
@@ -263,7 +316,28 @@ static void backward_row(Real *weights, Real *d_weights, Range seen, int64_t col
 #pragma omp simd
     for (int64_t c = seen.first; c < seen.last; c++) {
         weights[c] = real_exp(weights[c] - logsumexp);
-        d_weights[c] = weights[c] * (d_weights[c] - delta);
+        d_weights[c] = weights[c] * ((kept ? d_weights[c] * kept[c] : d_weights[c]) - delta);
+        weights[c] = kept ? weights[c] * kept[c] : weights[c];
+    }
+}
+
+/* Rows of one tile: from scores and products of d_out with v to the weights and to the gradient of the scores. */
+static void backward_rows(const Backward *w, int64_t head, int64_t query, int64_t key, int64_t rows, int64_t columns)
+{
+    const TsAttendShape *shape = w->shape;
+    for (int64_t r = 0; r < rows; r++) {
+        Real *weights = w->weights + r * columns, *d_weights = w->d_weights + r * columns, kept[TILE];
+        int64_t at = (w->b * shape->queries + query + r) * shape->heads + head;
+        Range seen = seen_in_tile(shape, query + r, key, columns);
+        adjust_row(weights, seen, w->in, shape, w->b, head, query + r, key);
+        if (shape->drop_rate > 0)
+            fill_kept(kept, seen, shape, w->b, head, query + r, key);
+        backward_row(weights, d_weights, shape->drop_rate > 0 ? kept : NULL, seen, columns,
+                     ((const Real *)w->in->logsumexp)[at],
+                     w->delta[(head - w->head_first) * shape->queries + query + r]);
+        Real *d_bias = w->d_bias ? w->d_bias + (head * shape->queries + query + r) * shape->keys + key : NULL;
+        for (int64_t c = 0; d_bias && c < columns; c++)
+            d_bias[c] += d_weights[c];
     }
 }
 
@@ -277,11 +351,7 @@ static void backward_tile(const Backward *w, int64_t g, int64_t query, int64_t k
         rows_of(w->in->d_out, w->b, shape->queries, shape->heads, head, width, query, rows, w->copies + TILE * width);
     multiply(w->weights, columns, q, false, k, true, rows, columns, width, shape->scale, 0);
     multiply(w->d_weights, columns, d_out, false, v, true, rows, columns, width, 1, 0);
-    for (int64_t r = 0; r < rows; r++) {
-        int64_t at = (w->b * shape->queries + query + r) * shape->heads + head;
-        backward_row(w->weights + r * columns, w->d_weights + r * columns, seen_in_tile(shape, query + r, key, columns),
-                     columns, ((const Real *)w->in->logsumexp)[at], w->delta[g * shape->queries + query + r]);
-    }
+    backward_rows(w, head, query, key, rows, columns);
     Rows weights = {w->weights, columns}, d_weights = {w->d_weights, columns};
     multiply(w->d_v, width, weights, true, d_out, false, columns, width, rows, 1, 1);
     multiply(w->d_k, width, d_weights, true, q, false, columns, width, rows, shape->scale, 1);
@@ -328,8 +398,8 @@ static Stored *d_q_row_of(void *d_q, const Backward *w, int64_t g, int64_t i)
 }
 
 /* All that belongs to one key head: its queries' d_q, its own d_k and d_v. */
-static void backward_head(void *d_q, void *d_k, void *d_v, const TsAttendIn *in, const TsAttendShape *shape, int64_t b,
-                          int64_t kv_head, BackwardScratch *scratch)
+static void backward_head(void *d_q, void *d_k, void *d_v, void *d_bias, const TsAttendIn *in,
+                          const TsAttendShape *shape, int64_t b, int64_t kv_head, BackwardScratch *scratch)
 {
     int64_t tile = TILE * shape->width;
     Real *rest = scratch->rest;
@@ -338,6 +408,7 @@ static void backward_head(void *d_q, void *d_k, void *d_v, const TsAttendIn *in,
         .shape = shape,
         .b = b,
         .kv_head = kv_head,
+        .d_bias = d_bias,
         .head_first = kv_head * shape->group,
         .weights = scratch->weights,
         .d_weights = scratch->d_weights,
@@ -370,17 +441,24 @@ static void backward_head(void *d_q, void *d_k, void *d_v, const TsAttendIn *in,
 #endif
 }
 
-static void backward(void *d_q, void *d_k, void *d_v, const TsAttendIn *in, const TsAttendShape *shape, void *scratch,
-                     int threads)
+/* The gradient of the bias is summed over the batch, by one thread for each head: a piece is then a head of all the
+ * batch, else of one entry. */
+static void backward(void *d_q, void *d_k, void *d_v, void *d_bias, const TsAttendIn *in, const TsAttendShape *shape,
+                     void *scratch, int threads)
 {
-    int64_t work = shape->batch * shape->kv_heads;
+    int64_t entries = d_bias ? shape->batch : 1, work = shape->batch * shape->kv_heads;
+    if (d_bias) {
+        memset(d_bias, 0, (size_t)(shape->heads * shape->queries * shape->keys) * sizeof(Real));
+        work = shape->kv_heads;
+    }
     threads = threads_worth(threads, shape->batch * shape->heads * shape->queries * (shape->keys + shape->width));
     threads = (int)smaller(threads, work > 0 ? work : 1);
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(dynamic)
     for (int64_t pair = 0; pair < work; pair++) {
         size_t mine = (size_t)(threads > 1 ? omp_get_thread_num() : 0) * backward_scratch_of_thread(shape);
-        backward_head(d_q, d_k, d_v, in, shape, pair / shape->kv_heads, pair % shape->kv_heads,
-                      (BackwardScratch *)((char *)scratch + mine));
+        for (int64_t entry = 0; entry < entries; entry++)
+            backward_head(d_q, d_k, d_v, d_bias, in, shape, pair / shape->kv_heads + entry, pair % shape->kv_heads,
+                          (BackwardScratch *)((char *)scratch + mine));
     }
 }
 
