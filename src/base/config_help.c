@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <ctype.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -14,6 +15,8 @@ static void describe_end(TsText *out, const TsKey *key, double value)
         ts_unit_write_bytes(out, (int64_t)value);
     else if (key->kind == TS_KIND_SECONDS)
         ts_unit_write_seconds(out, value);
+    else if (key->kind == TS_KIND_INT && fabs(value) < 1e15)
+        ts_text_append(out, "%.0f", value);
     else
         ts_unit_write_real(out, value);
 }

@@ -57,7 +57,7 @@ static void a_mesh_multiplies_to_the_ranks(void)
     ts_config_free(&config);
     const char *const unfitting[] = {"jobs/line.yaml", "mesh.model=3"};
     TEST_OK(ts_job_load(&config, test_world, unfitting, 2));
-    TEST_ERROR(ts_job_mesh(&mesh, test_world, config), "model: 3, but there are");
+    TEST_ERROR(ts_job_mesh(&mesh, test_world, config), "model: 3, but there ");
     ts_config_free(&config);
 }
 
