@@ -2,6 +2,7 @@
  *
  * The mean of the parameters of several checkpoints, as a checkpoint.
  */
+#include <jansson.h>
 #include <string.h>
 
 #include "base/memory.h"

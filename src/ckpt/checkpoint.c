@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ckpt/checkpoint.h"
 
+#include <jansson.h>
 #include <string.h>
 
 #include "base/check.h"

@@ -13,9 +13,9 @@
  */
 #pragma once
 
-#include <jansson.h>
-
 #include "tensor/batch.h"
+
+typedef struct json_t json_t; /* jansson's, whose header is needed only to make or to read one */
 
 /* Saving. */
 

@@ -2,6 +2,7 @@
  *
  * Saving: the protocol, from the arrays to a committed checkpoint.
  */
+#include <jansson.h>
 #include <string.h>
 #include <time.h>
 

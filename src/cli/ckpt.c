@@ -4,6 +4,7 @@
  */
 #include "cli/command.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -187,7 +187,7 @@ int ts_job_threads(TsGroup *group, const TsJobConfig *job)
     TsMachine machine = ts_machine();
     bool narrower = false;
     int32_t threads = ts_machine_threads(&machine, job->run.threads, ts_group_node_size(group), &narrower);
-    int32_t mine[] = {threads, narrower ? machine.allowed_cores : INT32_MAX}, least[2];
+    int32_t mine[] = {threads, narrower ? machine.allowed_cores : INT32_MAX}, least[2] = {0};
     ts_all_reduce(
         group,
         (TsTransfer){

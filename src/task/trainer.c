@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "task/trainer.h"
 
+#include <jansson.h>
 #include <signal.h>
 
 #include "base/log.h"

@@ -8,6 +8,7 @@
  * saved.
  */
 #include <ftw.h>
+#include <jansson.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>

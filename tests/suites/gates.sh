@@ -39,3 +39,9 @@ warnings() { configure_and_build "$work/$1" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_C
 for compiler in gcc clang; do
     if command -v $compiler >/dev/null; then check "no warning from $compiler" warnings $compiler; else skip "no warning from $compiler" 'it is not installed'; fi
 done
+
+# What only a debug build does: assertions, and calls of collectives that are compared between ranks.
+[ -f "$work/gcc/CTestTestfile.cmake" ] &&
+    BUILD=$work/gcc run_ctest -R '^(comm/test_(call_check|collectives|requests)|tensor/test_(program|allocate)|task/test_learner)(-[12])?$' |
+    sed 's/^\(ok\|not ok\|skip\) /&debug: /'
+exit 0
