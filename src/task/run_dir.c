@@ -11,7 +11,9 @@
 #include "base/memory.h"
 
 struct TsRunDir {
+    TsGroup *group; /* borrowed */
     char *path;
+    TsText config; /* as config.yaml will be */
     FILE *metrics; /* NULL but on rank 0 */
 };
 
@@ -121,12 +123,18 @@ static TsStatus check_config(const char *dir, const char *path, const TsText *te
 
 /* ---- on rank 0 ---- */
 
-static TsStatus write_config(const char *dir, const TsText *text, bool force)
+static TsStatus suits_run(const char *dir, const TsText *text, bool force)
 {
     char *path = ts_format("%s/config.yaml", dir);
     TsStatus status = ts_file_exists(path) ? check_config(dir, path, text, force) : TS_OK;
-    if (!status)
-        status = ts_file_write(path, text->data, text->size_bytes);
+    ts_free(path);
+    return status;
+}
+
+static TsStatus write_config(const TsRunDir *dir)
+{
+    char *path = ts_format("%s/config.yaml", dir->path);
+    TsStatus status = ts_file_write(path, dir->config.data, dir->config.size_bytes);
     ts_free(path);
     return status;
 }
@@ -148,10 +156,10 @@ static TsStatus open_metrics(TsRunDir *dir)
     return status;
 }
 
-static TsStatus open_files(TsRunDir *dir, const TsText *text, bool force)
+static TsStatus open_files(TsRunDir *dir, bool force)
 {
     TS_TRY(ts_status_annotate(ts_file_make_directory(dir->path), "run.dir"));
-    TS_TRY(write_config(dir->path, text, force));
+    TS_TRY(suits_run(dir->path, &dir->config, force));
     TS_TRY(open_log(dir->path));
     return open_metrics(dir);
 }
@@ -160,14 +168,18 @@ TsStatus ts_run_dir_open(TsRunDir **dir, TsGroup *group, const char *path, const
 {
     TsRunDir *made = ts_calloc(1, sizeof *made);
     made->path = ts_strdup(path);
-    TsText text = {0};
-    ts_config_write(config, &text);
-    TsStatus status = ts_comm_agree(group, ts_group_rank(group) == 0 ? open_files(made, &text, force) : TS_OK);
-    ts_text_free(&text);
+    made->group = group;
+    ts_config_write(config, &made->config);
+    TsStatus status = ts_comm_agree(group, ts_group_rank(group) == 0 ? open_files(made, force) : TS_OK);
     if (status)
         ts_run_dir_close(&made);
     *dir = made;
     return status;
+}
+
+TsStatus ts_run_dir_write_config(TsRunDir *dir)
+{
+    return ts_comm_agree(dir->group, ts_group_rank(dir->group) == 0 ? write_config(dir) : TS_OK);
 }
 
 void ts_run_dir_close(TsRunDir **dir)
@@ -178,6 +190,7 @@ void ts_run_dir_close(TsRunDir **dir)
         fclose((*dir)->metrics);
     TsStatus closed = ts_log_open(NULL);
     ts_status_free(&closed);
+    ts_text_free(&(*dir)->config);
     ts_free((*dir)->path);
     ts_free(*dir);
     *dir = NULL;

@@ -2,7 +2,7 @@
  *
  * RunDir: the directory of a run: its resolved configuration, its log, its metrics.
  *
- *   config.yaml     the whole resolved configuration, as it is now
+ *   config.yaml     the whole resolved configuration of the newest start that could go on
  *   log.txt         every line that was printed, with the time
  *   metrics.jsonl   one JSON object a line; of a step that was run again after a fault the later line counts
  *   checkpoints/    as src/ckpt keeps them
@@ -23,6 +23,10 @@ typedef struct TsRunDir TsRunDir;
  * group, which is borrowed; the same status on all ranks. Owned by the caller. */
 TS_MUST_USE TsStatus ts_run_dir_open(TsRunDir **dir, TsGroup *group, const char *path, const TsConfig *config,
                                      bool force);
+
+/* Writes config.yaml, once the run is known to go on with it: until then the one that is there stays. Collective on the
+ * group; the same status on all ranks. */
+TS_MUST_USE TsStatus ts_run_dir_write_config(TsRunDir *dir);
 
 /* Closes log and metrics. Not collective. Sets *dir to NULL; NULL is fine. */
 void ts_run_dir_close(TsRunDir **dir);

@@ -318,6 +318,7 @@ static TsStatus begin(Trainer *trainer, TsGroup *group, const TsConfig *config, 
     TS_TRY(ts_checkpoint_saver_create(&trainer->saver, group, trainer->keys->run.dir, saving));
     collect_kept(trainer);
     TS_TRY(resume(trainer));
+    TS_TRY(ts_run_dir_write_config(trainer->dir));
     trainer->progress = ts_progress_start(trainer->step, trainer->keys->run.steps);
     trainer->saved_s = trainer->evaluated_s = trainer->said_s = trainer->progress.started_s;
     return TS_OK;

@@ -134,6 +134,7 @@ works "trains" "${line[@]}" run.steps=4 checkpoint.every=2
 count=0
 expect "another configuration" "learner.clip: 1, now 2" "${line[@]}" learner.clip=2
 expect "a model of another shape, by force" "does not fit" "${line[@]}" backbone.width=64 --force
+verdict "what could not go on has not changed config.yaml" "$(grep -q 'width: 64' "$top/run/config.yaml" || echo yes)"
 works "--force" "${line[@]}" learner.clip=2 run.steps=5 --force
 works "free keys may change" "${line[@]}" learner.clip=2 run.steps=6 mesh.data=1 checkpoint.every=1
 
@@ -185,11 +186,21 @@ begin() {
         sleep 0.1
     done
 }
+# stopped NAME: the run in the background says that a signal stopped it, and has saved.
+stopped() {
+    local code
+    wait "$job"
+    code=$?
+    verdict "$1 (code $code)" "$([ $code -ge 1 ] && [ $code -le 123 ] && grep -q 'stopped by signal' "$top/out" &&
+        ls "$top"/stopped/checkpoints/step_*/COMMIT >"$top/found" && [ -s "$top/found" ] && echo yes)"
+    rm -rf "$top/stopped"
+}
 begin "run.dir=$top/stopped" checkpoint.every=never
-pkill -TERM -P "$job" -x mpirun
-wait "$job"
-code=$?
-verdict "SIGTERM saves (code $code)" "$([ $code -ge 1 ] && [ $code -le 123 ] && [ -e "$top"/stopped/checkpoints/step_*/COMMIT ] && echo yes)"
+pkill -USR1 -P "$job" -x mpirun # which hands it to all ranks, and waits; at a SIGTERM it ends them within a second
+stopped "SIGUSR1 to all ranks saves"
+begin "run.dir=$top/stopped" checkpoint.every=never
+kill -TERM "$(pgrep -f "$top/stopped" | while read -r pid; do [ "$(ps -o comm= -p "$pid")" = tessera ] && echo "$pid"; done | tail -1)"
+stopped "SIGTERM to one rank saves"
 cp tests/data/alice.txt "$top/shrinks.txt"
 begin "run.dir=$top/shrunk" checkpoint.every=never "tasks.lm.data.text=$top/shrinks.txt"
 : >"$top/shrinks.txt"
