@@ -64,6 +64,17 @@ TsMeshText ts_mesh_text(TsMeshShape shape)
     return out;
 }
 
+TsAxesText ts_axes_text(TsAxisSet axes)
+{
+    TsAxesText out = {""};
+    size_t used = 0;
+    for (TsAxis axis = TS_AXIS_STAGE; axis < TS_AXES; axis++)
+        if (axes & TS_AXIS_BIT(axis))
+            used +=
+                (size_t)snprintf(out.text + used, sizeof out.text - used, "%s%s", used ? ", " : "", axis_names[axis]);
+    return out;
+}
+
 TsStatus ts_mesh_shape_check(TsMeshShape *shape, int ranks)
 {
     TsAxis left = TS_AXIS_NONE; /* the axis that takes what is left */

@@ -49,6 +49,12 @@ TsMeshText ts_mesh_text(TsMeshShape shape);
  * product and the number of ranks. Not collective. */
 TS_MUST_USE TsStatus ts_mesh_shape_check(TsMeshShape *shape, int ranks);
 
+/* "data, model" of a set of axes; "" of none. */
+typedef struct TsAxesText {
+    char text[64];
+} TsAxesText;
+TsAxesText ts_axes_text(TsAxisSet axes);
+
 typedef struct TsMesh TsMesh;
 
 /* Lays the ranks of `group` out as `shape`, in the order (node, rank), so that the model axis lies within a node also

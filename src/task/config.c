@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "task/config.h"
 
+#include <string.h>
+
 #include "base/file.h"
 #include "base/log.h"
 #include "base/machine.h"
@@ -84,6 +86,17 @@ static const TsKey decode_keys[] = {TS_KEY_INT(TsDecodeConfig, tokens, "that are
 static const TsConfigTable decode_table = {"decode", "How text is continued.", sizeof(TsDecodeConfig), decode_keys,
                                            NULL};
 
+static const TsKey trace_keys[] = {
+    TS_KEY_STRING(TsTraceConfig, file, "where it is written; left out, nothing is recorded", .range = TS_AT_LEAST(1)),
+    TS_KEY_INT(TsTraceConfig, from_step, "the first step that is recorded, counted from where the program begins",
+               .fallback = "2", .range = TS_AT_LEAST(1)),
+    TS_KEY_INT(TsTraceConfig, steps, "how many are recorded", .fallback = "3", .range = TS_BETWEEN(1, 1000),
+               .unit = "steps"),
+    TS_KEYS_END};
+static const TsConfigTable trace_table = {
+    "trace", "A timeline of some steps on every rank, in the Chrome trace format, which Perfetto opens.",
+    sizeof(TsTraceConfig), trace_keys, NULL};
+
 static const TsKey job_keys[] = {
     TS_KEY_STRUCT(TsJobConfig, run, &run_table, "the run"),
     TS_KEY_STRUCT(TsJobConfig, mesh, &mesh_table, "how ranks are laid out"),
@@ -94,6 +107,7 @@ static const TsKey job_keys[] = {
     TS_KEY_STRUCT(TsJobConfig, mixture, &ts_mixture_table, "which task is learned when"),
     TS_KEY_STRUCT(TsJobConfig, checkpoint, &checkpoint_table, "the state of the run on disk"),
     TS_KEY_STRUCT(TsJobConfig, decode, &decode_table, "how text is continued"),
+    TS_KEY_STRUCT(TsJobConfig, trace, &trace_table, "a timeline of some steps; on the command line also trace=FILE"),
     TS_KEYS_END};
 const TsConfigTable ts_job_table = {"job", "A job: what is learned, how, and where it is kept.", sizeof(TsJobConfig),
                                     job_keys, NULL};
@@ -117,18 +131,27 @@ static TsStatus read_together(char **bytes, int64_t *count, TsGroup *group, cons
     return TS_OK;
 }
 
+/* "trace=FILE" for "trace.file=FILE"; NULL for other words. Owned by the caller. */
+static char *long_form(const char *word)
+{
+    const char *file = strncmp(word, "trace=", 6) == 0 ? word + 6 : NULL;
+    return file && *file != '{' ? ts_format("trace.file=%s", file) : NULL;
+}
+
 TsStatus ts_job_load(TsConfig **config, TsGroup *group, const char *const *words, int count)
 {
     TsConfigText *texts = ts_calloc((size_t)count + 1, sizeof *texts);
     const char **overrides = ts_calloc((size_t)count + 1, sizeof *overrides);
     TsConfigSources sources = {.texts = texts, .overrides = overrides};
+    char **longer = ts_calloc((size_t)count + 1, sizeof *longer);
     TsStatus status = TS_OK;
     *config = NULL;
     for (int i = 0; i < count && !status; i++) {
         char *bytes = NULL;
         int64_t bytes_count = 0;
         if (ts_config_is_override(words[i])) {
-            overrides[sources.override_count++] = words[i];
+            longer[i] = long_form(words[i]);
+            overrides[sources.override_count++] = longer[i] ? longer[i] : words[i];
             continue;
         }
         status = read_together(&bytes, &bytes_count, group, words[i]);
@@ -139,6 +162,9 @@ TsStatus ts_job_load(TsConfig **config, TsGroup *group, const char *const *words
         status = ts_comm_agree(group, ts_config_load(config, &ts_job_table, sources));
     for (int64_t i = 0; i < sources.text_count; i++)
         ts_free((char *)texts[i].bytes);
+    for (int i = 0; i < count; i++)
+        ts_free(longer[i]);
+    ts_free(longer);
     ts_free(texts);
     ts_free(overrides);
     return status;

@@ -10,6 +10,7 @@
  *     mixture:    {mode: interleaved, sampler: proportional}
  *     checkpoint: {every: 500 steps, keep: {latest: 3}}
  *     decode:     {tokens: 200, temperature: 0.8}
+ *     trace:      {file: steps.json, from_step: 2, steps: 3}
  */
 #pragma once
 
@@ -51,6 +52,11 @@ typedef struct TsDecodeConfig {
     double temperature;
 } TsDecodeConfig;
 
+typedef struct TsTraceConfig {
+    const char *file; /* NULL: nothing is recorded */
+    int64_t from_step, steps;
+} TsTraceConfig;
+
 typedef struct TsJobConfig {
     TsRunConfig run;
     TsMeshConfig mesh;
@@ -60,11 +66,13 @@ typedef struct TsJobConfig {
     TsMixtureConfig mixture;
     TsCheckpointConfig checkpoint;
     TsDecodeConfig decode;
+    TsTraceConfig trace;
 } TsJobConfig;
 
 extern const TsConfigTable ts_job_table;
 
-/* Reads files and overrides, as they stand on a command line: "a.yaml", "learner.clip=0.5". Rank 0 reads, all ranks get
+/* Reads files and overrides, as they stand on a command line: "a.yaml", "learner.clip=0.5"; "trace=FILE" is short for
+ * "trace.file=FILE". Rank 0 reads, all ranks get
  * the same bytes. Collective on group; the same status on all ranks. Owned by the caller: ts_config_free. The value of
  * the config is a TsJobConfig. */
 TS_MUST_USE TsStatus ts_job_load(TsConfig **config, TsGroup *group, const char *const *words, int count);

@@ -205,3 +205,8 @@ TsLearnerReport ts_learner_step(TsLearner *learner, int64_t step, int64_t run_st
                              .gradient_norm = (double)*(float *)ts_batch_find(learner->scalars, "norm")->data,
                              .factor = (double)*(float *)ts_batch_find(learner->scalars, "factor")->data};
 }
+
+void ts_learner_record(TsLearner *learner, TsTimeline *timeline)
+{
+    ts_program_record(learner->program, timeline);
+}

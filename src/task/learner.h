@@ -10,6 +10,7 @@
 
 #include "model/parameter.h"
 #include "task/schedule.h"
+#include "tensor/timeline.h"
 
 typedef enum TsLearnerState { TS_STATE_REPLICATED, TS_STATE_SHARDED } TsLearnerState;
 
@@ -64,3 +65,6 @@ typedef struct TsLearnerReport {
 /* Updates parameters and state in place by the gradients. A norm that is not finite or above skip_above changes
  * nothing. The same result on all ranks. Collective on the mesh; same on all ranks: step (from 1), run_steps. */
 TsLearnerReport ts_learner_step(TsLearner *learner, int64_t step, int64_t run_steps);
+
+/* Records what steps of it do from now on; NULL: no more. Not collective. */
+void ts_learner_record(TsLearner *learner, TsTimeline *timeline);

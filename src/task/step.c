@@ -149,3 +149,8 @@ TsMetrics *ts_step_metrics(const TsStep *step)
 {
     return step->metrics;
 }
+
+void ts_step_record(TsStep *step, TsTimeline *timeline)
+{
+    ts_program_record(step->program, timeline);
+}

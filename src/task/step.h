@@ -10,6 +10,7 @@
 #include "task/learner.h"
 #include "task/metrics.h"
 #include "task/task.h"
+#include "tensor/timeline.h"
 
 typedef struct TsStep TsStep;
 
@@ -38,3 +39,6 @@ void ts_step_run(TsStep *step, int64_t number);
 
 /* The losses by name; borrowed. */
 TsMetrics *ts_step_metrics(const TsStep *step);
+
+/* Records what runs of it do from now on; NULL: no more. Not collective. */
+void ts_step_record(TsStep *step, TsTimeline *timeline);

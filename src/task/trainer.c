@@ -36,7 +36,59 @@ typedef struct Trainer {
     TsProgress progress;
     int64_t saved_step, evaluated_step; /* -1: none */
     double saved_s, evaluated_s, said_s;
+    TsTimeline *timeline; /* of the steps that are recorded; NULL before and after them */
+    int64_t recorded_from;
+    double marked_s; /* where the span ended that was recorded last */
 } Trainer;
+
+/* ---- recording ---- */
+
+static void record_programs(Trainer *trainer)
+{
+    for (int i = 0; i < trainer->job->task_count; i++)
+        ts_step_record(trainer->courses[i].step, trainer->timeline);
+    ts_learner_record(trainer->learner, trainer->timeline);
+}
+
+/* What the host did since the last mark. */
+static void mark(Trainer *trainer, const char *name)
+{
+    if (!trainer->timeline)
+        return;
+    double now_s = ts_timeline_now();
+    if (name)
+        ts_timeline_add(trainer->timeline, (TsTimelineEvent){.begin_s = trainer->marked_s,
+                                                             .end_s = now_s,
+                                                             .name = name,
+                                                             .category = "host",
+                                                             .lane = TS_LANE_COMPUTE});
+    trainer->marked_s = now_s;
+}
+
+/* Begins to record before the first of the steps that trace: names. Collective. */
+static void begin_recording(Trainer *trainer)
+{
+    if (trainer->keys->trace.file && trainer->step + 1 == trainer->recorded_from) {
+        trainer->timeline = ts_timeline_start(trainer->job->group);
+        record_programs(trainer);
+    }
+    mark(trainer, NULL);
+}
+
+/* Writes what was recorded, after the last of those steps or at the end of the run. Collective. */
+static TsStatus end_recording(Trainer *trainer, bool at_end)
+{
+    const TsTraceConfig *trace = &trainer->keys->trace;
+    if (!trainer->timeline || (!at_end && trainer->step < trainer->recorded_from + trace->steps - 1))
+        return TS_OK;
+    TsStatus status = ts_timeline_write(trainer->timeline, trace->file);
+    if (!status)
+        ts_log(TS_LOG_INFO, "a timeline of steps %lld to %lld is in %s", (long long)trainer->recorded_from,
+               (long long)trainer->step, trace->file);
+    ts_timeline_free(&trainer->timeline);
+    record_programs(trainer);
+    return status;
+}
 
 /* ---- a step ---- */
 
@@ -48,9 +100,13 @@ static TsStatus run_step(Trainer *trainer)
     int64_t step = trainer->step + 1;
     Course *course = &trainer->courses[ts_mixture_task(trainer->mixture, step)]; /* the same on every rank */
 
+    begin_recording(trainer);
     ts_loader_next(course->task->train, &course->task->place); /* each rank reads its own rows */
-    ts_step_run(course->step, step);                           /* forward, backward; losses add up on each rank */
+    mark(trainer, "read a batch");
+    ts_step_run(course->step, step); /* forward, backward; losses add up on each rank */
+    mark(trainer, "forward and backward");
     trainer->report = ts_learner_step(trainer->learner, step, trainer->keys->run.steps);
+    mark(trainer, "learn");
 
     bool skipped = trainer->report.factor == 0;
     trainer->skipped_steps += skipped;
@@ -58,7 +114,9 @@ static TsStatus run_step(Trainer *trainer)
     trainer->progress.tokens += course->task->tokens_a_batch;
     course->steps++;
     trainer->step = step;
-    return run_hooks(trainer);
+    TsStatus status = run_hooks(trainer);
+    mark(trainer, "hooks");
+    return status ? status : end_recording(trainer, false);
 }
 
 /* ---- hooks ---- */
@@ -331,6 +389,7 @@ static void end(Trainer *trainer)
         ts_evaluator_free(&trainer->courses[i].evaluator);
     }
     ts_free(trainer->courses);
+    ts_timeline_free(&trainer->timeline);
     ts_learner_free(&trainer->learner);
     ts_mixture_free(&trainer->mixture);
     ts_checkpoint_saver_free(&trainer->saver);
@@ -346,9 +405,14 @@ static TsStatus run_steps(Trainer *trainer)
                (long long)trainer->keys->run.steps);
         evaluate(trainer);
     }
-    while (trainer->step < trainer->keys->run.steps)
-        TS_TRY(run_step(trainer));
-    return TS_OK;
+    trainer->recorded_from = trainer->step + trainer->keys->trace.from_step;
+    TsStatus status = TS_OK;
+    while (!status && trainer->step < trainer->keys->run.steps)
+        status = run_step(trainer);
+    TsStatus recorded = end_recording(trainer, true);
+    if (status)
+        ts_status_free(&recorded); /* the first error is told */
+    return status ? status : recorded;
 }
 
 TsStatus ts_train(TsGroup *group, const TsConfig *config, TsTrainOptions options)

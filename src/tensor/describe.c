@@ -4,30 +4,12 @@
  */
 #include "tensor/program_internal.h"
 
-#include <string.h>
-
 #include "base/memory.h"
 
 static const char *const binding_kinds[] = {[TS_BIND_INPUT] = "input",
                                             [TS_BIND_PARAMETER] = "parameter",
                                             [TS_BIND_STATE] = "state",
                                             [TS_BIND_OUTPUT] = "output"};
-
-/* "data, model" of a set of axes. */
-typedef struct AxesText {
-    char text[64];
-} AxesText;
-
-static AxesText axes_text(TsAxisSet axes)
-{
-    AxesText out = {""};
-    size_t length = 0;
-    for (int axis = 1; axis < TS_AXES; axis++)
-        if (axes & TS_AXIS_BIT(axis))
-            length += (size_t)snprintf(out.text + length, sizeof out.text - length, "%s%s", length ? ", " : "",
-                                       ts_axis_name((TsAxis)axis));
-    return out;
-}
 
 static TsCost cost_of(TsNodeRoom *room, const TsProgram *program, const TsNode *node)
 {
@@ -87,7 +69,7 @@ static void print_step(TsNodeRoom *room, const TsProgram *program, FILE *file, c
     if (cost.flops > 0)
         fprintf(file, "  %.3g flops", cost.flops);
     if (action->move && ts_op_is_collective(action->op))
-        fprintf(file, "  over %s  sends %.0f bytes", axes_text(((const TsMoveStep *)node->attributes)->axes).text,
+        fprintf(file, "  over %s  sends %.0f bytes", ts_axes_text(((const TsMoveStep *)node->attributes)->axes).text,
                 ts_move_sent_bytes(action->move));
     fprintf(file, "\n");
 }
@@ -112,7 +94,7 @@ static void print_collectives(const TsProgram *program, FILE *file)
             }
             if (count)
                 fprintf(file, "total     %d %s over %s, %.0f bytes sent by this rank\n", count, ts_move_op[kind].name,
-                        axes_text(axes).text, bytes);
+                        ts_axes_text(axes).text, bytes);
         }
 }
 

@@ -257,6 +257,7 @@ void ts_program_free(TsProgram **handle)
     ts_free(program->array);
     ts_free(program->request);
     ts_free(program->open);
+    ts_free(program->begun_s);
     ts_free(program->arena);
     ts_free(program->constants);
     ts_free(program);
@@ -309,6 +310,8 @@ static int32_t drive(TsProgram *program, int32_t open)
     for (int32_t i = 0; i < polled; i++)
         if (!ts_request_poll(program->request[program->open[i]]))
             program->open[kept++] = program->open[i];
+        else if (program->timeline)
+            ts_program_record_over(program, program->open[i]);
     if (kept < polled) {
         memmove(program->open + kept, program->open + polled, (size_t)(open - polled) * sizeof *program->open);
         open -= polled - kept;
@@ -337,6 +340,7 @@ void ts_program_run(TsProgram *program)
     for (int32_t a = 0; a < program->actions; a++) {
         TsAction *action = &program->action[a];
         const TsCall *call = &action->call;
+        double begin_s = program->timeline ? ts_timeline_now() : 0;
         switch (action->kind) {
         case TS_STEP_RUN:
             if (action->move)
@@ -357,5 +361,7 @@ void ts_program_run(TsProgram *program)
             ts_move_end(action->move, call->out[0].data, call->scratch, &program->request[action->request]);
             break;
         }
+        if (program->timeline)
+            ts_program_record_action(program, action, begin_s);
     }
 }

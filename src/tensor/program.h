@@ -11,6 +11,7 @@
 
 #include "tensor/array.h"
 #include "tensor/graph.h"
+#include "tensor/timeline.h"
 
 typedef struct TsProgram TsProgram;
 
@@ -47,6 +48,9 @@ TsBinding ts_program_binding(const TsProgram *program, int index);
 
 /* Runs it once. Collective on the mesh. Everything must be bound. */
 void ts_program_run(TsProgram *program);
+
+/* Runs from now on add their actions to the timeline, borrowed; NULL: no more. Not collective. */
+void ts_program_record(TsProgram *program, TsTimeline *timeline);
 
 /* What the passes produced: nodes with paths, placements, flops, bytes, lifetimes, collectives; as text or Graphviz. */
 void ts_program_describe(const TsProgram *program, FILE *file);

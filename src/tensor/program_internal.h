@@ -38,5 +38,15 @@ struct TsProgram {
     TsRequest **request;  /* (requests): under way, or NULL */
     int32_t *open;        /* (requests): those that are to be driven on */
     int32_t actions, blocks, patches, requests, unbound;
+    TsTimeline *timeline; /* borrowed; NULL: nothing is recorded */
+    double *begun_s;      /* (2, requests) while recorded: when each began, and when it was seen to be over, or 0 */
     unsigned char *arena, *constants; /* owned; NULL on a mesh that is only described */
 };
+
+/* ---- recording; record.c ---- */
+
+/* Adds to program->timeline what `action` did from `begin_s` to now. */
+void ts_program_record_action(TsProgram *program, const TsAction *action, double begin_s);
+
+/* Notes that the request was seen to be over. */
+void ts_program_record_over(TsProgram *program, int32_t request);
