@@ -142,7 +142,7 @@ TsCheckpointEntry ts_checkpoint_entry(const TsCheckpoint *checkpoint, int index)
 
 TsStatus ts_checkpoint_verify(TsCheckpoint *checkpoint)
 {
-    return ts_verify_state(checkpoint->group, checkpoint->manifest, checkpoint->state_path);
+    return ts_verify_state(checkpoint->group, checkpoint->manifest, checkpoint->state_path, NULL);
 }
 
 TsStatus ts_checkpoint_restore(TsCheckpoint *checkpoint, const TsBatch *arrays, TsRestoreOptions options)

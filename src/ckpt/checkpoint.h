@@ -24,6 +24,7 @@ typedef struct TsCheckpointSaver TsCheckpointSaver;
 typedef struct TsCheckpointSaverOptions {
     int keep_latest;         /* how many stay, the one just saved included; older ones are removed; 0 keeps all */
     bool skip_verify;        /* do not read back and compare checksums before committing */
+    bool asynchronous;       /* a thread writes a copy of the arrays while the caller goes on */
     const char *config_hash; /* recorded in the manifest; NULL: not recorded. Borrowed for the call */
 } TsCheckpointSaverOptions;
 
@@ -32,10 +33,14 @@ typedef struct TsCheckpointSaverOptions {
 TS_MUST_USE TsStatus ts_checkpoint_saver_create(TsCheckpointSaver **saver, TsGroup *group, const char *run_dir,
                                                 TsCheckpointSaverOptions options);
 
-/* Sets *saver to NULL; NULL is fine. */
+/* Waits for a save that is under way, and says in the log why it failed if it did. Sets *saver to NULL; NULL is fine.
+ */
 void ts_checkpoint_saver_free(TsCheckpointSaver **saver);
 
-/* Saves `arrays` and `state` as the checkpoint of `step`, and returns once it is committed and older ones are pruned.
+/* Saves `arrays` and `state` as the checkpoint of `step`, and returns once it is committed and older ones are pruned;
+ * of an asynchronous saver, once this rank's blocks are copied: then ts_checkpoint_saver_wait tells what came of it.
+ * One that is still under way is waited for first, and its error returned in place of saving. While it is under way
+ * nobody else of this process may call HDF5.
  *
  * `state` is a JSON object of what is small: seed, a cursor a task, mixture state, metrics; integers are exact within
  * 63 bits and doubles to the bit, NaN and infinity are not JSON. Both are borrowed for the call. Arrays lie on meshes
@@ -45,6 +50,16 @@ void ts_checkpoint_saver_free(TsCheckpointSaver **saver);
  * differs; the checkpoints that were there before stay. */
 TS_MUST_USE TsStatus ts_checkpoint_save(TsCheckpointSaver *saver, int64_t step, const TsBatch *arrays,
                                         const json_t *state);
+
+/* Whether the save under way has failed, as far as this rank knows; others may learn it later: agree before waiting.
+ * Not collective. */
+bool ts_checkpoint_saver_failed(const TsCheckpointSaver *saver);
+
+/* Waits for the save under way, if there is one, and returns what came of it. */
+TS_MUST_USE TsStatus ts_checkpoint_saver_wait(TsCheckpointSaver *saver);
+
+/* The step of the newest save of this saver that is known to be committed; -1: none. Not collective. */
+int64_t ts_checkpoint_saver_step(const TsCheckpointSaver *saver);
 
 /* Reading. */
 

@@ -85,14 +85,14 @@ static json_t *array_json(const TsManifestArray *array)
     return json;
 }
 
-char *ts_manifest_text(const TsManifest *manifest, const json_t *provenance)
+char *ts_manifest_text(const TsManifest *manifest)
 {
     json_t *arrays = json_array();
     for (int i = 0; i < manifest->count; i++)
         json_array_append_new(arrays, array_json(&manifest->arrays[i]));
     json_t *json = json_pack("{s:s, s:i, s:I, s:O, s:O, s:i, s:o}", "format", FORMAT, "version", TS_CHECKPOINT_VERSION,
                              "step", (json_int_t)manifest->step, "state", manifest->state, "provenance",
-                             (json_t *)(uintptr_t)provenance, "segment_bytes", TS_SEGMENT_BYTES, "arrays", arrays);
+                             manifest->provenance, "segment_bytes", TS_SEGMENT_BYTES, "arrays", arrays);
     char *dumped = json ? json_dumps(json, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) : NULL;
     TS_CHECK(dumped, "the manifest cannot be put into words: are all names UTF-8?");
     char *text = ts_format("%s\n", dumped);

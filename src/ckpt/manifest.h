@@ -33,7 +33,7 @@ typedef struct TsManifest {
     int count;
     TsManifestArray *arrays; /* (count), owned */
     json_t *state;           /* owned; an object */
-    json_t *provenance;      /* owned; of one that was read: an object; else NULL */
+    json_t *provenance;      /* owned; an object, once it is known where it comes from */
 } TsManifest;
 
 /* How many segments an array has. */
@@ -48,8 +48,8 @@ void ts_manifest_free(TsManifest **manifest);
 /* The index of the array of that name, or -1. */
 int ts_manifest_find(const TsManifest *manifest, const char *name);
 
-/* The text of the manifest; `provenance` is an object, borrowed. Owned by the caller: ts_free. */
-char *ts_manifest_text(const TsManifest *manifest, const json_t *provenance);
+/* The text of the manifest, which has a provenance. Owned by the caller: ts_free. */
+char *ts_manifest_text(const TsManifest *manifest);
 
 /* Reads the text back. Fails on what is not such a manifest, or of a newer version: names `path` and what is wrong. */
 TS_MUST_USE TsStatus ts_manifest_parse(TsManifest **manifest, const char *text, size_t text_bytes, const char *path);

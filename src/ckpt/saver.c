@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Saving: the protocol, from the arrays to a committed checkpoint.
+ * Saving: who does it. In the background, a thread writes a copy of the arrays while the caller goes on; one save at a
+ * time.
  */
 #include <jansson.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
@@ -15,18 +19,24 @@
 #include "ckpt/checkpoint.h"
 #include "ckpt/commit.h"
 #include "ckpt/directory.h"
-#include "ckpt/durable.h"
 #include "ckpt/root.h"
-#include "ckpt/segments.h"
-#include "ckpt/slab.h"
+#include "ckpt/save.h"
 #include "ckpt/state_file.h"
-#include "ckpt/verify.h"
 
 struct TsCheckpointSaver {
-    TsGroup *group; /* a duplicate, owned */
+    TsGroup *group; /* a duplicate, owned; the writer's while one runs */
     char *root;     /* RUN/checkpoints, owned */
     char *config_hash;
     TsCheckpointSaverOptions options;
+    TsSnapshot snapshot;
+
+    bool running; /* the thread has to be joined */
+    pthread_t thread;
+    TsPace pace;
+    TsManifest *manifest; /* of the save under way, owned */
+    TsStatus status;      /* what came of it */
+    atomic_bool failed;
+    int64_t committed_step; /* of the newest save that was waited for; -1: none */
 };
 
 TsStatus ts_checkpoint_saver_create(TsCheckpointSaver **saver, TsGroup *group, const char *run_dir,
@@ -38,11 +48,14 @@ TsStatus ts_checkpoint_saver_create(TsCheckpointSaver **saver, TsGroup *group, c
         ts_free(root);
         return status;
     }
-    *saver = ts_alloc(sizeof **saver);
-    **saver = (TsCheckpointSaver){.group = ts_group_duplicate(group, "checkpoint"),
-                                  .root = root,
-                                  .config_hash = options.config_hash ? ts_strdup(options.config_hash) : NULL,
-                                  .options = options};
+    TsCheckpointSaver *made = ts_calloc(1, sizeof *made);
+    made->group = ts_group_duplicate(group, "checkpoint");
+    made->root = root;
+    made->config_hash = options.config_hash ? ts_strdup(options.config_hash) : NULL;
+    made->options = options;
+    made->committed_step = -1;
+    ts_pace_init(&made->pace);
+    *saver = made;
     return TS_OK;
 }
 
@@ -50,12 +63,20 @@ void ts_checkpoint_saver_free(TsCheckpointSaver **saver)
 {
     if (!*saver)
         return;
+    TsStatus status = ts_checkpoint_saver_wait(*saver);
+    if (status && ts_group_rank((*saver)->group) == 0) /* of all ranks; nobody else will say it */
+        ts_log(TS_LOG_ERROR, "%s", ts_status_message(status));
+    ts_status_free(&status);
     ts_group_free(&(*saver)->group);
+    ts_snapshot_free(&(*saver)->snapshot);
+    ts_pace_destroy(&(*saver)->pace);
     ts_free((*saver)->root);
     ts_free((*saver)->config_hash);
     ts_free(*saver);
     *saver = NULL;
 }
+
+/* ---- what is saved ---- */
 
 /* All ranks must save the same arrays: aborts where they do not. Collective. */
 static void expect_same_arrays(TsGroup *group, int64_t step, const TsBatch *arrays)
@@ -75,53 +96,6 @@ static void expect_same_arrays(TsGroup *group, int64_t step, const TsBatch *arra
     ts_text_free(&text);
     ts_root_integers(group, &root, 1);
     TS_CHECK(mine == root, "this rank saves other arrays than rank 0, or another step than %lld", (long long)step);
-}
-
-/* Bytes that the file system must have left: the arrays, each at a multiple of 1 MiB, and what describes them. */
-static int64_t needed_bytes(const TsManifest *manifest)
-{
-    int64_t bytes = 1 << 20;
-    for (int i = 0; i < manifest->count; i++)
-        bytes += ts_shape_elems(manifest->arrays[i].shape) * (int64_t)ts_dtype_bytes(manifest->arrays[i].dtype) +
-                 (int64_t)strlen(manifest->arrays[i].name) + 1024;
-    return bytes;
-}
-
-/* Writes what this rank owns of each array, and adds up its checksums. Not collective. */
-static TsStatus write_owned(TsStateFile *file, TsManifest *manifest, const TsBatch *arrays, const TsGroup *group)
-{
-    for (int i = 0; i < manifest->count; i++) {
-        const TsArray *array = ts_batch_array(arrays, i);
-        TsBlockRange owned = ts_slab_owned(array, group);
-        TS_TRY(ts_state_file_write(file, i, array->data, array->block, owned));
-        ts_segments_add(manifest->arrays[i].crc, (TsSegmentPart){.dtype = array->dtype,
-                                                                 .shape = array->shape,
-                                                                 .block = array->block,
-                                                                 .slab = owned,
-                                                                 .data = array->data});
-    }
-    return TS_OK;
-}
-
-/* Writes the state file, and puts the checksums of the arrays into the manifest. Collective. */
-static TsStatus write_state(TsGroup *group, TsManifest *manifest, const TsBatch *arrays, const char *state_path)
-{
-    TsStateFile *file;
-    TS_TRY(ts_root_status(group, ts_group_rank(group) == 0 ? ts_state_file_make(state_path, manifest) : TS_OK));
-    TS_TRY(ts_state_file_open(&file, group, state_path, manifest, true));
-    TsStatus status = ts_comm_agree(group, write_owned(file, manifest, arrays, group));
-    TsStatus closed = ts_state_file_close(&file);
-    if (status) {
-        ts_status_free(&closed);
-        return status;
-    }
-    TS_TRY(closed);
-    for (int i = 0; i < manifest->count; i++) {
-        TsManifestArray *array = &manifest->arrays[i];
-        ts_segments_reduce(group, array->crc, array->segments);
-        ts_segments_finish(array->crc, array->dtype, array->shape);
-    }
-    return TS_OK;
 }
 
 /* Where the checkpoint comes from; owned by the caller. */
@@ -146,52 +120,86 @@ static json_t *provenance(const TsCheckpointSaver *saver, const TsBatch *arrays)
     return json;
 }
 
-/* Rank 0 commits what all have written. Collective. */
-static TsStatus commit(const TsCheckpointSaver *saver, const TsManifest *manifest, const TsBatch *arrays)
+/* ---- the thread ---- */
+
+static TsStatus run(TsCheckpointSaver *saver, TsPace *pace)
 {
-    TsStatus status = TS_OK;
-    if (ts_group_rank(saver->group) == 0) {
-        json_t *origin = provenance(saver, arrays);
-        char *text = ts_manifest_text(manifest, origin);
-        status = ts_commit_finish(saver->root, manifest->step, text, strlen(text));
-        ts_free(text);
-        json_decref(origin);
-        if (!status)
-            ts_commit_prune(saver->root, manifest->step, saver->options.keep_latest);
-    }
-    return ts_root_status(saver->group, status);
+    return ts_save_run(&(TsSave){.group = saver->group,
+                                 .root = saver->root,
+                                 .manifest = saver->manifest,
+                                 .snapshot = &saver->snapshot,
+                                 .keep_latest = saver->options.keep_latest,
+                                 .skip_verify = saver->options.skip_verify,
+                                 .pace = pace});
 }
 
-/* From the temporary directory that rank 0 made to the commit. Collective. */
-static TsStatus write_and_commit(const TsCheckpointSaver *saver, TsManifest *manifest, const TsBatch *arrays,
-                                 const char *state_path)
+static void *run_in_background(void *argument)
 {
-    TS_TRY(write_state(saver->group, manifest, arrays, state_path));
-    if (!saver->options.skip_verify)
-        TS_TRY(ts_verify_state(saver->group, manifest, state_path));
-    bool sync_here = ts_group_node_rank(saver->group) == 0; /* each node has pages of its own */
-    TS_TRY(ts_comm_agree(saver->group, sync_here ? ts_durable_sync(state_path) : TS_OK));
-    return commit(saver, manifest, arrays);
+    TsCheckpointSaver *saver = argument;
+    saver->status = run(saver, &saver->pace);
+    atomic_store(&saver->failed, saver->status != TS_OK);
+    return NULL;
+}
+
+static void start(TsCheckpointSaver *saver)
+{
+    sigset_t all, before;
+    ts_pace_begin(&saver->pace);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main thread's */
+    int failure = pthread_create(&saver->thread, NULL, run_in_background, saver);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    TS_CHECK(failure == 0, "no thread to write checkpoints: %s", strerror(failure));
+    saver->running = true;
+}
+
+/* The save that was under way is over. */
+static TsStatus conclude(TsCheckpointSaver *saver)
+{
+    TsStatus status = saver->status;
+    if (!status)
+        saver->committed_step = saver->manifest->step;
+    ts_manifest_free(&saver->manifest);
+    saver->status = TS_OK;
+    atomic_store(&saver->failed, false);
+    return status;
 }
 
 TsStatus ts_checkpoint_save(TsCheckpointSaver *saver, int64_t step, const TsBatch *arrays, const json_t *state)
 {
     TS_CHECK(step >= 0, "step %lld", (long long)step);
     TS_CHECK(json_is_object(state), "the state of a checkpoint is a JSON object");
+    TS_TRY(ts_checkpoint_saver_wait(saver));
     expect_same_arrays(saver->group, step, arrays);
-    bool root = ts_group_rank(saver->group) == 0;
-    TsManifest *manifest = ts_manifest_create(step, arrays, state);
-    TsStatus status =
-        ts_root_status(saver->group, root ? ts_commit_begin(saver->root, step, needed_bytes(manifest)) : TS_OK);
-    if (!status) {
-        char *tmp = ts_directory_tmp_path(saver->root, step);
-        char *state_path = ts_durable_join(tmp, TS_CHECKPOINT_STATE);
-        status = write_and_commit(saver, manifest, arrays, state_path);
-        if (status && root)
-            ts_commit_discard(saver->root, step);
-        ts_free(state_path);
-        ts_free(tmp);
+    saver->manifest = ts_manifest_create(step, arrays, state);
+    saver->manifest->provenance = provenance(saver, arrays);
+    if (saver->options.asynchronous) {
+        ts_snapshot_copy(&saver->snapshot, arrays, saver->group);
+        start(saver);
+        return TS_OK;
     }
-    ts_manifest_free(&manifest);
-    return ts_status_annotate(status, "checkpoint of step %lld not saved", (long long)step);
+    ts_snapshot_lend(&saver->snapshot, arrays, saver->group);
+    saver->status = run(saver, NULL);
+    return conclude(saver);
+}
+
+bool ts_checkpoint_saver_failed(const TsCheckpointSaver *saver)
+{
+    return atomic_load(&saver->failed);
+}
+
+TsStatus ts_checkpoint_saver_wait(TsCheckpointSaver *saver)
+{
+    if (!saver->running)
+        return TS_OK;
+    ts_pace_hurry(&saver->pace);
+    int failure = pthread_join(saver->thread, NULL);
+    TS_CHECK(failure == 0, "the thread that writes checkpoints cannot be joined: %s", strerror(failure));
+    saver->running = false;
+    return conclude(saver);
+}
+
+int64_t ts_checkpoint_saver_step(const TsCheckpointSaver *saver)
+{
+    return saver->committed_step;
 }

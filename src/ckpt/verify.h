@@ -6,6 +6,8 @@
 #pragma once
 
 #include "ckpt/manifest.h"
+#include "ckpt/pace.h"
 
-/* Fails with the first array that cannot be read or differs. Collective on group. Same on all ranks: manifest, path. */
-TS_MUST_USE TsStatus ts_verify_state(TsGroup *group, const TsManifest *manifest, const char *state_path);
+/* Fails with the first array that cannot be read or differs. Collective on group. Same on all ranks: manifest, path.
+ * pace: NULL but in the background. */
+TS_MUST_USE TsStatus ts_verify_state(TsGroup *group, const TsManifest *manifest, const char *state_path, TsPace *pace);

@@ -66,6 +66,8 @@ static const TsKey checkpoint_keys[] = {
     TS_KEY_INTERVAL(TsCheckpointConfig, every, "how often, beside at the end", .fallback = "500 steps"),
     TS_KEY_STRUCT(TsCheckpointConfig, keep, &keep_table, "which stay"),
     TS_KEY_BOOL(TsCheckpointConfig, verify, "read back and compare checksums before committing", .fallback = "true"),
+    TS_KEY_BOOL(TsCheckpointConfig, asynchronous,
+                "train on while it is written, from a copy in memory of what each rank writes", .fallback = "true"),
     TS_KEYS_END};
 static const TsConfigTable checkpoint_table = {"checkpoint", "The state of the run on disk.",
                                                sizeof(TsCheckpointConfig), checkpoint_keys, check_checkpoint};

@@ -39,7 +39,7 @@ typedef struct TsKeepConfig {
 typedef struct TsCheckpointConfig {
     TsInterval every;
     TsKeepConfig keep;
-    bool verify;
+    bool verify, asynchronous;
 } TsCheckpointConfig;
 
 typedef struct TsTaskConfig {

@@ -132,6 +132,7 @@ static void on_signal(int signal)
 typedef struct Decision {
     int32_t stop; /* the number of the signal, or 0 */
     int32_t say, evaluate, save;
+    int32_t failed; /* the save in the background */
 } Decision;
 
 static bool is_due(TsInterval interval, int64_t step, double since_s)
@@ -153,7 +154,8 @@ static Decision decide(const Trainer *trainer)
     Decision mine = {.stop = stop_signal,
                      .say = last || is_due(keys->run.log, trainer->step, trainer->said_s),
                      .evaluate = last || is_due(keys->run.evaluate, trainer->step, trainer->evaluated_s),
-                     .save = last || stop_signal || is_due(keys->checkpoint.every, trainer->step, trainer->saved_s)};
+                     .save = last || stop_signal || is_due(keys->checkpoint.every, trainer->step, trainer->saved_s),
+                     .failed = ts_checkpoint_saver_failed(trainer->saver)};
     Decision all = {0};
     ts_all_reduce(trainer->job->group, (TsTransfer){.out = &all,
                                                     .in = &mine,
@@ -221,32 +223,47 @@ static TsStatus save(Trainer *trainer)
     json_t *state = pack_state(trainer);
     TsStatus status = ts_checkpoint_save(trainer->saver, trainer->step, trainer->kept, state);
     json_decref(state);
-    trainer->saved_step = trainer->step;
     trainer->saved_s = ts_progress_now();
     return status;
+}
+
+/* A save that is under way ends, so that saved_step is of the last one. */
+static void conclude_save(Trainer *trainer)
+{
+    TsStatus status = ts_checkpoint_saver_wait(trainer->saver);
+    if (status && ts_group_rank(trainer->job->group) == 0)
+        ts_log(TS_LOG_WARNING, "%s", ts_status_message(status));
+    ts_status_free(&status);
+    if (ts_checkpoint_saver_step(trainer->saver) >= 0)
+        trainer->saved_step = ts_checkpoint_saver_step(trainer->saver);
 }
 
 /* In this order: summaries, evaluation, checkpoint, ends of the run. */
 static TsStatus run_hooks(Trainer *trainer)
 {
     Decision due = decide(trainer);
+    if (due.failed)
+        return ts_checkpoint_saver_wait(trainer->saver);
     if (due.say)
         say(trainer);
-    if (trainer->skipped_in_row >= trainer->keys->learner.skip_limit)
+    if (trainer->skipped_in_row >= trainer->keys->learner.skip_limit) {
+        conclude_save(trainer);
         return ts_status_error(TS_CODE_INVALID,
                                "%lld steps in a row had a gradient that is not finite or above learner.skip_above (the "
                                "last norm is %g); the last checkpoint is of step %lld",
                                (long long)trainer->skipped_in_row, trainer->report.gradient_norm,
                                (long long)trainer->saved_step);
+    }
     if (due.evaluate)
         evaluate(trainer);
     if (due.save)
         TS_TRY(save(trainer));
-    if (due.stop)
-        return ts_status_error(TS_CODE_INTERRUPTED,
-                               "stopped by signal %d after step %lld; the same command goes on from there", due.stop,
-                               (long long)trainer->step);
-    return TS_OK;
+    if (!due.stop)
+        return TS_OK;
+    TS_TRY(ts_checkpoint_saver_wait(trainer->saver));
+    return ts_status_error(TS_CODE_INTERRUPTED,
+                           "stopped by signal %d after step %lld; the same command goes on from there", due.stop,
+                           (long long)trainer->step);
 }
 
 /* ---- the beginning ---- */
@@ -372,7 +389,8 @@ static TsStatus begin(Trainer *trainer, TsGroup *group, const TsConfig *config, 
     TS_TRY(ts_run_dir_open(&trainer->dir, group, trainer->keys->run.dir, config, options.force));
     introduce(trainer);
     TsCheckpointSaverOptions saving = {.keep_latest = (int)trainer->keys->checkpoint.keep.latest,
-                                       .skip_verify = !trainer->keys->checkpoint.verify};
+                                       .skip_verify = !trainer->keys->checkpoint.verify,
+                                       .asynchronous = trainer->keys->checkpoint.asynchronous};
     TS_TRY(ts_checkpoint_saver_create(&trainer->saver, group, trainer->keys->run.dir, saving));
     collect_kept(trainer);
     TS_TRY(resume(trainer));
@@ -409,6 +427,8 @@ static TsStatus run_steps(Trainer *trainer)
     TsStatus status = TS_OK;
     while (!status && trainer->step < trainer->keys->run.steps)
         status = run_step(trainer);
+    if (!status)
+        status = ts_checkpoint_saver_wait(trainer->saver);
     TsStatus recorded = end_recording(trainer, true);
     if (status)
         ts_status_free(&recorded); /* the first error is told */

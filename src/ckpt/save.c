@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ckpt/save.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+#include "ckpt/commit.h"
+#include "ckpt/directory.h"
+#include "ckpt/durable.h"
+#include "ckpt/root.h"
+#include "ckpt/slab.h"
+#include "ckpt/state_file.h"
+#include "ckpt/verify.h"
+
+/* Written and added to the checksums at once: it is in the processor's cache when it is read again. */
+static const int64_t piece_bytes = 8 << 20;
+
+static bool is_root(const TsSave *save)
+{
+    return ts_group_rank(save->group) == 0;
+}
+
+/* Makes a status that is each rank's own the same on all. Collective. */
+static TsStatus agree(const TsSave *save, TsStatus status)
+{
+    ts_pace_meet(save->pace, save->group);
+    return ts_comm_agree(save->group, status);
+}
+
+/* Makes rank 0's status that of all. Collective. */
+static TsStatus agree_with_root(const TsSave *save, TsStatus status)
+{
+    ts_pace_meet(save->pace, save->group);
+    return ts_root_status(save->group, status);
+}
+
+/* Bytes that the file system must have left: the arrays, each at a multiple of 1 MiB, and what describes them. */
+static int64_t needed_bytes(const TsManifest *manifest)
+{
+    int64_t bytes = 1 << 20;
+    for (int i = 0; i < manifest->count; i++)
+        bytes += ts_shape_elems(manifest->arrays[i].shape) * (int64_t)ts_dtype_bytes(manifest->arrays[i].dtype) +
+                 (int64_t)strlen(manifest->arrays[i].name) + 1024;
+    return bytes;
+}
+
+/* ---- the arrays ---- */
+
+/* One array on its way. */
+typedef struct Writer {
+    const TsSave *save;
+    TsStateFile *file;
+    int index;
+} Writer;
+
+static TsStatus write_piece(TsBlockRange piece, void *context)
+{
+    const Writer *writer = context;
+    TsSegmentPart part = writer->save->snapshot->parts[writer->index];
+    part.slab = piece;
+    TS_TRY(ts_state_file_write(writer->file, writer->index, part.data, part.block, piece));
+    ts_segments_add(writer->save->manifest->arrays[writer->index].crc, part);
+    ts_pace_rest(writer->save->pace);
+    return TS_OK;
+}
+
+/* Writes what this rank owns of each array, and adds up its checksums. Not collective. */
+static TsStatus write_owned(const TsSave *save, TsStateFile *file)
+{
+    for (int i = 0; i < save->snapshot->count; i++) {
+        const TsSegmentPart *part = &save->snapshot->parts[i];
+        Writer writer = {.save = save, .file = file, .index = i};
+        TS_TRY(ts_slab_pieces(part->slab, piece_bytes / (int64_t)ts_dtype_bytes(part->dtype), write_piece, &writer));
+    }
+    return TS_OK;
+}
+
+/* Puts the ranks' shares of the checksums together. Collective. */
+static void finish_checksums(const TsSave *save)
+{
+    for (int i = 0; i < save->manifest->count; i++) {
+        TsManifestArray *array = &save->manifest->arrays[i];
+        ts_segments_reduce(save->group, array->crc, array->segments);
+        ts_segments_finish(array->crc, array->dtype, array->shape);
+    }
+}
+
+/* Writes the state file, and puts the checksums of the arrays into the manifest. Collective. */
+static TsStatus write_state(const TsSave *save, const char *state_path)
+{
+    TsStateFile *file;
+    TS_TRY(agree_with_root(save, is_root(save) ? ts_state_file_make(state_path, save->manifest) : TS_OK));
+    TS_TRY(ts_state_file_open(&file, save->group, state_path, save->manifest, true));
+    TsStatus status = agree(save, write_owned(save, file));
+    TsStatus closed = ts_state_file_close(&file);
+    if (status) {
+        ts_status_free(&closed);
+        return status;
+    }
+    TS_TRY(closed);
+    finish_checksums(save);
+    return TS_OK;
+}
+
+/* ---- the commit ---- */
+
+/* Rank 0 commits what all have written. Collective. */
+static TsStatus commit(const TsSave *save)
+{
+    TsStatus status = TS_OK;
+    if (is_root(save)) {
+        char *text = ts_manifest_text(save->manifest);
+        status = ts_commit_finish(save->root, save->manifest->step, text, strlen(text));
+        ts_free(text);
+        if (!status)
+            ts_commit_prune(save->root, save->manifest->step, save->keep_latest);
+    }
+    return agree_with_root(save, status);
+}
+
+/* From the temporary directory that rank 0 made to the commit. Collective. */
+static TsStatus write_and_commit(const TsSave *save, const char *state_path)
+{
+    TS_TRY(write_state(save, state_path));
+    if (!save->skip_verify)
+        TS_TRY(ts_verify_state(save->group, save->manifest, state_path, save->pace));
+    bool sync_here = ts_group_node_rank(save->group) == 0; /* each node has pages of its own */
+    TS_TRY(agree(save, sync_here ? ts_durable_sync(state_path) : TS_OK));
+    return commit(save);
+}
+
+TsStatus ts_save_run(const TsSave *save)
+{
+    int64_t step = save->manifest->step;
+    TsStatus status =
+        agree_with_root(save, is_root(save) ? ts_commit_begin(save->root, step, needed_bytes(save->manifest)) : TS_OK);
+    if (!status) {
+        char *tmp = ts_directory_tmp_path(save->root, step);
+        char *state_path = ts_durable_join(tmp, TS_CHECKPOINT_STATE);
+        status = write_and_commit(save, state_path);
+        if (status && is_root(save))
+            ts_commit_discard(save->root, step);
+        ts_free(state_path);
+        ts_free(tmp);
+    }
+    return ts_status_annotate(status, "checkpoint of step %lld not saved", (long long)step);
+}
