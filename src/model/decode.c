@@ -38,7 +38,7 @@ static TsTensor choose(const Decoder *decoder, TsTensor logits)
 
 static void trace_pass(TsGraph *graph, const Decoder *decoder, int64_t T)
 {
-    TsPlacement rows = ts_shard(ts_replicated, 0, TS_AXIS_DATA);
+    TsPlacement rows = ts_batch_placement();
     TsScope scope = {
         .graph = graph, .parameters = decoder->weights.parameters, .dtype = decoder->weights.dtype, .step = TS_NONE};
     TsTensor tokens = ts_input(graph, "tokens", TS_I32, ts_shape(decoder->rows, T), rows);

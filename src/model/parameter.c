@@ -5,18 +5,31 @@
 
 #include "base/check.h"
 #include "base/memory.h"
+#include "base/pattern.h"
 #include "base/philox.h"
+
+typedef struct Rule {
+    TsPattern *pattern;
+    const char *text, *placement; /* borrowed from the config */
+    bool found;                   /* some parameter */
+} Rule;
 
 struct TsParameters {
     const TsMesh *mesh;
     TsParameter *rows;
     int count, capacity;
+    const TsShardingConfig *sharding;
+    Rule *rules; /* (sharding->rules.count) */
+    TsStatus misplaced;
 };
+
+static const TsShardingConfig as_declared;
 
 TsParameters *ts_parameters_create(const TsMesh *mesh)
 {
     TsParameters *parameters = ts_calloc(1, sizeof *parameters);
     parameters->mesh = mesh;
+    parameters->sharding = &as_declared;
     return parameters;
 }
 
@@ -26,10 +39,104 @@ void ts_parameters_free(TsParameters **parameters)
         return;
     for (int i = 0; i < (*parameters)->count; i++)
         ts_free((char *)(*parameters)->rows[i].path);
+    for (int64_t i = 0; (*parameters)->rules && i < (*parameters)->sharding->rules.count; i++)
+        ts_pattern_free(&(*parameters)->rules[i].pattern);
+    ts_free((*parameters)->rules);
+    ts_status_free(&(*parameters)->misplaced);
     ts_free((*parameters)->rows);
     ts_free(*parameters);
     *parameters = NULL;
 }
+
+/* ---- sharding ---- */
+
+static TsStatus parse_resting(TsPlacement *placement, const char *text, int dims)
+{
+    TS_TRY(ts_placement_parse(placement, text, dims));
+    if (placement->partial || placement->at_axis)
+        return ts_status_error(TS_CODE_INVALID, "placement \"%s\": a parameter rests whole or cut, as in \"0: model\"",
+                               text);
+    return TS_OK;
+}
+
+TsStatus ts_parameters_shard(TsParameters *parameters, const TsShardingConfig *config)
+{
+    const TsList *rules = config->rules.items;
+    parameters->sharding = config;
+    parameters->rules = ts_calloc((size_t)config->rules.count + 1, sizeof *parameters->rules);
+    for (int64_t i = 0; i < config->rules.count; i++) {
+        const char *const *pair = rules[i].items;
+        Rule *rule = &parameters->rules[i];
+        TsPlacement unused;
+        *rule = (Rule){.text = pair[0], .placement = pair[1]};
+        TsStatus status = ts_pattern_create(&rule->pattern, rule->text);
+        if (!status)
+            status = parse_resting(&unused, rule->placement, TS_MAX_DIMS);
+        if (status)
+            return ts_status_annotate(status, "rule %lld", (long long)i + 1);
+    }
+    return TS_OK;
+}
+
+TsStatus ts_parameters_check_rules(const TsParameters *parameters)
+{
+    if (parameters->misplaced)
+        return ts_status_error(ts_status_code(parameters->misplaced), "%s", ts_status_message(parameters->misplaced));
+    for (int64_t i = 0; i < parameters->sharding->rules.count; i++) {
+        bool earlier = false; /* what it finds, earlier rules took */
+        for (int row = 0; row < parameters->count; row++)
+            earlier |= ts_pattern_found(parameters->rules[i].pattern, parameters->rows[row].path);
+        if (!parameters->rules[i].found)
+            return ts_status_error(
+                TS_CODE_INVALID, "rule %lld: \"%s\" is found in the path of no parameter%s, such as %s",
+                (long long)i + 1, parameters->rules[i].text, earlier ? " that an earlier rule has not taken" : "",
+                parameters->count ? parameters->rows[0].path : "none");
+    }
+    return TS_OK;
+}
+
+const TsShardingConfig *ts_parameters_sharding(const TsParameters *parameters)
+{
+    return parameters->sharding;
+}
+
+/* The placement of the first rule that finds the path; false where there is none. */
+static bool find_rule(TsParameters *parameters, TsPlacement *placement, const char *path, TsShape shape)
+{
+    for (int64_t i = 0; i < parameters->sharding->rules.count; i++) {
+        Rule *rule = &parameters->rules[i];
+        if (!ts_pattern_found(rule->pattern, path))
+            continue;
+        rule->found = true;
+        TsStatus status = parse_resting(placement, rule->placement, shape.dims);
+        if (!status)
+            return true;
+        status = ts_status_annotate(status, "rule %lld: %s %s", (long long)i + 1, path, ts_shape_text(shape).text);
+        if (parameters->misplaced)
+            ts_status_free(&status);
+        else
+            parameters->misplaced = status;
+        return false;
+    }
+    return false;
+}
+
+static void shard_row(TsParameters *parameters, TsParameter *row)
+{
+    TsPlacement ruled;
+    bool has_rule = find_rule(parameters, &ruled, row->path, row->shape);
+    TsMeshShape mesh_shape = parameters->mesh ? ts_mesh_shape(parameters->mesh) : (TsMeshShape){{0}};
+    TsShards shards =
+        ts_sharding_apply(parameters->sharding, row->placement, has_rule ? &ruled : NULL, row->shape, mesh_shape);
+    row->declared = row->placement;
+    row->has_rule = has_rule;
+    row->placement = shards.rest;
+    row->gathered = shards.gathered;
+    row->state = shards.state;
+    row->gradient = shards.gradient;
+}
+
+/* ---- rows ---- */
 
 static TsStatus check_same(const TsParameter *have, const TsParameter *want)
 {
@@ -53,6 +160,7 @@ TsStatus ts_parameters_declare(TsParameters *parameters, TsParameter parameter)
         parameters->rows = ts_realloc(parameters->rows, (size_t)parameters->capacity * sizeof *parameters->rows);
     }
     parameter.path = ts_strdup(parameter.path);
+    shard_row(parameters, &parameter);
     parameters->rows[parameters->count++] = parameter;
     return TS_OK;
 }

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "model/sharding.h"
 #include "tensor/batch.h"
 
 typedef enum TsInitializerKind { TS_INIT_ZEROS, TS_INIT_ONES, TS_INIT_NORMAL } TsInitializerKind;
@@ -21,7 +22,12 @@ typedef struct TsParameter {
     const char *path; /* "backbone/layer_03/attention/query/kernel"; owned by the table */
     TsDtype dtype;
     TsShape shape;
-    TsPlacement placement; /* at rest */
+    TsPlacement placement; /* at rest; what the layer declares may be changed by the run's sharding */
+    TsPlacement declared;  /* `placement` as the layer declared it */
+    bool has_rule;         /* `placement` is a rule's */
+    TsAxisSet gathered;    /* the axes of `placement` over which it is gathered before use */
+    TsPlacement state;     /* of the optimizer's state, and of the gradient that it is updated by */
+    TsPlacement gradient;  /* of the sum of gradients between micro-batches */
     TsInitializer initializer;
     bool trainable;
     bool decays; /* weight decay applies: kernels and tables, not biases and norms */
@@ -35,8 +41,19 @@ TsParameters *ts_parameters_create(const TsMesh *mesh);
 /* Sets *parameters to NULL; NULL is fine. */
 void ts_parameters_free(TsParameters **parameters);
 
-/* Adds a row; its path is copied. A path that is there already must agree in shape, dtype and initializer, and stays as
- * it is: the error names both. Not collective. */
+/* Says how what is declared from now on lies: `config` is borrowed for the life of the table. Without it, as layers
+ * declare. An error names the rule of which pattern or placement cannot be read. Not collective. */
+TS_MUST_USE TsStatus ts_parameters_shard(TsParameters *parameters, const TsShardingConfig *config);
+
+/* An error that names a rule that no parameter was found by, or whose placement does not go with one that was. To be
+ * called when all is declared. Not collective. */
+TS_MUST_USE TsStatus ts_parameters_check_rules(const TsParameters *parameters);
+
+/* How the run is sharded; all zero where ts_parameters_shard was not called. */
+const TsShardingConfig *ts_parameters_sharding(const TsParameters *parameters);
+
+/* Adds a row; its path is copied. The fields after `placement`, up to `gradient`, are filled in. A path that is there
+ * already must agree in shape, dtype and initializer, and stays as it is: the error names both. Not collective. */
 TS_MUST_USE TsStatus ts_parameters_declare(TsParameters *parameters, TsParameter parameter);
 
 int ts_parameters_count(const TsParameters *parameters);

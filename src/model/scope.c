@@ -54,7 +54,9 @@ TsTensor ts_declare(TsScope scope, const char *name, TsDeclare declare)
         return error;
     }
     const TsParameter *row = ts_parameters_find(scope.parameters, path);
-    return ts_parameter(scope.graph, row->path, row->dtype, row->shape, row->placement);
+    TsTensor parameter = ts_parameter(scope.graph, row->path, row->dtype, row->shape, row->placement);
+    ts_parameter_gather(parameter, row->gathered);
+    return parameter;
 }
 
 uint64_t ts_stream_key(uint64_t seed, const char *name)

@@ -103,6 +103,7 @@ static const TsKey job_keys[] = {
     TS_KEY_STRUCT(TsJobConfig, run, &run_table, "the run"),
     TS_KEY_STRUCT(TsJobConfig, mesh, &mesh_table, "how ranks are laid out"),
     TS_KEY_CHOICE(TsJobConfig, backbone, &ts_backbones, "the trunk that tasks share", .fallback = "transformer"),
+    TS_KEY_STRUCT(TsJobConfig, parameters, &ts_sharding_table, "how parameters lie on the mesh"),
     TS_KEY_STRUCT(TsJobConfig, learner, &ts_learner_table, "how parameters learn"),
     TS_KEY_MAP(TsJobConfig, tasks, TS_ELEMENT_STRUCT(&task_table), "what is learned, by name", .required = true,
                .range = TS_AT_LEAST(1)),
@@ -116,6 +117,17 @@ const TsConfigTable ts_job_table = {"job", "A job: what is learned, how, and whe
 
 /* ---- reading ---- */
 
+/* Rank 0's bytes on every rank, with a NUL behind them: *bytes and *count are replaced. Owned by the caller. */
+static void broadcast_bytes(char **bytes, int64_t *count, TsGroup *group)
+{
+    TsTransfer transfer = {.out = count, .in = count, .count_elems = 1, .dtype = TS_I64, .label = "config"};
+    ts_broadcast(group, transfer, 0);
+    int64_t words = (*count + 4) / 4; /* the NUL included */
+    *bytes = ts_realloc(*bytes, (size_t)words * sizeof(int32_t));
+    transfer = (TsTransfer){.out = *bytes, .in = *bytes, .count_elems = words, .dtype = TS_I32, .label = "config"};
+    ts_broadcast(group, transfer, 0);
+}
+
 /* The bytes that rank 0 reads, on every rank; owned by the caller, with a NUL behind them. The same status on all. */
 static TsStatus read_together(char **bytes, int64_t *count, TsGroup *group, const char *path)
 {
@@ -124,12 +136,7 @@ static TsStatus read_together(char **bytes, int64_t *count, TsGroup *group, cons
     *bytes = NULL;
     TS_TRY(ts_comm_agree(group, reads ? ts_file_read(bytes, &size_bytes, path, TS_YAML_BYTES) : TS_OK));
     *count = (int64_t)size_bytes;
-    TsTransfer transfer = {.out = count, .in = count, .count_elems = 1, .dtype = TS_I64, .label = "config"};
-    ts_broadcast(group, transfer, 0);
-    int64_t words = (*count + 4) / 4; /* the NUL included */
-    *bytes = ts_realloc(*bytes, (size_t)words * sizeof(int32_t));
-    transfer = (TsTransfer){.out = *bytes, .in = *bytes, .count_elems = words, .dtype = TS_I32, .label = "config"};
-    ts_broadcast(group, transfer, 0);
+    broadcast_bytes(bytes, count, group);
     return TS_OK;
 }
 
@@ -140,6 +147,27 @@ static char *long_form(const char *word)
     return file && *file != '{' ? ts_format("trace.file=%s", file) : NULL;
 }
 
+/* An error, the same on all ranks, where a rank was started with other words than rank 0. */
+static TsStatus check_words(TsGroup *group, const char *const *words, int count)
+{
+    TsText mine = {0};
+    for (int i = 0; i < count; i++)
+        ts_text_append(&mine, "%s%s", i ? " " : "", words[i]);
+    char *first = ts_strdup(mine.data ? mine.data : "");
+    int64_t length = (int64_t)strlen(first);
+    broadcast_bytes(&first, &length, group);
+    first[length] = 0;
+    TsStatus status = TS_OK;
+    if (strcmp(first, mine.data ? mine.data : "") != 0)
+        status = ts_status_error(TS_CODE_INVALID,
+                                 "rank %d was started with \"%s\", rank 0 with \"%s\": a job is one for "
+                                 "all ranks",
+                                 ts_group_rank(group), mine.data ? mine.data : "", first);
+    ts_free(first);
+    ts_text_free(&mine);
+    return ts_comm_agree(group, status);
+}
+
 TsStatus ts_job_load(TsConfig **config, TsGroup *group, const char *const *words, int count)
 {
     TsConfigText *texts = ts_calloc((size_t)count + 1, sizeof *texts);
@@ -148,6 +176,7 @@ TsStatus ts_job_load(TsConfig **config, TsGroup *group, const char *const *words
     char **longer = ts_calloc((size_t)count + 1, sizeof *longer);
     TsStatus status = TS_OK;
     *config = NULL;
+    status = check_words(group, words, count);
     for (int i = 0; i < count && !status; i++) {
         char *bytes = NULL;
         int64_t bytes_count = 0;

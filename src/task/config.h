@@ -5,6 +5,7 @@
  *     run:        {dir: runs/line, seed: 1, steps: 2000}
  *     mesh:       {data: auto}
  *     backbone:   {type: transformer, layers: 6}
+ *     parameters: {shard: data}
  *     learner:    {optimizer: {type: adamw, rate: 3e-4}, schedule: {type: cosine, warmup: 100}, clip: 1}
  *     tasks:      {lm: {type: language_model, data: {text: book.txt}, weight: 1}}
  *     mixture:    {mode: interleaved, sampler: proportional}
@@ -61,6 +62,7 @@ typedef struct TsJobConfig {
     TsRunConfig run;
     TsMeshConfig mesh;
     TsChoice backbone; /* of ts_backbones */
+    TsShardingConfig parameters;
     TsLearnerConfig learner;
     TsMap tasks; /* of TsTaskConfig */
     TsMixtureConfig mixture;

@@ -42,7 +42,7 @@ void ts_evaluator_run(TsEvaluator *evaluator, TsWeightedScalar *scalars)
         ts_loader_next(evaluator->task->validation, &place);
         ts_step_run(evaluator->step, batch);
     }
-    ts_metrics_reduce(scalars, metrics, ts_mesh_group(evaluator->job->mesh, TS_AXIS_BIT(TS_AXIS_DATA)));
+    ts_metrics_reduce(scalars, metrics, ts_mesh_group(evaluator->job->mesh, ts_batch_axes()));
 }
 
 const TsMetrics *ts_evaluator_metrics(const TsEvaluator *evaluator)

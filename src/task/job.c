@@ -2,8 +2,8 @@
 #include "task/job.h"
 
 #include "base/log.h"
-#include "base/machine.h"
 #include "base/memory.h"
+#include "task/fit.h"
 
 static TsStatus create_tasks(TsJob *job, TsJobOptions options)
 {
@@ -24,10 +24,21 @@ static TsStatus create_tasks(TsJob *job, TsJobOptions options)
     return TS_OK;
 }
 
+/* An error about a rule, with its file and line. */
+static TsStatus locate_rule(const TsJob *job, TsStatus status)
+{
+    if (!status)
+        return TS_OK;
+    TsStatus located = ts_config_error_at(job->config, "parameters.rules", "%s", ts_status_message(status));
+    ts_status_free(&status);
+    return located;
+}
+
 /* Fills the table: each task's predictions are traced once. */
 static TsStatus declare_parameters(TsJob *job)
 {
     job->parameters = ts_parameters_create(job->mesh);
+    TS_TRY(locate_rule(job, ts_parameters_shard(job->parameters, &job->keys->parameters)));
     for (int i = 0; i < job->task_count; i++) {
         const TsTask *task = job->tasks[i];
         TsGraph *graph = ts_graph_create();
@@ -39,34 +50,17 @@ static TsStatus declare_parameters(TsJob *job)
         if (status)
             return ts_status_annotate(status, "tasks.%s", task->name);
     }
-    return TS_OK;
+    return locate_rule(job, ts_parameters_check_rules(job->parameters));
 }
 
 /* Layers cut nothing along these axes: their ranks all do the same. */
 static void warn_of_idle_axes(const TsMesh *mesh)
 {
-    static const TsAxis idle[] = {TS_AXIS_STAGE, TS_AXIS_EXPERT, TS_AXIS_SEQ};
+    static const TsAxis idle[] = {TS_AXIS_STAGE, TS_AXIS_SEQ};
     for (size_t i = 0; i < sizeof idle / sizeof *idle; i++)
         if (ts_mesh_size(mesh, idle[i]) > 1)
             ts_log(TS_LOG_WARNING, "mesh.%s: no layer is cut along it; its %d ranks repeat each other's work",
                    ts_axis_name(idle[i]), ts_mesh_size(mesh, idle[i]));
-}
-
-/* That the parameters alone fit into the memory of this rank's host, beside those of the other ranks there. */
-static TsStatus expect_memory(const TsJob *job)
-{
-    double bytes = 0, memory_bytes = (double)ts_machine().memory_bytes;
-    int ranks = ts_group_node_size(job->group);
-    for (int i = 0; i < ts_parameters_count(job->parameters); i++) {
-        const TsParameter *row = ts_parameters_at(job->parameters, i);
-        TsBlockRange block = ts_placement_local(row->placement, row->shape, job->mesh);
-        bytes += (double)ts_shape_elems(block.shape) * (double)ts_dtype_bytes(row->dtype) * ranks;
-    }
-    if (memory_bytes == 0 || bytes <= memory_bytes)
-        return TS_OK;
-    return ts_status_error(TS_CODE_RESOURCES,
-                           "backbone: %.4g GiB of parameters for %d rank%s on a host with %.4g GiB of memory",
-                           bytes / (1 << 30), ranks, ranks == 1 ? "" : "s", memory_bytes / (1 << 30));
 }
 
 TsStatus ts_job_open(TsJob **job, TsGroup *group, const TsConfig *config, TsJobOptions options)
@@ -83,7 +77,7 @@ TsStatus ts_job_open(TsJob **job, TsGroup *group, const TsConfig *config, TsJobO
     if (!status)
         status = declare_parameters(made);
     if (!status)
-        status = ts_comm_agree(group, expect_memory(made));
+        status = ts_comm_agree(group, ts_fit_check(made->parameters, group, !options.without_data));
     if (!status)
         made->arrays = ts_parameters_initialize(made->parameters, (uint64_t)made->keys->run.seed);
     if (status)

@@ -69,7 +69,7 @@ static TsLoader *make_loader(const TsTaskSetting *setting, const TsWindows *wind
 {
     const LanguageConfig *config = setting->keys;
     TsLoaderOptions options = {.rows = config->data.batch,
-                               .placement = ts_shard(ts_replicated, 0, TS_AXIS_DATA),
+                               .placement = ts_batch_placement(),
                                .order = order,
                                .seed = ts_stream_key(setting->seed, setting->name)};
     return ts_loader_create(windows, setting->mesh, options);

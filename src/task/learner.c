@@ -24,8 +24,6 @@ static const TsConfigTable adamw_table = {"adamw", "Adam with decoupled weight d
 static const TsVariant optimizers[] = {{"adamw", "Adam with decoupled weight decay", &adamw_table, NULL}};
 const TsVariants ts_optimizers = {"optimizer", optimizers, sizeof optimizers / sizeof *optimizers};
 
-static const char *const state_words[] = {"replicated", "sharded", NULL};
-
 static const TsKey keys[] = {
     TS_KEY_CHOICE(TsLearnerConfig, optimizer, &ts_optimizers, "how gradients become updates", .fallback = "adamw"),
     TS_KEY_CHOICE(TsLearnerConfig, schedule, &ts_schedules, "of the learning rate", .fallback = "constant"),
@@ -35,8 +33,6 @@ static const TsKey keys[] = {
                 .takes_inf = true, .range = TS_ABOVE(0)),
     TS_KEY_INT(TsLearnerConfig, skip_limit, "so many skipped steps in a row end the run", .fallback = "20",
                .range = TS_AT_LEAST(1), .unit = "steps"),
-    TS_KEY_ENUM(TsLearnerConfig, state, state_words,
-                "the optimizer's state: cut along data (ZeRO-1), or whole on every rank", .fallback = "sharded"),
     TS_KEYS_END};
 
 const TsConfigTable ts_learner_table = {"learner", "How parameters learn.", sizeof(TsLearnerConfig), keys, NULL};
@@ -57,29 +53,11 @@ TsGradientName ts_learner_gradient_name(const char *path)
     return name;
 }
 
-/* The dim that is cut along data: the longest, the first of equals, so that blocks are even where they can be. */
-static int longest_dim(TsShape shape)
-{
-    int longest = 0;
-    for (int dim = 1; dim < shape.dims; dim++)
-        if (shape.size[dim] > shape.size[longest])
-            longest = dim;
-    return longest;
-}
-
-TsPlacement ts_learner_placement(const TsLearnerConfig *config, const TsParameter *parameter)
-{
-    bool on_data = ts_placement_axes(parameter->placement) & TS_AXIS_BIT(TS_AXIS_DATA);
-    if (config->state == TS_STATE_REPLICATED || parameter->shape.dims == 0 || on_data)
-        return parameter->placement;
-    return ts_shard(parameter->placement, longest_dim(parameter->shape), TS_AXIS_DATA);
-}
-
-static TsTensor state_of(TsGraph *graph, const TsLearnerConfig *config, const TsParameter *row, const char *what)
+static TsTensor state_of(TsGraph *graph, const TsParameter *row, const char *what)
 {
     char name[256];
     snprintf(name, sizeof name, "optimizer/%s/%s", what, row->path);
-    return ts_state(graph, name, row->dtype, row->shape, ts_learner_placement(config, row));
+    return ts_state(graph, name, row->dtype, row->shape, row->state);
 }
 
 /* One parameter's update, after `factor` is known. */
@@ -89,8 +67,8 @@ static void trace_update(TsGraph *graph, const TsLearnerConfig *config, const Ts
     const TsAdamwConfig *adamw = config->optimizer.value;
     TsAdamwIn in = {.parameter = ts_parameter(graph, row->path, row->dtype, row->shape, row->placement),
                     .gradient = gradient,
-                    .mean = state_of(graph, config, row, "mean"),
-                    .variance = state_of(graph, config, row, "variance"),
+                    .mean = state_of(graph, row, "mean"),
+                    .variance = state_of(graph, row, "variance"),
                     .rate = rate,
                     .factor = factor,
                     .step = step};
@@ -113,8 +91,7 @@ static void trace(TsGraph *graph, const TsLearnerConfig *config, const TsParamet
         if (!row->trainable)
             continue;
         ts_graph_set_path(graph, row->path);
-        gradient[i] = ts_input(graph, ts_learner_gradient_name(row->path).text, row->dtype, row->shape,
-                               ts_learner_placement(config, row));
+        gradient[i] = ts_input(graph, ts_learner_gradient_name(row->path).text, row->dtype, row->shape, row->state);
         squares = ts_add(squares, ts_cast(ts_sum_squares(gradient[i]), TS_F32));
     }
     ts_graph_set_path(graph, "learner");
@@ -159,7 +136,7 @@ TsStatus ts_learner_create(TsLearner **learner, const TsLearnerConfig *config, c
         const TsParameter *row = ts_parameters_at(parameters, i);
         if (row->trainable)
             ts_batch_put(made->gradients, ts_learner_gradient_name(row->path).text,
-                         ts_array_create(mesh, row->dtype, row->shape, ts_learner_placement(config, row), reduced));
+                         ts_array_create(mesh, row->dtype, row->shape, row->state, reduced));
     }
     ts_bind_batch(made->program, arrays);
     ts_bind_batch(made->program, made->gradients);

@@ -2,8 +2,8 @@
  *
  * Learner: from gradients to parameters: clip, skip what is not finite, update.
  *
- * A Program of its own over the same table of parameters. Its state lies where ts_learner_placement says (ZeRO-1: each
- * parameter's state is cut along data), gradients arrive there, and updated parameters go back to where they rest: all
+ * A Program of its own over the same table of parameters. Its state lies where the table says (ZeRO-1: each parameter's
+ * state is cut along data), gradients arrive there, and updated parameters go back to where they rest: all
  * by placement.
  */
 #pragma once
@@ -12,19 +12,16 @@
 #include "task/schedule.h"
 #include "tensor/timeline.h"
 
-typedef enum TsLearnerState { TS_STATE_REPLICATED, TS_STATE_SHARDED } TsLearnerState;
-
 typedef struct TsAdamwConfig {
     double rate, decay, beta1, beta2, epsilon;
 } TsAdamwConfig;
 
 typedef struct TsLearnerConfig {
-    TsChoice optimizer;   /* of ts_optimizers */
-    TsChoice schedule;    /* of ts_schedules */
-    double clip;          /* the largest global norm of a gradient; 0: no clipping */
-    double skip_above;    /* steps of a larger norm are skipped; infinity: only those that are not finite */
-    int64_t skip_limit;   /* so many skipped steps in a row end the run */
-    TsLearnerState state; /* sharded: ZeRO-1 */
+    TsChoice optimizer; /* of ts_optimizers */
+    TsChoice schedule;  /* of ts_schedules */
+    double clip;        /* the largest global norm of a gradient; 0: no clipping */
+    double skip_above;  /* steps of a larger norm are skipped; infinity: only those that are not finite */
+    int64_t skip_limit; /* so many skipped steps in a row end the run */
 } TsLearnerConfig;
 
 extern const TsVariants ts_optimizers;
@@ -40,9 +37,6 @@ TS_MUST_USE TsStatus ts_learner_create(TsLearner **learner, const TsLearnerConfi
 
 /* Sets *learner to NULL; NULL is fine. Collective on the mesh. */
 void ts_learner_free(TsLearner **learner);
-
-/* Where gradient and optimizer state of a parameter lie. */
-TsPlacement ts_learner_placement(const TsLearnerConfig *config, const TsParameter *parameter);
 
 /* The name of the gradient of `path` in Programs, "gradient/PATH", into `name`. */
 typedef struct TsGradientName {

@@ -18,7 +18,7 @@ struct TsStep {
 /* What a rank holds of a sum over the batch: a part of it, along the axes that cut the batch. */
 static TsPlacement part_of_sum(void)
 {
-    return ts_partial(ts_replicated, TS_AXIS_BIT(TS_AXIS_DATA));
+    return ts_partial(ts_replicated, ts_batch_axes());
 }
 
 static void name_output(char *text, size_t text_bytes, const char *what, const char *name)
@@ -53,8 +53,7 @@ static void output_gradients(TsGraph *graph, TsTensor loss, const TsStepOptions 
     }
     ts_gradients(gradient, loss, of, trainable);
     for (int i = 0; i < trainable; i++)
-        ts_output(ts_learner_gradient_name(rows[i]->path).text, gradient[i],
-                  ts_learner_placement(options->learner, rows[i]));
+        ts_output(ts_learner_gradient_name(rows[i]->path).text, gradient[i], rows[i]->state);
     ts_free(of);
     ts_free(gradient);
     ts_free(rows);

@@ -174,7 +174,7 @@ static void say(Trainer *trainer)
     for (int i = 0; i < count; i++) {
         TsMetrics *metrics = ts_step_metrics(trainer->courses[i].step);
         TsWeightedScalar scalars[TS_MAX_LOSSES];
-        ts_metrics_reduce(scalars, metrics, ts_mesh_group(trainer->job->mesh, TS_AXIS_BIT(TS_AXIS_DATA)));
+        ts_metrics_reduce(scalars, metrics, ts_mesh_group(trainer->job->mesh, ts_batch_axes()));
         ts_metrics_reset(metrics);
         tasks[i] = (TsProgressTask){trainer->courses[i].task->name, scalars[0]};
     }

@@ -105,6 +105,15 @@ TsTensor ts_parameter(TsGraph *graph, const char *name, TsDtype dtype, TsShape s
         (TsBinding){.name = name, .kind = TS_BIND_PARAMETER, .dtype = dtype, .shape = shape, .placement = placement});
 }
 
+void ts_parameter_gather(TsTensor parameter, TsAxisSet axes)
+{
+    if (parameter.id < 0)
+        return;
+    const TsNode *node = &parameter.graph->node[parameter.graph->value[parameter.id].node];
+    TS_CHECK(node->op == &ts_bound_op, "gather: %s is not a parameter", node->op->name);
+    parameter.graph->bound[((const TsBoundAttributes *)node->attributes)->bound].gathered = axes;
+}
+
 TsTensor ts_state(TsGraph *graph, const char *name, TsDtype dtype, TsShape shape, TsPlacement placement)
 {
     return add(graph, (TsBinding){

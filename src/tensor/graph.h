@@ -41,6 +41,10 @@ TsTensor ts_input(TsGraph *graph, const char *name, TsDtype dtype, TsShape shape
 TsTensor ts_parameter(TsGraph *graph, const char *name, TsDtype dtype, TsShape shape, TsPlacement placement);
 TsTensor ts_state(TsGraph *graph, const char *name, TsDtype dtype, TsShape shape, TsPlacement placement);
 
+/* The axes over which a parameter that is cut by them is gathered before use, whatever moves less; those but `model`
+ * and `expert` are anyway. What a layer cuts along these to compute with stays. */
+void ts_parameter_gather(TsTensor parameter, TsAxisSet axes);
+
 /* Every element is `value`. */
 TsTensor ts_constant(TsGraph *graph, TsDtype dtype, TsShape shape, double value);
 

@@ -31,10 +31,11 @@ typedef struct TsValue {
 
 /* What lives outside and is bound by name. */
 typedef struct TsBound {
-    TsBinding binding; /* its name is owned by the Graph */
-    uint64_t hash;     /* of the name */
-    int32_t value;     /* the value that stands for it; of an output: what it is given */
-    int32_t assigned;  /* the value that ts_assign gives it; -1: none */
+    TsBinding binding;  /* its name is owned by the Graph */
+    uint64_t hash;      /* of the name */
+    int32_t value;      /* the value that stands for it; of an output: what it is given */
+    int32_t assigned;   /* the value that ts_assign gives it; -1: none */
+    TsAxisSet gathered; /* of a parameter: axes over which it is gathered before use */
 } TsBound;
 
 typedef struct TsPath {

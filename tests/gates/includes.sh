@@ -20,7 +20,7 @@ find src -name '*.[ch]' -exec awk '
         owner["^hdf5"] = "^src/(ckpt|data)/"
         owner["^(cblas|openblas_config|lapacke)\\.h$"] = "^src/tensor/"
         owner["dnnl"] = "^src/tensor/"
-        owner["^yaml\\.h$"] = "^src/base/"
+        owner["^(yaml|pcre2)\\.h$"] = "^src/base/"
         owner["^assert\\.h$"] = "^$"
     }
     /^[ \t]*#[ \t]*include/ {

@@ -63,6 +63,11 @@ line=(train jobs/line.yaml "run.dir=$top/run" run.steps=2 "${small[@]}")
 # ---- ranks ----
 expect "a mesh of other ranks" "mesh" "${line[@]}" mesh.data=3
 expect "an axis that is none" "did you mean model" "${line[@]}" mesh.modle=2
+expect "a rule that finds nothing, on two ranks" "is found in the path of no parameter" "${line[@]}" 'parameters.rules=[["kernle$", "0: model"]]'
+timeout -k 5 60 mpirun --oversubscribe --bind-to none -n 1 "$TESSERA" "${line[@]}" : -n 2 "$TESSERA" "${line[@]}" run.seed=2 \
+    </dev/null >"$top/out" 2>&1
+code=$?
+verdict "ranks started with different words (code $code)" "$(said $code "rank 1 was started with")"
 count=4
 expect "a mesh that leaves ranks over" "mesh" "${line[@]}" mesh.data=1
 expect "a text that is not there" "$top/none.txt" "${line[@]}" "tasks.lm.data.text=$top/none.txt"
@@ -98,7 +103,19 @@ expect "an infinite rate" "learner.optimizer.rate" "${line[@]}" learner.optimize
 expect "an interval beyond all numbers" "run.log" "${line[@]}" "run.log=1e300 steps"
 expect "layers beyond counting" "backbone.layers" "${line[@]}" backbone.layers=1000000000
 expect "a number of checkpoints beyond 32 bits" "checkpoint.keep.latest" "${line[@]}" checkpoint.keep.latest=4294967297
-expect "parameters beyond the memory" "GiB of parameters" "${line[@]}" backbone.width=1048576
+expect "parameters beyond the memory" "GiB for 1 rank on a host" "${line[@]}" backbone.width=1048576
+expect "a model beyond the memory" "the smallest mesh with room, 1 rank on such a host, is {data:" "${line[@]}" backbone.width=32768 \
+    backbone.layers=12 parameters.shard=data
+expect "a rule that finds nothing" 'parameters.rules: rule 1: "kernle$" is found in the path of no parameter' "${line[@]}" \
+    'parameters.rules=[["kernle$", "0: model"]]'
+expect "a rule that comes too late" "that an earlier rule has not taken" "${line[@]}" \
+    'parameters.rules=[["kernel", "0: model"], ["query/kernel", "1: model"]]'
+expect "a pattern that is none" "missing closing parenthesis at character" "${line[@]}" 'parameters.rules=[["(bias", "0: model"]]'
+expect "a placement on an axis that is none" '"dta" is not a mesh axis' "${line[@]}" 'parameters.rules=[["bias", "0: dta"]]'
+expect "a placement of a dim that is none" '"1" is not a dim: expected 0 to 0' "${line[@]}" 'parameters.rules=[["norm/bias", "1: data"]]'
+expect "a parameter that rests as a sum" "rests whole or cut" "${line[@]}" 'parameters.rules=[["bias", "partial: data"]]'
+expect "a rule of three words" "rules" "${line[@]}" 'parameters.rules=[["bias", "0: data", "0: model"]]'
+expect "whole state of cut gradients" "gradient_shard: data" "${line[@]}" parameters.gradient_shard=data parameters.optimizer_shard=none
 expect "an option that is none" "--frobnicate" "${line[@]}" --frobnicate
 
 # ---- data ----

@@ -13,31 +13,32 @@ enum { ROWS = 5, COLUMNS = 7, ELEMS = ROWS * COLUMNS, BIAS = 7 };
 static const TsAdamwConfig adamw = {.rate = 0.01, .decay = 0.1, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8};
 static const TsSchedule flat = {.warmup = 0};
 
-static TsLearnerConfig make_config(double clip, TsLearnerState state)
+static TsLearnerConfig make_config(double clip)
 {
     return (TsLearnerConfig){.optimizer = {&ts_optimizers.items[0], &adamw},
                              .schedule = {&ts_schedules.items[0], &flat},
                              .clip = clip,
                              .skip_above = INFINITY,
-                             .skip_limit = 3,
-                             .state = state};
+                             .skip_limit = 3};
 }
 
 /* A kernel that decays, a bias that does not, and a frozen one, on all ranks. */
 typedef struct Setup {
     TsLearnerConfig config;
+    TsShardingConfig sharding;
     TsMesh *mesh;
     TsParameters *parameters;
     TsBatch *arrays;
     TsLearner *learner;
 } Setup;
 
-static void create(Setup *setup, double clip, TsLearnerState state)
+static void create(Setup *setup, double clip, TsShardAxis state)
 {
-    *setup = (Setup){.config = make_config(clip, state)};
+    *setup = (Setup){.config = make_config(clip), .sharding = {.optimizer_shard = state}};
     TsMeshShape shape = {.size = {[TS_AXIS_DATA] = ts_group_size(test_world)}};
     TEST_OK(ts_mesh_create(&setup->mesh, test_world, shape));
     setup->parameters = ts_parameters_create(setup->mesh);
+    TEST_OK(ts_parameters_shard(setup->parameters, &setup->sharding));
     TEST_OK(ts_parameters_declare(setup->parameters, (TsParameter){.path = "kernel",
                                                                    .shape = ts_shape(ROWS, COLUMNS),
                                                                    .initializer = {TS_INIT_NORMAL, 1},
@@ -136,12 +137,12 @@ static void expect_values(const Setup *setup, const Reference *reference)
 /* Ten steps, clipped in some, with the state whole and cut: the paper's values. */
 static void follows_the_paper(void)
 {
-    for (int state = TS_STATE_REPLICATED; state <= TS_STATE_SHARDED; state++)
+    for (int state = TS_SHARD_NONE; state <= TS_SHARD_DATA; state++)
         for (int clipped = 0; clipped < 2; clipped++) {
             Setup setup;
             Reference reference;
             double clip = clipped ? 1.5 : 0;
-            create(&setup, clip, (TsLearnerState)state);
+            create(&setup, clip, (TsShardAxis)state);
             start_reference(&reference, &setup);
             for (int64_t step = 1; step <= 10; step++) {
                 fill_gradients(&setup, step, 0);
@@ -161,10 +162,10 @@ static void follows_the_paper(void)
 static void skips_what_is_not_finite(void)
 {
     const double poisons[] = {NAN, INFINITY, -INFINITY, 1e30};
-    for (int state = TS_STATE_REPLICATED; state <= TS_STATE_SHARDED; state++) {
+    for (int state = TS_SHARD_NONE; state <= TS_SHARD_DATA; state++) {
         Setup setup;
         Reference reference;
-        create(&setup, 1, (TsLearnerState)state);
+        create(&setup, 1, (TsShardAxis)state);
         start_reference(&reference, &setup);
         fill_gradients(&setup, 1, 0);
         ts_learner_step(setup.learner, 1, 10);
@@ -188,7 +189,7 @@ static void skips_what_is_too_large(void)
 {
     Setup setup;
     Reference reference;
-    create(&setup, 0, TS_STATE_SHARDED);
+    create(&setup, 0, TS_SHARD_DATA);
     ts_learner_free(&setup.learner);
     setup.config.skip_above = 1;
     TEST_OK(ts_learner_create(&setup.learner, &setup.config, setup.parameters, setup.arrays, 1));
@@ -205,7 +206,7 @@ static void skips_what_is_too_large(void)
 static void state_is_cut(void)
 {
     Setup setup;
-    create(&setup, 0, TS_STATE_SHARDED);
+    create(&setup, 0, TS_SHARD_DATA);
     int64_t local = 0;
     TsBatch *state = ts_learner_state(setup.learner);
     for (int i = 0; i < ts_batch_count(state); i++)

@@ -103,7 +103,8 @@ static double input_cost(const Choice *choice, int i, TsAxis axis, int label)
     if (ts_versions_have(placer->versions, choice->in[i], wanted, axis, backward) ||
         ts_versions_have(placer->versions, choice->in[i], -1, axis, backward))
         return 0;
-    bool computes_with_parts = axis == TS_AXIS_MODEL || axis == TS_AXIS_EXPERT;
+    bool computes_with_parts = (axis == TS_AXIS_MODEL || axis == TS_AXIS_EXPERT) &&
+                               !(ts_versions_gathered(placer->versions, choice->in[i]) & TS_AXIS_BIT(axis));
     if (ts_versions_at_rest(placer->versions, choice->in[i]))
         return bytes * (computes_with_parts ? STAYS : MOVES_FREELY);
     return bytes * (is >= 0 && !computes_with_parts ? STAYS : 1);
@@ -344,7 +345,8 @@ static TsStatus place_node(Placer *placer, const TsNode *node)
     for (int k = 0; k < node->outputs; k++) {
         rewrite->to->value[old_value[node->first_out + k]].placement = placement[k];
         if (at_rest)
-            ts_versions_set_at_rest(placer->versions, old_value[node->first_out + k]);
+            ts_versions_set_at_rest(placer->versions, old_value[node->first_out + k],
+                                    ts_versions_gathered(placer->versions, placer->in[0]));
     }
     return TS_OK;
 }
@@ -413,7 +415,7 @@ static TsStatus place_all(Placer *placer)
             value->placement = ts_placement_simplify(value->placement, placer->mesh_shape);
             int32_t bound = ((const TsBoundAttributes *)node->attributes)->bound;
             if (rewrite->from->bound[bound].binding.kind != TS_BIND_INPUT)
-                ts_versions_set_at_rest(placer->versions, *out);
+                ts_versions_set_at_rest(placer->versions, *out, rewrite->from->bound[bound].gathered);
         } else if (node->op == &ts_constrain_op) {
             TS_TRY(constrain(placer, node));
         } else if (node->op == &ts_stop_gradient_op) {

@@ -10,7 +10,8 @@ typedef struct Version {
     int32_t origin; /* the value that this one is a version of; itself if none */
     int32_t next;   /* of the versions of one origin; -1: the last */
     bool at_rest;
-    bool backward; /* moved for a reader in the backward pass */
+    TsAxisSet gathered; /* before use, of what is at rest */
+    bool backward;      /* moved for a reader in the backward pass */
 } Version;
 
 struct TsVersions {
@@ -48,9 +49,16 @@ static Version *version_of(TsVersions *versions, int32_t value)
     return &versions->version[value];
 }
 
-void ts_versions_set_at_rest(TsVersions *versions, int32_t value)
+void ts_versions_set_at_rest(TsVersions *versions, int32_t value, TsAxisSet gathered)
 {
-    version_of(versions, value)->at_rest = true;
+    Version *version = version_of(versions, value);
+    version->at_rest = true;
+    version->gathered = gathered;
+}
+
+TsAxisSet ts_versions_gathered(const TsVersions *versions, int32_t value)
+{
+    return value < versions->count ? versions->version[versions->version[value].origin].gathered : 0;
 }
 
 bool ts_versions_at_rest(const TsVersions *versions, int32_t value)

@@ -15,9 +15,11 @@ typedef struct TsVersions TsVersions;
 TsVersions *ts_versions_create(TsGraph *graph, TsMeshShape mesh_shape);
 void ts_versions_free(TsVersions **versions);
 
-/* `value` lies at rest between runs: a parameter, a state, or made of one such alone. */
-void ts_versions_set_at_rest(TsVersions *versions, int32_t value);
+/* `value` lies at rest between runs: a parameter, a state, or made of one such alone. It is `gathered` over these axes
+ * before use. */
+void ts_versions_set_at_rest(TsVersions *versions, int32_t value, TsAxisSet gathered);
 bool ts_versions_at_rest(const TsVersions *versions, int32_t value);
+TsAxisSet ts_versions_gathered(const TsVersions *versions, int32_t value);
 
 /* Whether a version of `value` is there that is cut by `axis` on `dim` (or, with dim -1, whole over it), for readers of
  * this direction. */

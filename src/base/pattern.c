@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/pattern.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/memory.h"
+
+struct TsPattern {
+    pcre2_code *code;
+    pcre2_match_data *match;
+};
+
+static void *allocate(size_t size_bytes, void *context)
+{
+    (void)context;
+    return ts_alloc(size_bytes);
+}
+
+static void release(void *memory, void *context)
+{
+    (void)context;
+    ts_free(memory);
+}
+
+TsStatus ts_pattern_create(TsPattern **pattern, const char *text)
+{
+    int code = 0;
+    PCRE2_SIZE at = 0;
+    pcre2_general_context *general = pcre2_general_context_create(allocate, release, NULL);
+    pcre2_compile_context *context = pcre2_compile_context_create(general);
+    pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C,
+                                         &code, &at, context);
+    pcre2_compile_context_free(context);
+    *pattern = NULL;
+    if (compiled) {
+        *pattern = ts_alloc(sizeof **pattern);
+        **pattern = (TsPattern){compiled, pcre2_match_data_create(1, general)};
+    }
+    pcre2_general_context_free(general);
+    if (compiled)
+        return TS_OK;
+    PCRE2_UCHAR said[128];
+    pcre2_get_error_message(code, said, sizeof said);
+    return ts_status_error(TS_CODE_INVALID, "\"%s\" is not a regular expression: %s at character %zu", text,
+                           (const char *)said, (size_t)at + 1);
+}
+
+void ts_pattern_free(TsPattern **pattern)
+{
+    if (*pattern) {
+        pcre2_match_data_free((*pattern)->match);
+        pcre2_code_free((*pattern)->code);
+        ts_free(*pattern);
+    }
+    *pattern = NULL;
+}
+
+bool ts_pattern_found(const TsPattern *pattern, const char *subject)
+{
+    int found = pcre2_match(pattern->code, (PCRE2_SPTR)subject, strlen(subject), 0, 0, pattern->match, NULL);
+    TS_CHECK(found > 0 || found == PCRE2_ERROR_NOMATCH || found == PCRE2_ERROR_MATCHLIMIT,
+             "a pattern gives %d on \"%s\"", found, subject);
+    return found > 0;
+}
