@@ -98,3 +98,29 @@ void ts_windows_read(const TsWindows *windows, int32_t *tokens, int32_t *labels,
     read_tokens(windows, tokens, from, count, 0);
     read_tokens(windows, labels, from + 1, count, TS_LABEL_IGNORED);
 }
+
+static void fill_row(const void *self, void *const *row, int64_t length, int64_t example, int64_t draw)
+{
+    (void)draw;
+    int32_t *tokens = row[0], *labels = row[1];
+    *(float *)row[2] = example < 0 ? 0 : 1;
+    if (example >= 0) {
+        ts_windows_read(self, tokens, labels, example, 0, length);
+        return;
+    }
+    for (int64_t i = 0; i < length; i++) {
+        tokens[i] = 0;
+        labels[i] = TS_LABEL_IGNORED;
+    }
+}
+
+TsRows ts_windows_rows(const TsWindows *windows)
+{
+    static const TsRowColumn columns[] = {
+        {"tokens", TS_I32, TS_ROW_LENGTH}, {"labels", TS_I32, TS_ROW_LENGTH}, {"weights", TS_F32, 0}};
+    return (TsRows){.count = ts_windows_count(windows),
+                    .columns = columns,
+                    .column_count = sizeof columns / sizeof *columns,
+                    .self = windows,
+                    .fill = fill_row};
+}

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "data/loader.h"
 #include "data/source.h"
 #include "data/tokenizer.h"
 
@@ -38,3 +39,12 @@ size_t ts_windows_bytes(const TsWindows *windows);
  * <= T. Not collective. */
 void ts_windows_read(const TsWindows *windows, int32_t *tokens, int32_t *labels, int64_t index, int64_t first,
                      int64_t count);
+
+/* Rows for a loader whose only length is T:
+ *
+ *   tokens   (B, T) i32
+ *   labels   (B, T) i32   TS_LABEL_IGNORED where there is nothing to predict
+ *   weights  (B)    f32   1, and 0 for rows beyond the last example
+ *
+ * Windows are borrowed for the life of the rows. */
+TsRows ts_windows_rows(const TsWindows *windows);

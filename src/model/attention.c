@@ -30,8 +30,8 @@ TsTensor ts_attention(TsScope scope, TsTensor x, TsAttention options, const TsCa
         key = extend_cache(scope, "key", key, cache);
         value = extend_cache(scope, "value", value, cache);
     }
-    TsAttended attended =
-        ts_attend(query, key, value, cache ? cache->first : TS_NONE, (TsAttend){.causal = options.causal});
+    TsAttended attended = ts_attend(query, key, value, cache ? cache->first : TS_NONE,
+                                    (TsAttend){.causal = options.causal, .keys_seen = options.keys_seen});
     TsTensor out = ts_linear_with(
         ts_in(scope, "out"), attended.out,
         (TsLinear){.out = ts_shape(width), .contract = 2, .cut_rows = TS_AXIS_MODEL, .gain = options.out_gain});

@@ -6,17 +6,18 @@
 
 TsTensor ts_language_model_logits(TsScope scope, const TsLanguageModel *model, TsTensor tokens, const TsCache *cache)
 {
-    TsTensor hidden = ts_transformer(ts_in(scope, "backbone"), &model->backbone, tokens, cache);
+    TsTensor hidden = ts_transformer(ts_in(scope, "backbone"), &model->backbone, tokens, TS_NONE, cache);
     return ts_transformer_logits(ts_in(scope, "backbone"), &model->backbone, hidden);
 }
 
 TsTensor ts_language_model_next(TsScope scope, const TsLanguageModel *model, TsTensor tokens, const TsCache *cache)
 {
     int64_t T = ts_dim(tokens, 1);
-    TsTensor hidden = ts_transformer(ts_in(scope, "backbone"), &model->backbone, tokens, cache); /* (B, T, C) */
-    TsTensor last = ts_slice(hidden, 1, T - 1, 1);                                               /* (B, 1, C) */
-    last = ts_reshape(last, ts_shape(ts_dim(hidden, 0), ts_dim(hidden, 2)));                     /* (B, C) */
-    return ts_transformer_logits(ts_in(scope, "backbone"), &model->backbone, last);              /* (B, V) */
+    TsTensor hidden =
+        ts_transformer(ts_in(scope, "backbone"), &model->backbone, tokens, TS_NONE, cache); /* (B, T, C) */
+    TsTensor last = ts_slice(hidden, 1, T - 1, 1);                                          /* (B, 1, C) */
+    last = ts_reshape(last, ts_shape(ts_dim(hidden, 0), ts_dim(hidden, 2)));                /* (B, C) */
+    return ts_transformer_logits(ts_in(scope, "backbone"), &model->backbone, last);         /* (B, V) */
 }
 
 static TsTensor compute_predictions(TsScope scope, const void *options, const TsColumns *columns)

@@ -51,8 +51,9 @@ typedef struct TsCache {
 typedef struct TsAttention {
     int64_t heads; /* divides C */
     bool causal;
-    double dropout;  /* on what is added to the residual */
-    double out_gain; /* of the output kernel, see TsLinear */
+    TsTensor keys_seen; /* bool (B, T), or left out: false hides a key */
+    double dropout;     /* on what is added to the residual */
+    double out_gain;    /* of the output kernel, see TsLinear */
 } TsAttention;
 TsTensor ts_attention(TsScope scope, TsTensor x, TsAttention options, const TsCache *cache);
 

@@ -31,9 +31,11 @@ static const TsKey keys[] = {
     TS_KEY_ENUM(TsTransformer, activation, activation_words, "inside feed-forward", .fallback = "gelu"),
     TS_KEY_ENUM(TsTransformer, norm, norm_words, "in front of each part of a block", .fallback = "layer"),
     TS_KEY_BOOL(TsTransformer, tied, "logits come from the table of the embedding", .fallback = "true"),
+    TS_KEY_BOOL(TsTransformer, causal, "a token sees none that comes after it; false: it sees all", .fallback = "true"),
     TS_KEYS_END};
 
-const TsConfigTable ts_transformer_table = {"transformer", "A decoder of pre-norm blocks: GPT-2 by its defaults.",
+const TsConfigTable ts_transformer_table = {"transformer",
+                                            "Pre-norm blocks: GPT-2 by its defaults, an encoder where not causal.",
                                             sizeof(TsTransformer), keys, check};
 
 /* Embeddings are small beside what blocks add: GPT-2's standard deviation. */
@@ -62,7 +64,7 @@ static TsTensor embed(TsScope scope, const TsTransformer *options, TsTensor toke
 }
 
 /* x + attention(norm(x)), then x + feed_forward(norm(x)). x (B, T, C) -> (B, T, C) */
-static TsTensor block(TsScope scope, const TsTransformer *options, TsTensor x, const TsCache *cache)
+static TsTensor block(TsScope scope, const TsTransformer *options, TsTensor x, TsTensor seen, const TsCache *cache)
 {
     static TsTensor (*const activation[])(TsTensor) = {[TS_ACTIVATION_GELU] = ts_gelu,
                                                        [TS_ACTIVATION_GELU_TANH] = ts_gelu_tanh,
@@ -72,9 +74,13 @@ static TsTensor block(TsScope scope, const TsTransformer *options, TsTensor x, c
     int64_t hidden = options->hidden == TS_AUTO ? 4 * options->width : options->hidden;
 
     TsTensor h = norm(ts_in(scope, "attention_norm"), options, x);
-    h = ts_attention(
-        ts_in(scope, "attention"), h,
-        (TsAttention){.heads = options->heads, .causal = true, .dropout = options->dropout, .out_gain = gain}, cache);
+    h = ts_attention(ts_in(scope, "attention"), h,
+                     (TsAttention){.heads = options->heads,
+                                   .causal = options->causal,
+                                   .keys_seen = seen,
+                                   .dropout = options->dropout,
+                                   .out_gain = gain},
+                     cache);
     x = ts_add(x, h);
 
     h = norm(ts_in(scope, "feed_forward_norm"), options, x);
@@ -86,11 +92,12 @@ static TsTensor block(TsScope scope, const TsTransformer *options, TsTensor x, c
     return ts_leave(scope, ts_add(x, h));
 }
 
-TsTensor ts_transformer(TsScope scope, const TsTransformer *options, TsTensor tokens, const TsCache *cache)
+TsTensor ts_transformer(TsScope scope, const TsTransformer *options, TsTensor tokens, TsTensor seen,
+                        const TsCache *cache)
 {
     TsTensor x = embed(scope, options, tokens, cache);
     for (int64_t layer = 0; layer < options->layers; layer++)
-        x = block(ts_in_numbered(scope, "layer", layer), options, x, cache);
+        x = block(ts_in_numbered(scope, "layer", layer), options, x, seen, cache);
     return ts_leave(scope, norm(ts_in(scope, "norm"), options, x));
 }
 

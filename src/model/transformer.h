@@ -26,15 +26,17 @@ typedef struct TsTransformer {
     double dropout;
     TsActivation activation;
     TsNorm norm;
-    bool tied; /* logits come from the table of the embedding */
+    bool tied;   /* logits come from the table of the embedding */
+    bool causal; /* a token sees none that comes after it */
 } TsTransformer;
 
 /* The keys of `backbone: {type: transformer, ...}`. */
 extern const TsConfigTable ts_transformer_table;
 
 /* Hidden states (B, T, C) of tokens (B, T) i32, after the last norm. Tokens stand at positions 0..T-1, or with a cache
- * (else NULL) at cache->ids. */
-TsTensor ts_transformer(TsScope scope, const TsTransformer *options, TsTensor tokens, const TsCache *cache);
+ * (else NULL) at cache->ids. `seen` (B, T) bool, or TS_NONE: false hides a token from the others: padding. */
+TsTensor ts_transformer(TsScope scope, const TsTransformer *options, TsTensor tokens, TsTensor seen,
+                        const TsCache *cache);
 
 /* Scores of every token of the vocabulary: hidden (..., C) -> (..., V). `scope` is that of ts_transformer. */
 TsTensor ts_transformer_logits(TsScope scope, const TsTransformer *options, TsTensor hidden);

@@ -76,6 +76,8 @@ static const TsKey task_keys[] = {
     TS_KEY_CHOICE(TsTaskConfig, kind, &ts_task_kinds, "what kind of task", .flat = true, .required = true),
     TS_KEY_REAL(TsTaskConfig, weight, "how often it is drawn, beside the others", .fallback = "1",
                 .range = TS_AT_LEAST(0)),
+    TS_KEY_LIST(TsTaskConfig, metrics, TS_ELEMENT(TS_KIND_STRING),
+                "what its evaluation measures, beside losses; left out: all that fit"),
     TS_KEYS_END};
 static const TsConfigTable task_table = {"task", "Something to learn.", sizeof(TsTaskConfig), task_keys, NULL};
 

@@ -46,6 +46,7 @@ typedef struct TsCheckpointConfig {
 typedef struct TsTaskConfig {
     TsChoice kind; /* of ts_task_kinds */
     double weight;
+    TsList metrics; /* of names; empty: all that fit */
 } TsTaskConfig;
 
 typedef struct TsDecodeConfig {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Evaluator: a task's losses over its validation data, every example exactly once.
+ * Evaluator: a task's losses and metrics over data of its own, every example exactly once.
  */
 #pragma once
 
@@ -9,16 +9,22 @@
 
 typedef struct TsEvaluator TsEvaluator;
 
-/* Of a task that has validation data. All borrowed for its life. Not collective. Same on all ranks: everything. Owned
- * by the caller. */
-TS_MUST_USE TsStatus ts_evaluator_create(TsEvaluator **evaluator, const TsJob *job, const TsTask *task);
+/* Of `data`, a loader in order that the task made, such as task->validation. All borrowed for its life. Not collective.
+ * Same on all ranks: everything. Owned by the caller. */
+TS_MUST_USE TsStatus ts_evaluator_create(TsEvaluator **evaluator, const TsJob *job, const TsTask *task, TsLoader *data);
 
 /* Sets *evaluator to NULL; NULL is fine. */
 void ts_evaluator_free(TsEvaluator **evaluator);
 
-/* Runs over all validation data with the parameters as they are. scalars (ts_metrics_count), the same on all ranks.
- * Collective on the mesh. */
-void ts_evaluator_run(TsEvaluator *evaluator, TsWeightedScalar *scalars);
+/* Called for each local row of each batch, in the order of batches, with what was given out for it. */
+typedef void TsRowVisitor(void *visitor, const TsBatch *given, const TsBatch *batch, int64_t row, int64_t example);
 
-/* The names of what it measures; borrowed. */
-const TsMetrics *ts_evaluator_metrics(const TsEvaluator *evaluator);
+/* Runs over all the data with the parameters as they are; the scores are the same on all ranks. `visit` may be NULL.
+ * Collective on the mesh. */
+void ts_evaluator_run(TsEvaluator *evaluator, TsScores *scores, TsRowVisitor *visit, void *visitor);
+
+/* What the last run observed on this rank; borrowed. */
+const TsObservations *ts_evaluator_observations(const TsEvaluator *evaluator);
+
+/* The names of the scores that a run of this task gives, in their order; returns how many. Not collective. */
+int ts_evaluator_names(const TsEvaluator *evaluator, const char **names);

@@ -1,27 +1,76 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "task/job.h"
 
+#include <string.h>
+
+#include "base/check.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "model/transformer.h"
 #include "task/fit.h"
+
+/* The vocabulary of the trunk: that of all tasks' tokenizers, if it is not given. Collective. */
+static TsStatus resolve_vocab(int64_t *vocab, const TsJob *job)
+{
+    const TsMap *map = &job->keys->tasks;
+    const TsTaskConfig *items = map->items;
+    const TsTransformer *backbone = job->keys->backbone.value;
+    const char *first = NULL;
+    *vocab = backbone->vocab;
+    for (int64_t i = 0; i < map->count; i++) {
+        const TsTaskKind *kind = items[i].kind.variant->extra;
+        TsTokenizer *tokenizer = NULL;
+        if (!kind->tokenizer)
+            continue;
+        TsStatus status =
+            ts_comm_agree(job->group, ts_tokenizer_make(&tokenizer, *kind->tokenizer(items[i].kind.value)));
+        if (status) {
+            TsStatus located =
+                ts_config_error(job->config, kind->tokenizer(items[i].kind.value), "%s", ts_status_message(status));
+            ts_status_free(&status);
+            return located;
+        }
+        int64_t needed = ts_tokenizer_vocab(tokenizer);
+        ts_tokenizer_free(&tokenizer);
+        if (backbone->vocab != TS_AUTO && backbone->vocab < needed)
+            return ts_config_error(job->config, &backbone->vocab, "fewer than the tokenizer of tasks.%s has: %lld",
+                                   map->names[i], (long long)needed);
+        if (backbone->vocab == TS_AUTO && first && needed != *vocab)
+            return ts_config_error(job->config, job->keys->backbone.value,
+                                   "vocab: the tokenizers of tasks.%s and tasks.%s have %lld and %lld tokens: give "
+                                   "them the same, or say backbone.vocab",
+                                   first, map->names[i], (long long)*vocab, (long long)needed);
+        first = map->names[i];
+        *vocab = backbone->vocab == TS_AUTO ? needed : backbone->vocab;
+    }
+    return TS_OK;
+}
 
 static TsStatus create_tasks(TsJob *job, TsJobOptions options)
 {
     const TsMap *map = &job->keys->tasks;
     const TsTaskConfig *items = map->items;
+    int64_t vocab = TS_AUTO;
+    TS_TRY(resolve_vocab(&vocab, job));
+    char *prepared = ts_format("%s/prepared", job->keys->run.dir);
+    TsStatus status = TS_OK;
     job->tasks = ts_calloc((size_t)map->count, sizeof(TsTask *));
-    for (int64_t i = 0; i < map->count; i++) {
+    for (int64_t i = 0; i < map->count && !status; i++) {
         TsTaskSetting setting = {.group = job->group,
                                  .mesh = job->mesh,
                                  .config = job->config,
+                                 .metrics = &items[i].metrics,
                                  .backbone = &job->keys->backbone,
+                                 .vocab = vocab,
                                  .name = map->names[i],
+                                 .prepared_dir = prepared,
                                  .seed = (uint64_t)job->keys->run.seed,
                                  .without_data = options.without_data};
-        TS_TRY(ts_task_create(&job->tasks[i], items[i].kind, setting));
-        job->task_count++;
+        status = ts_task_create(&job->tasks[i], items[i].kind, setting);
+        job->task_count += !status;
     }
-    return TS_OK;
+    ts_free(prepared);
+    return status;
 }
 
 /* An error about a rule, with its file and line. */
@@ -34,21 +83,35 @@ static TsStatus locate_rule(const TsJob *job, TsStatus status)
     return located;
 }
 
-/* Fills the table: each task's predictions are traced once. */
+/* Traces a task's predictions once, which fills in its own table. */
+static TsStatus declare_own(TsJob *job, int index)
+{
+    const TsTask *task = job->tasks[index];
+    TsGraph *graph = ts_graph_create();
+    job->own[index] = ts_parameters_create(job->mesh);
+    TsStatus status = locate_rule(job, ts_parameters_shard(job->own[index], &job->keys->parameters));
+    TsScope scope = {.graph = graph, .parameters = job->own[index], .dtype = job->dtype, .step = TS_NONE};
+    TsColumns columns = ts_columns_trace(graph, task->sample);
+    task->model->compute_predictions(scope, task->options, &columns);
+    if (!status)
+        status = ts_graph_status(graph);
+    ts_graph_free(&graph);
+    return ts_status_annotate(status, "tasks.%s", task->name);
+}
+
+/* Fills the tables: what tasks share is declared once. */
 static TsStatus declare_parameters(TsJob *job)
 {
     job->parameters = ts_parameters_create(job->mesh);
     TS_TRY(locate_rule(job, ts_parameters_shard(job->parameters, &job->keys->parameters)));
+    job->own = ts_calloc((size_t)job->task_count, sizeof(TsParameters *));
     for (int i = 0; i < job->task_count; i++) {
-        const TsTask *task = job->tasks[i];
-        TsGraph *graph = ts_graph_create();
-        TsScope scope = {.graph = graph, .parameters = job->parameters, .dtype = job->dtype, .step = TS_NONE};
-        TsColumns columns = ts_columns_trace(graph, task->sample);
-        task->model->compute_predictions(scope, task->options, &columns);
-        TsStatus status = ts_graph_status(graph);
-        ts_graph_free(&graph);
-        if (status)
-            return ts_status_annotate(status, "tasks.%s", task->name);
+        TS_TRY(declare_own(job, i));
+        for (int k = 0; k < ts_parameters_count(job->own[i]); k++) {
+            TsParameter row = *ts_parameters_at(job->own[i], k);
+            row.placement = row.declared;
+            TS_TRY(ts_status_annotate(ts_parameters_declare(job->parameters, row), "tasks.%s", job->tasks[i]->name));
+        }
     }
     return locate_rule(job, ts_parameters_check_rules(job->parameters));
 }
@@ -94,10 +157,40 @@ void ts_job_close(TsJob **job)
         ts_task_free(&(*job)->tasks[i]);
     ts_free((*job)->tasks);
     ts_batch_free(&(*job)->arrays);
+    for (int i = 0; (*job)->own && i < (*job)->task_count; i++)
+        ts_parameters_free(&(*job)->own[i]);
+    ts_free((*job)->own);
     ts_parameters_free(&(*job)->parameters);
     ts_mesh_free(&(*job)->mesh);
     ts_free(*job);
     *job = NULL;
+}
+
+TsParameters *ts_job_parameters_of(const TsJob *job, const TsTask *task)
+{
+    for (int i = 0; i < job->task_count; i++)
+        if (job->tasks[i] == task)
+            return job->own[i];
+    TS_CHECK(false, "tasks.%s is of another job", task->name);
+    return NULL;
+}
+
+TsStatus ts_job_find_task(const TsTask **task, const TsJob *job, const char *name)
+{
+    const char **names = ts_calloc((size_t)job->task_count, sizeof *names);
+    *task = NULL;
+    for (int i = 0; i < job->task_count; i++) {
+        names[i] = job->tasks[i]->name;
+        if (strcmp(names[i], name) == 0)
+            *task = job->tasks[i];
+    }
+    const char *nearest = ts_text_nearest(name, names, (size_t)job->task_count);
+    TsStatus status = *task ? TS_OK
+                      : nearest
+                          ? ts_status_error(TS_CODE_NOT_FOUND, "there is no task %s; did you mean %s?", name, nearest)
+                          : ts_status_error(TS_CODE_NOT_FOUND, "there is no task %s", name);
+    ts_free(names);
+    return status;
 }
 
 TsBatch *ts_job_kept(const TsJob *job)

@@ -19,6 +19,7 @@ typedef struct TsJob {
     int task_count;
     TsTask **tasks;           /* (task_count) in the config's order */
     TsParameters *parameters; /* of all tasks */
+    TsParameters **own;       /* (task_count) those rows of it that each task's Programs bind */
     TsBatch *arrays;          /* the parameters by path, with their initial values */
 } TsJob;
 
@@ -31,6 +32,12 @@ TS_MUST_USE TsStatus ts_job_open(TsJob **job, TsGroup *group, const TsConfig *co
 
 /* Collective on its group. Sets *job to NULL; NULL is fine. */
 void ts_job_close(TsJob **job);
+
+/* The parameters that the task's Programs bind; `task` is one of the job's. Borrowed. */
+TsParameters *ts_job_parameters_of(const TsJob *job, const TsTask *task);
+
+/* The task of that name; an error that names the nearest. */
+TS_MUST_USE TsStatus ts_job_find_task(const TsTask **task, const TsJob *job, const char *name);
 
 /* The parameters under the names that they bear in checkpoints, "parameters/PATH"; lent, so the batch is the caller's,
  * the arrays are not. */

@@ -4,10 +4,12 @@
 #include <math.h>
 
 #include "base/memory.h"
+#include "data/windows.h"
 #include "model/language_model.h"
 
 typedef struct TextConfig {
-    const char *text, *tokenizer;
+    const char *text;
+    TsChoice tokenizer; /* of ts_tokenizers */
     double validation;
     int64_t length, batch;
 } TextConfig;
@@ -19,7 +21,7 @@ typedef struct LanguageConfig {
 
 static const TsKey text_keys[] = {
     TS_KEY_STRING(TextConfig, text, "a file of plain text", .required = true),
-    TS_KEY_STRING(TextConfig, tokenizer, "how text becomes tokens", .fallback = "bytes"),
+    TS_KEY_CHOICE(TextConfig, tokenizer, &ts_tokenizers, "how text becomes tokens", .fallback = "bytes"),
     TS_KEY_REAL(TextConfig, validation, "the part at the end of the text that is not learned from", .fallback = "0.1",
                 .range = TS_FROM_TO(0, 1)),
     TS_KEY_INT(TextConfig, length, "of an example; auto is the context of the backbone", .fallback = "auto",
@@ -54,25 +56,16 @@ static TsStatus check_length(const TsTaskSetting *setting, const TsLanguageModel
     return TS_OK;
 }
 
-static TsStatus resolve_vocab(const TsTaskSetting *setting, TsTransformer *backbone, const TsTokenizer *tokenizer)
-{
-    const TsTransformer *given = setting->backbone->value;
-    if (backbone->vocab == TS_AUTO)
-        backbone->vocab = ts_tokenizer_vocab(tokenizer);
-    if (backbone->vocab < ts_tokenizer_vocab(tokenizer))
-        return ts_config_error(setting->config, &given->vocab, "fewer than the tokenizer of tasks.%s has: %lld",
-                               setting->name, (long long)ts_tokenizer_vocab(tokenizer));
-    return TS_OK;
-}
-
 static TsLoader *make_loader(const TsTaskSetting *setting, const TsWindows *windows, TsOrder order)
 {
     const LanguageConfig *config = setting->keys;
     TsLoaderOptions options = {.rows = config->data.batch,
                                .placement = ts_batch_placement(),
                                .order = order,
-                               .seed = ts_stream_key(setting->seed, setting->name)};
-    return ts_loader_create(windows, setting->mesh, options);
+                               .seed = ts_stream_key(setting->seed, setting->name),
+                               .lengths = {ts_windows_length(windows)},
+                               .length_count = 1};
+    return ts_loader_create(ts_windows_rows(windows), setting->mesh, options);
 }
 
 static TsStatus open_text(TsTask *task, const TsTaskSetting *setting, int64_t length)
@@ -104,13 +97,17 @@ static TsStatus configure(TsTask *task, const TsTaskSetting *setting)
     const LanguageConfig *config = setting->keys;
     LanguageTask *own = ts_calloc(1, sizeof *own);
     task->own = own;
-    TS_TRY(ts_tokenizer_create(&own->tokenizer, config->data.tokenizer));
+    TS_TRY(ts_comm_agree(setting->group, ts_tokenizer_make(&own->tokenizer, config->data.tokenizer)));
     own->options = (TsLanguageModel){.backbone = *(const TsTransformer *)setting->backbone->value,
                                      .ignored = TS_LABEL_IGNORED,
                                      .smoothing = config->smoothing,
                                      .z_loss = config->z_loss};
     int64_t length = 0;
-    TS_TRY(resolve_vocab(setting, &own->options.backbone, own->tokenizer));
+    own->options.backbone.vocab = setting->vocab;
+    if (!own->options.backbone.causal)
+        return ts_config_error(setting->config, setting->backbone->value,
+                               "causal: false: tasks.%s predicts each next token, which it must not see",
+                               setting->name);
     TS_TRY(check_length(setting, &own->options, &length));
     if (!setting->without_data)
         TS_TRY(open_text(task, setting, length));
@@ -134,4 +131,9 @@ static void release(TsTask *task)
     ts_free(own);
 }
 
-const TsTaskKind ts_language_task = {configure, release};
+static const TsChoice *tokenizer(const void *value)
+{
+    return &((const LanguageConfig *)value)->data.tokenizer;
+}
+
+const TsTaskKind ts_language_task = {.tokenizer = tokenizer, .configure = configure, .release = release};

@@ -2,7 +2,9 @@
 #include "task/learner.h"
 
 #include <stdio.h>
+#include <string.h>
 
+#include "base/check.h"
 #include "base/memory.h"
 #include "model/binding.h"
 #include "tensor/ops.h"
@@ -38,12 +40,14 @@ static const TsKey keys[] = {
 const TsConfigTable ts_learner_table = {"learner", "How parameters learn.", sizeof(TsLearnerConfig), keys, NULL};
 
 struct TsLearner {
-    const TsLearnerConfig *config;
+    TsLearnerSetting setting; /* without `users` */
     const TsMesh *mesh;
-    TsProgram *program;
-    TsBatch *gradients; /* inputs "gradient/PATH" */
-    TsBatch *state;     /* "optimizer/mean/PATH", "optimizer/variance/PATH" */
-    TsBatch *scalars;   /* inputs rate, step; outputs norm, factor */
+    bool *uses;           /* (rows, users) */
+    int *family;          /* (rows): the first row with the same users: they share their count of steps */
+    TsProgram **programs; /* (users) */
+    TsBatch *gradients;   /* inputs "gradient/PATH" */
+    TsBatch *state;       /* "optimizer/mean/PATH", "optimizer/variance/PATH" */
+    TsBatch *scalars;     /* inputs "rate", "step/FAMILY"; outputs "norm", "factor" */
 };
 
 TsGradientName ts_learner_gradient_name(const char *path)
@@ -81,79 +85,155 @@ static void trace_update(TsGraph *graph, const TsLearnerConfig *config, const Ts
     ts_assign(in.variance, out.variance);
 }
 
-static void trace(TsGraph *graph, const TsLearnerConfig *config, const TsParameters *parameters)
+typedef struct StepName {
+    char text[32];
+} StepName;
+
+static StepName step_name(int family)
 {
+    StepName name;
+    snprintf(name.text, sizeof name.text, "step/%d", family);
+    return name;
+}
+
+static bool is_updated(const TsLearner *learner, int row, int user)
+{
+    return ts_parameters_at(learner->setting.parameters, row)->trainable &&
+           learner->uses[row * learner->setting.user_count + user];
+}
+
+/* The update of what one user binds. */
+static void trace(TsGraph *graph, const TsLearner *learner, int user)
+{
+    const TsLearnerConfig *config = learner->setting.config;
+    const TsParameters *parameters = learner->setting.parameters;
     int count = ts_parameters_count(parameters);
-    TsTensor *gradient = ts_calloc((size_t)count, sizeof *gradient);
+    TsTensor *gradient = ts_calloc((size_t)count, sizeof *gradient), *step = ts_calloc((size_t)count, sizeof *step);
     TsTensor squares = ts_constant(graph, TS_F32, ts_scalar, 0);
     for (int i = 0; i < count; i++) {
         const TsParameter *row = ts_parameters_at(parameters, i);
-        if (!row->trainable)
+        if (!is_updated(learner, i, user))
             continue;
         ts_graph_set_path(graph, row->path);
         gradient[i] = ts_input(graph, ts_learner_gradient_name(row->path).text, row->dtype, row->shape, row->state);
         squares = ts_add(squares, ts_cast(ts_sum_squares(gradient[i]), TS_F32));
+        if (learner->family[i] == i)
+            step[i] = ts_input(graph, step_name(i).text, TS_I64, ts_scalar, ts_replicated);
     }
     ts_graph_set_path(graph, "learner");
     TsTensor norm = ts_sqrt(squares);
     TsTensor factor = ts_clip_factor(norm, (TsClipFactor){.clip = config->clip, .skip_above = config->skip_above});
     TsTensor rate = ts_input(graph, "rate", TS_F32, ts_scalar, ts_replicated);
-    TsTensor step = ts_input(graph, "step", TS_I64, ts_scalar, ts_replicated);
     for (int i = 0; i < count; i++) {
         const TsParameter *row = ts_parameters_at(parameters, i);
         ts_graph_set_path(graph, row->path);
-        if (row->trainable)
-            trace_update(graph, config, row, gradient[i], rate, factor, step);
+        if (is_updated(learner, i, user))
+            trace_update(graph, config, row, gradient[i], rate, factor, step[learner->family[i]]);
     }
     ts_output("norm", norm, ts_replicated);
     ts_output("factor", factor, ts_replicated);
     ts_free(gradient);
+    ts_free(step);
 }
 
-TsStatus ts_learner_create(TsLearner **learner, const TsLearnerConfig *config, const TsParameters *parameters,
-                           const TsBatch *arrays, int threads)
+static bool same_users(const TsLearner *learner, int one, int other)
 {
-    const TsMesh *mesh = ts_parameters_mesh(parameters);
+    size_t users = (size_t)learner->setting.user_count;
+    return memcmp(&learner->uses[(size_t)one * users], &learner->uses[(size_t)other * users], users) == 0;
+}
+
+/* Who binds what. */
+static void find_users(TsLearner *learner, const TsParameters *const *users)
+{
+    const TsParameters *parameters = learner->setting.parameters;
+    int rows = ts_parameters_count(parameters), user_count = learner->setting.user_count;
+    learner->uses = ts_calloc((size_t)rows * (size_t)user_count + 1, sizeof *learner->uses);
+    learner->family = ts_calloc((size_t)rows + 1, sizeof *learner->family);
+    for (int i = 0; i < rows; i++) {
+        const TsParameter *row = ts_parameters_at(parameters, i);
+        for (int user = 0; user < user_count; user++)
+            learner->uses[i * user_count + user] = !users || ts_parameters_find(users[user], row->path);
+        bool found = false;
+        for (int k = 0; k < i && !found; k++) {
+            found = ts_parameters_at(parameters, k)->trainable && same_users(learner, k, i);
+            learner->family[i] = k;
+        }
+        if (!found)
+            learner->family[i] = i;
+    }
+}
+
+static TsStatus compile(TsLearner *learner)
+{
+    for (int user = 0; user < learner->setting.user_count; user++) {
+        TsGraph *graph = ts_graph_create();
+        trace(graph, learner, user);
+        TS_TRY(ts_program_compile(&learner->programs[user], graph,
+                                  (TsCompileOptions){.mesh = learner->mesh, .threads = learner->setting.threads}));
+    }
+    return TS_OK;
+}
+
+static void bind(TsLearner *learner)
+{
+    const TsMesh *mesh = learner->mesh;
+    TsGroup *group = mesh ? ts_mesh_all(mesh) : NULL;
+    TsArrayOptions plain = {0}, reduced = {.shared = group && ts_group_size(group) > 1};
+    const TsParameters *parameters = learner->setting.parameters;
+    ts_batch_put(learner->scalars, "rate", ts_array_create(mesh, TS_F32, ts_scalar, ts_replicated, plain));
+    for (int i = 0; i < ts_parameters_count(parameters); i++) {
+        const TsParameter *row = ts_parameters_at(parameters, i);
+        if (!row->trainable)
+            continue;
+        ts_batch_put(learner->gradients, ts_learner_gradient_name(row->path).text,
+                     ts_array_create(mesh, row->dtype, row->shape, row->state, reduced));
+        if (learner->family[i] == i)
+            ts_batch_put(learner->scalars, step_name(i).text,
+                         ts_array_create(mesh, TS_I64, ts_scalar, ts_replicated, plain));
+    }
+    for (int user = 0; user < learner->setting.user_count; user++) {
+        TsProgram *program = learner->programs[user];
+        ts_bind_batch(program, learner->setting.arrays);
+        ts_bind_batch(program, learner->gradients);
+        ts_bind_new(program, learner->state, TS_BIND_STATE, mesh);
+        ts_bind_batch(program, learner->scalars);
+        ts_bind_new(program, learner->scalars, TS_BIND_OUTPUT, mesh);
+    }
+}
+
+TsStatus ts_learner_create(TsLearner **learner, TsLearnerSetting setting)
+{
     TsLearner *made = ts_calloc(1, sizeof *made);
-    *made = (TsLearner){.config = config,
-                        .mesh = mesh,
+    const TsParameters *const *users = setting.users;
+    setting.user_count = users ? setting.user_count : 1;
+    setting.users = NULL;
+    *made = (TsLearner){.setting = setting,
+                        .mesh = ts_parameters_mesh(setting.parameters),
+                        .programs = ts_calloc((size_t)setting.user_count, sizeof *made->programs),
                         .gradients = ts_batch_create(),
                         .state = ts_batch_create(),
                         .scalars = ts_batch_create()};
-    *learner = NULL;
-    TsGraph *graph = ts_graph_create();
-    trace(graph, config, parameters);
-    TsGroup *group = mesh ? ts_mesh_all(mesh) : NULL;
-    TsStatus status = ts_program_compile(&made->program, graph, (TsCompileOptions){.mesh = mesh, .threads = threads});
-    if (group)
-        status = ts_comm_agree(group, status);
-    if (status) {
+    find_users(made, users);
+    TsStatus status = compile(made);
+    if (made->mesh && ts_mesh_all(made->mesh))
+        status = ts_comm_agree(ts_mesh_all(made->mesh), status);
+    if (status)
         ts_learner_free(&made);
-        return status;
-    }
-    TsArrayOptions reduced = {.shared = group && ts_group_size(group) > 1};
-    for (int i = 0; i < ts_parameters_count(parameters); i++) {
-        const TsParameter *row = ts_parameters_at(parameters, i);
-        if (row->trainable)
-            ts_batch_put(made->gradients, ts_learner_gradient_name(row->path).text,
-                         ts_array_create(mesh, row->dtype, row->shape, row->state, reduced));
-    }
-    ts_bind_batch(made->program, arrays);
-    ts_bind_batch(made->program, made->gradients);
-    ts_bind_new(made->program, made->state, TS_BIND_STATE, mesh);
-    ts_batch_put(made->scalars, "rate", ts_array_create(mesh, TS_F32, ts_scalar, ts_replicated, (TsArrayOptions){0}));
-    ts_batch_put(made->scalars, "step", ts_array_create(mesh, TS_I64, ts_scalar, ts_replicated, (TsArrayOptions){0}));
-    ts_bind_batch(made->program, made->scalars);
-    ts_bind_new(made->program, made->scalars, TS_BIND_OUTPUT, mesh);
+    else
+        bind(made);
     *learner = made;
-    return TS_OK;
+    return status;
 }
 
 void ts_learner_free(TsLearner **learner)
 {
     if (!*learner)
         return;
-    ts_program_free(&(*learner)->program);
+    for (int user = 0; user < (*learner)->setting.user_count; user++)
+        ts_program_free(&(*learner)->programs[user]);
+    ts_free((*learner)->programs);
+    ts_free((*learner)->uses);
+    ts_free((*learner)->family);
     ts_batch_free(&(*learner)->gradients);
     ts_batch_free(&(*learner)->state);
     ts_batch_free(&(*learner)->scalars);
@@ -171,13 +251,31 @@ TsBatch *ts_learner_state(const TsLearner *learner)
     return learner->state;
 }
 
-TsLearnerReport ts_learner_step(TsLearner *learner, int64_t step, int64_t run_steps)
+/* Each family's steps: those of its users together. */
+static void set_steps(TsLearner *learner, const int64_t *user_steps)
 {
-    const TsAdamwConfig *adamw = learner->config->optimizer.value;
-    double rate = adamw->rate * ts_schedule_factor(learner->config->schedule, step, run_steps);
+    const TsParameters *parameters = learner->setting.parameters;
+    int users = learner->setting.user_count;
+    for (int i = 0; i < ts_parameters_count(parameters); i++) {
+        if (learner->family[i] != i || !ts_parameters_at(parameters, i)->trainable)
+            continue;
+        int64_t steps = 0;
+        for (int user = 0; user < users; user++)
+            steps += learner->uses[i * users + user] ? user_steps[user] : 0;
+        *(int64_t *)ts_batch_find(learner->scalars, step_name(i).text)->data = steps;
+    }
+}
+
+TsLearnerReport ts_learner_step(TsLearner *learner, int user, const int64_t *user_steps, int64_t step,
+                                int64_t run_steps)
+{
+    const TsLearnerConfig *config = learner->setting.config;
+    const TsAdamwConfig *adamw = config->optimizer.value;
+    TS_CHECK(user >= 0 && user < learner->setting.user_count, "user %d of %d", user, learner->setting.user_count);
+    double rate = adamw->rate * ts_schedule_factor(config->schedule, step, run_steps);
     *(float *)ts_batch_find(learner->scalars, "rate")->data = (float)rate;
-    *(int64_t *)ts_batch_find(learner->scalars, "step")->data = step;
-    ts_program_run(learner->program);
+    set_steps(learner, user_steps);
+    ts_program_run(learner->programs[user]);
     return (TsLearnerReport){.rate = rate,
                              .gradient_norm = (double)*(float *)ts_batch_find(learner->scalars, "norm")->data,
                              .factor = (double)*(float *)ts_batch_find(learner->scalars, "factor")->data};
@@ -185,5 +283,6 @@ TsLearnerReport ts_learner_step(TsLearner *learner, int64_t step, int64_t run_st
 
 void ts_learner_record(TsLearner *learner, TsTimeline *timeline)
 {
-    ts_program_record(learner->program, timeline);
+    for (int user = 0; user < learner->setting.user_count; user++)
+        ts_program_record(learner->programs[user], timeline);
 }

@@ -29,11 +29,21 @@ extern const TsConfigTable ts_learner_table;
 
 typedef struct TsLearner TsLearner;
 
-/* A Learner for the trainable parameters of the table, as they are now. `arrays` are the parameters by path; both are
- * borrowed for its life, as is config. Gradients lie in memory that the ranks of a node share. Collective on the mesh;
- * same on all ranks: everything. The Status is agreed. Owned by the caller. */
-TS_MUST_USE TsStatus ts_learner_create(TsLearner **learner, const TsLearnerConfig *config,
-                                       const TsParameters *parameters, const TsBatch *arrays, int threads);
+/* What a Learner is made of; borrowed for its life, but for the list `users`. */
+typedef struct TsLearnerSetting {
+    const TsLearnerConfig *config;
+    const TsParameters *parameters;   /* of the job */
+    const TsBatch *arrays;            /* them by path */
+    const TsParameters *const *users; /* (user_count) what each task's Program binds: rows of `parameters`. NULL: one
+                                         user, who binds all */
+    int user_count;
+    int threads;
+} TsLearnerSetting;
+
+/* A Learner for the trainable parameters of the table, as they are now. A step of one user updates what that user
+ * binds, and nothing else: a head that had no gradient neither moves nor decays. Gradients lie in memory that the ranks
+ * of a node share. Collective on the mesh; same on all ranks: everything. The Status is agreed. Owned by the caller. */
+TS_MUST_USE TsStatus ts_learner_create(TsLearner **learner, TsLearnerSetting setting);
 
 /* Sets *learner to NULL; NULL is fine. Collective on the mesh. */
 void ts_learner_free(TsLearner **learner);
@@ -56,9 +66,12 @@ typedef struct TsLearnerReport {
     double factor;        /* that the gradient was multiplied by; 0: the step was skipped */
 } TsLearnerReport;
 
-/* Updates parameters and state in place by the gradients. A norm that is not finite or above skip_above changes
- * nothing. The same result on all ranks. Collective on the mesh; same on all ranks: step (from 1), run_steps. */
-TsLearnerReport ts_learner_step(TsLearner *learner, int64_t step, int64_t run_steps);
+/* Updates the parameters of `user`, and their state, in place by the gradients. A norm that is not finite or above
+ * skip_above changes nothing. user_steps (user_count) is how many steps each user had, this one included: a parameter's
+ * bias correction counts the steps of those who bind it. The same result on all ranks. Collective on the mesh; same on
+ * all ranks: everything. */
+TsLearnerReport ts_learner_step(TsLearner *learner, int user, const int64_t *user_steps, int64_t step,
+                                int64_t run_steps);
 
 /* Records what steps of it do from now on; NULL: no more. Not collective. */
 void ts_learner_record(TsLearner *learner, TsTimeline *timeline);

@@ -103,21 +103,25 @@ void ts_progress_say(TsProgress *progress, TsRunDir *dir, TsProgressReport repor
     progress->tokens = 0;
 }
 
-void ts_progress_say_evaluation(TsRunDir *dir, int64_t step, const char *task, const char *name,
-                                TsWeightedScalar scalar, double nats_to_bits_a_byte)
+/* "loss 2.1034 nats, bits_a_byte 3.0345, accuracy 0.7512" */
+static void append_scores(TsText *line, const TsScores *scores)
 {
-    char path[256];
-    snprintf(path, sizeof path, "%s/%s", task, name);
-    json_t *object = json_pack("{s:s, s:I, s:o, s:o}", "kind", "eval", "step", (json_int_t)step, path,
-                               real(scalar.value), "weight", real(scalar.weight));
-    if (nats_to_bits_a_byte > 0) {
-        double bits = scalar.value * nats_to_bits_a_byte;
-        ts_log(TS_LOG_INFO, "step %5lld  validation  %s %.4f nats a token, %.4f bits a byte", (long long)step, path,
-               scalar.value, bits);
-        snprintf(path, sizeof path, "%s/bits_a_byte", task);
-        json_object_set_new(object, path, real(bits));
-    } else {
-        ts_log(TS_LOG_INFO, "step %5lld  validation  %s %.4f", (long long)step, path, scalar.value);
+    for (int i = 0; i < scores->count; i++)
+        ts_text_append(line, "%s%s %.4f", i ? ", " : "", scores->score[i].name, scores->score[i].scalar.value);
+}
+
+void ts_progress_say_evaluation(TsRunDir *dir, int64_t step, const char *task, const TsScores *scores)
+{
+    json_t *object = json_pack("{s:s, s:I}", "kind", "eval", "step", (json_int_t)step);
+    TsText line = {0};
+    append_scores(&line, scores);
+    ts_log(TS_LOG_INFO, "step %5lld  validation  %s: %s", (long long)step, task, line.data ? line.data : "nothing");
+    ts_text_free(&line);
+    for (int i = 0; i < scores->count; i++) {
+        char path[256];
+        snprintf(path, sizeof path, "%s/%s", task, scores->score[i].name);
+        json_object_set_new(object, path, real(scores->score[i].scalar.value));
     }
+    json_object_set_new(object, "weight", real(scores->count ? scores->score[0].scalar.weight : 0));
     ts_run_dir_add_metrics(dir, object);
 }

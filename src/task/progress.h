@@ -5,6 +5,7 @@
 #pragma once
 
 #include "task/learner.h"
+#include "task/metric.h"
 #include "task/metrics.h"
 #include "task/run_dir.h"
 
@@ -36,6 +37,5 @@ typedef struct TsProgressReport {
 /* Prints "step  1200/2000  loss 2.913  41.2k tokens/s  3:12 left", adds it to the metrics, and begins to count anew. */
 void ts_progress_say(TsProgress *progress, TsRunDir *dir, TsProgressReport report);
 
-/* Prints and adds a task's evaluation; bits a byte where the factor is not 0. */
-void ts_progress_say_evaluation(TsRunDir *dir, int64_t step, const char *task, const char *name,
-                                TsWeightedScalar scalar, double nats_to_bits_a_byte);
+/* Prints and adds a task's evaluation. */
+void ts_progress_say_evaluation(TsRunDir *dir, int64_t step, const char *task, const TsScores *scores);

@@ -12,7 +12,8 @@
 struct TsStep {
     TsProgram *program;
     TsBatch *arrays; /* input step; outputs "sum/NAME" and "weight/NAME" */
-    TsMetrics *metrics;
+    TsBatch *given;  /* the other outputs, but for gradients */
+    TsMetrics *metrics, *own_metrics;
 };
 
 /* What a rank holds of a sum over the batch: a part of it, along the axes that cut the batch. */
@@ -72,16 +73,18 @@ static TsLosses trace(TsGraph *graph, const TsTask *task, const TsBatch *batch, 
     TsLosses losses = task->model->compute_loss(scope, task->options, predictions, &columns);
     ts_graph_set_path(graph, "loss");
     output_losses(&losses);
+    if (options->gives_out && task->kind->give_out)
+        task->kind->give_out(scope, task, predictions, &columns);
     if (options->learner)
         output_gradients(graph, ts_loss_mean(losses.loss[0]), options);
     return losses;
 }
 
-TsStatus ts_step_create(TsStep **step, const TsTask *task, TsLoader *loader, TsStepOptions options)
+TsStatus ts_step_create(TsStep **step, const TsTask *task, const TsBatch *batch, TsStepOptions options)
 {
     const TsMesh *mesh = ts_parameters_mesh(options.parameters);
     TsGraph *graph = ts_graph_create();
-    TsLosses losses = trace(graph, task, ts_loader_batch(loader), &options);
+    TsLosses losses = trace(graph, task, batch, &options);
     TsProgram *program = NULL;
     TsStatus status = ts_program_compile(&program, graph, (TsCompileOptions){.mesh = mesh, .threads = options.threads});
     *step = NULL;
@@ -92,18 +95,20 @@ TsStatus ts_step_create(TsStep **step, const TsTask *task, TsLoader *loader, TsS
     for (int i = 0; i < losses.count; i++)
         names[i] = losses.loss[i].name;
     TsStep *made = ts_calloc(1, sizeof *made);
-    *made =
-        (TsStep){.program = program, .arrays = ts_batch_create(), .metrics = ts_metrics_create(names, losses.count)};
+    *made = (TsStep){.program = program, .arrays = ts_batch_create(), .given = ts_batch_create()};
+    made->own_metrics = options.metrics ? NULL : ts_metrics_create(names, losses.count);
+    made->metrics = options.metrics ? options.metrics : made->own_metrics;
     ts_batch_put(made->arrays, "step", ts_array_create(mesh, TS_I64, ts_scalar, ts_replicated, (TsArrayOptions){0}));
     for (int i = 0; i < ts_program_bindings(program); i++) {
         TsBinding binding = ts_program_binding(program, i);
         bool is_loss = strncmp(binding.name, "sum/", 4) == 0 || strncmp(binding.name, "weight/", 7) == 0;
-        if (binding.kind == TS_BIND_OUTPUT && is_loss)
-            ts_batch_put(made->arrays, binding.name,
+        if (binding.kind == TS_BIND_OUTPUT && (is_loss || strncmp(binding.name, "gradient/", 9) != 0))
+            ts_batch_put(is_loss ? made->arrays : made->given, binding.name,
                          ts_array_create(mesh, binding.dtype, binding.shape, binding.placement, (TsArrayOptions){0}));
     }
     ts_bind_batch(program, made->arrays);
-    ts_bind_batch(program, ts_loader_batch(loader));
+    ts_bind_batch(program, made->given);
+    ts_bind_batch(program, batch);
     *step = made;
     return TS_OK;
 }
@@ -114,7 +119,8 @@ void ts_step_free(TsStep **step)
         return;
     ts_program_free(&(*step)->program);
     ts_batch_free(&(*step)->arrays);
-    ts_metrics_free(&(*step)->metrics);
+    ts_batch_free(&(*step)->given);
+    ts_metrics_free(&(*step)->own_metrics);
     ts_free(*step);
     *step = NULL;
 }
@@ -152,4 +158,9 @@ TsMetrics *ts_step_metrics(const TsStep *step)
 void ts_step_record(TsStep *step, TsTimeline *timeline)
 {
     ts_program_record(step->program, timeline);
+}
+
+const TsBatch *ts_step_given(const TsStep *step)
+{
+    return step->given;
 }

@@ -18,14 +18,16 @@ typedef struct TsStepOptions {
     TsParameters *parameters;       /* tracing declares here */
     const TsLearnerConfig *learner; /* NULL: a pass that evaluates: no dropout, no gradients */
     uint64_t seed;                  /* of dropout */
+    bool gives_out;                 /* also what the task's metrics and predictions are made of: ts_step_given */
+    TsMetrics *metrics;             /* that losses are added to, borrowed; NULL: the step's own */
     TsDtype dtype;
     int threads;
 } TsStepOptions;
 
-/* Traces and compiles the task's Model over the batch of `loader`, which it is bound to. All borrowed for the life of
- * the step. Not collective. Same on all ranks: everything. Errors: those of tracing and compiling, with the task's name
- * before them. Owned by the caller. */
-TS_MUST_USE TsStatus ts_step_create(TsStep **step, const TsTask *task, TsLoader *loader, TsStepOptions options);
+/* Traces and compiles the task's Model over `batch`, which it is bound to. All borrowed for the life of the step. Not
+ * collective. Same on all ranks: everything. Errors: those of tracing and compiling, with the task's name before them.
+ * Owned by the caller. */
+TS_MUST_USE TsStatus ts_step_create(TsStep **step, const TsTask *task, const TsBatch *batch, TsStepOptions options);
 
 /* Sets *step to NULL; NULL is fine. */
 void ts_step_free(TsStep **step);
@@ -33,7 +35,7 @@ void ts_step_free(TsStep **step);
 /* Binds parameters, and to train gradients, by name: borrowed. Not collective. */
 void ts_step_bind(TsStep *step, const TsBatch *parameters, const TsBatch *gradients);
 
-/* Runs it on what the loader holds, and adds the losses to the metrics. Collective on the mesh; same on all ranks:
+/* Runs it on what the batch holds, and adds the losses to the metrics. Collective on the mesh; same on all ranks:
  * number, the step's in the run. */
 void ts_step_run(TsStep *step, int64_t number);
 
@@ -42,3 +44,6 @@ TsMetrics *ts_step_metrics(const TsStep *step);
 
 /* Records what runs of it do from now on; NULL: no more. Not collective. */
 void ts_step_record(TsStep *step, TsTimeline *timeline);
+
+/* What the task's kind gives out, by name, as of the last run: rows cut along data, nothing else. Borrowed. */
+const TsBatch *ts_step_given(const TsStep *step);

@@ -10,8 +10,19 @@ static const TsVariant kinds[] = {
 const TsVariants ts_task_kinds = {"task", kinds, sizeof kinds / sizeof *kinds};
 
 static const TsVariant backbones[] = {
-    {"transformer", "a decoder of pre-norm blocks, GPT-2 by its defaults", &ts_transformer_table, NULL}};
+    {"transformer", "pre-norm blocks, GPT-2 by its defaults", &ts_transformer_table, NULL}};
 const TsVariants ts_backbones = {"backbone", backbones, sizeof backbones / sizeof *backbones};
+
+static TsStatus choose_metrics(TsTask *task, const TsTaskSetting *setting)
+{
+    TsStatus status = ts_metric_choose(task->metrics, &task->metric_count, task->observed, setting->metrics->items,
+                                       setting->metrics->count);
+    if (!status)
+        return TS_OK;
+    TsStatus located = ts_config_error(setting->config, setting->metrics, "%s", ts_status_message(status));
+    ts_status_free(&status);
+    return located;
+}
 
 TsStatus ts_task_create(TsTask **task, TsChoice kind, TsTaskSetting setting)
 {
@@ -19,6 +30,8 @@ TsStatus ts_task_create(TsTask **task, TsChoice kind, TsTaskSetting setting)
     *made = (TsTask){.name = setting.name, .kind = kind.variant->extra};
     setting.keys = kind.value;
     TsStatus status = made->kind->configure(made, &setting);
+    if (!status)
+        status = choose_metrics(made, &setting);
     if (status)
         ts_task_free(&made);
     *task = made;
@@ -33,6 +46,7 @@ void ts_task_free(TsTask **task)
     ts_batch_free(&(*task)->sample);
     ts_loader_free(&(*task)->train);
     ts_loader_free(&(*task)->validation);
+    ts_loader_free(&(*task)->test);
     (*task)->kind->release(*task);
     ts_free(*task);
     *task = NULL;

@@ -2,14 +2,20 @@
  *
  * Task: a Model with its options, and the data it learns from.
  *
- * What kinds of tasks there are stands in one registry, ts_task_kinds; the kind reads its own keys and makes the rest.
+ * What kinds of tasks there are stands in one registry, ts_task_kinds; the kind reads its own keys and makes the rest:
+ * it configures, collates rows of batches, says what evaluation takes out of predictions, and what a prediction is.
+ * Parameters of all tasks lie in one table: the trunk under "backbone", a task's own under "tasks/NAME".
  * A task's place in its training data is one integer, kept in checkpoints.
  */
 #pragma once
 
+#include <jansson.h>
+
 #include "base/config.h"
 #include "data/loader.h"
+#include "data/tokenizer.h"
 #include "model/model.h"
+#include "task/metric.h"
 
 typedef struct TsTask TsTask;
 
@@ -19,19 +25,43 @@ typedef struct TsTaskSetting {
     const TsMesh *mesh;
     const TsConfig *config;   /* for errors that name file and line */
     const void *keys;         /* the struct of the kind's table */
+    const TsList *metrics;    /* of names; empty: all of the kind's */
     const TsChoice *backbone; /* of ts_backbones */
+    int64_t vocab;            /* of the backbone */
     const char *name;
-    uint64_t seed;     /* of the run */
-    bool without_data; /* only what decoding needs: no file is opened, no loader made */
+    const char *prepared_dir; /* where prepared data is kept */
+    uint64_t seed;            /* of the run */
+    bool without_data;        /* only what decoding needs: no file is opened, no loader made */
 } TsTaskSetting;
 
+/* One kind of task. What is NULL is not there. */
 typedef struct TsTaskKind {
+    /* The columns that examples must have, by their role: "text", "label"; ends with NULL. Checked against what the
+     * data gives before anything runs. */
+    const char *const *needs;
+
+    /* The tokenizer that its keys ask for. */
+    const TsChoice *(*tokenizer)(const void *keys);
+
     /* Opens data and fills in what is below `kind` in TsTask. Collective on the group; the same status on all ranks.
      * ts_task_free follows also where it fails. */
     TsStatus (*configure)(TsTask *task, const TsTaskSetting *setting);
 
     /* Frees what is behind task->own. */
     void (*release)(TsTask *task);
+
+    /* Traces ts_output of what metrics and predictions are made of, rows cut along data. */
+    void (*give_out)(TsScope scope, const TsTask *task, TsTensor predictions, const TsColumns *columns);
+
+    /* Adds what was given out for the local row `row` of a batch to what metrics are computed from. */
+    void (*observe)(const TsTask *task, TsObservations *observations, const TsBatch *given, const TsBatch *batch,
+                    int64_t row);
+
+    /* Fills in a prediction's cells, for the local row `row`, by name. */
+    void (*predict)(const TsTask *task, json_t *cells, const TsBatch *given, const TsBatch *batch, int64_t row);
+
+    /* What a trivial guess from the training data reaches on `data`: majority, mean, unigram. Collective. */
+    void (*baseline)(const TsTask *task, TsScores *scores, const TsLoader *data, TsGroup *group);
 } TsTaskKind;
 
 struct TsTask {
@@ -41,11 +71,16 @@ struct TsTask {
     const void *options;          /* of the model; owned by the kind */
     TsBatch *sample;              /* the smallest batch that predictions can be traced from; owned by the task */
     TsLoader *train, *validation; /* owned by the task; NULL where there is no such data */
+    TsLoader *test;               /* likewise */
     double nats_to_bits_a_byte;   /* bits a byte = loss * this; 0 where that means nothing */
     int64_t tokens_a_batch;       /* of the training data */
     const TsTokenizer *tokenizer; /* owned by the kind; NULL: none */
-    int64_t place;                /* in the training data: examples taken so far */
-    void *own;                    /* the kind's */
+    TsObserved observed;          /* what its metrics are computed from */
+    int64_t observed_width;       /* classes, labels or values */
+    const TsMetricKind *metrics[TS_MAX_METRICS]; /* of its evaluation, beside its losses */
+    int metric_count;
+    int64_t place; /* in the training data: examples taken so far */
+    void *own;     /* the kind's */
 };
 
 /* In the registry each variant's `extra` is a TsTaskKind. */

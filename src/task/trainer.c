@@ -16,16 +16,16 @@
 /* A task in training. */
 typedef struct Course {
     TsTask *task;
-    TsStep *step;
-    TsEvaluator *evaluator; /* NULL: no validation data */
-    int64_t steps;          /* that it had so far */
+    TsStep *passes[TS_MAX_LENGTHS]; /* one a length of batches */
+    TsEvaluator *evaluator;         /* NULL: no validation data */
 } Course;
 
 typedef struct Trainer {
     TsJob *job;
     const TsJobConfig *keys;
     TsRunDir *dir;
-    Course *courses; /* (job->task_count) */
+    Course *courses;     /* (job->task_count) */
+    int64_t *task_steps; /* (job->task_count) that each had so far */
     TsMixture *mixture;
     TsLearner *learner;
     TsCheckpointSaver *saver;
@@ -46,7 +46,8 @@ typedef struct Trainer {
 static void record_programs(Trainer *trainer)
 {
     for (int i = 0; i < trainer->job->task_count; i++)
-        ts_step_record(trainer->courses[i].step, trainer->timeline);
+        for (int k = 0; k < TS_MAX_LENGTHS && trainer->courses[i].passes[k]; k++)
+            ts_step_record(trainer->courses[i].passes[k], trainer->timeline);
     ts_learner_record(trainer->learner, trainer->timeline);
 }
 
@@ -98,21 +99,22 @@ static TsStatus run_hooks(Trainer *trainer);
 static TsStatus run_step(Trainer *trainer)
 {
     int64_t step = trainer->step + 1;
-    Course *course = &trainer->courses[ts_mixture_task(trainer->mixture, step)]; /* the same on every rank */
+    int number = ts_mixture_task(trainer->mixture, step); /* the same on every rank */
+    Course *course = &trainer->courses[number];
 
     begin_recording(trainer);
-    ts_loader_next(course->task->train, &course->task->place); /* each rank reads its own rows */
+    int length = ts_loader_next(course->task->train, &course->task->place); /* each rank reads its own rows */
     mark(trainer, "read a batch");
-    ts_step_run(course->step, step); /* forward, backward; losses add up on each rank */
+    ts_step_run(course->passes[length], step); /* forward, backward; losses add up on each rank */
     mark(trainer, "forward and backward");
-    trainer->report = ts_learner_step(trainer->learner, step, trainer->keys->run.steps);
+    trainer->task_steps[number]++;
+    trainer->report = ts_learner_step(trainer->learner, number, trainer->task_steps, step, trainer->keys->run.steps);
     mark(trainer, "learn");
 
     bool skipped = trainer->report.factor == 0;
     trainer->skipped_steps += skipped;
     trainer->skipped_in_row = skipped ? trainer->skipped_in_row + 1 : 0;
     trainer->progress.tokens += course->task->tokens_a_batch;
-    course->steps++;
     trainer->step = step;
     TsStatus status = run_hooks(trainer);
     mark(trainer, "hooks");
@@ -172,7 +174,7 @@ static void say(Trainer *trainer)
     int count = trainer->job->task_count;
     TsProgressTask *tasks = ts_calloc((size_t)count, sizeof *tasks);
     for (int i = 0; i < count; i++) {
-        TsMetrics *metrics = ts_step_metrics(trainer->courses[i].step);
+        TsMetrics *metrics = ts_step_metrics(trainer->courses[i].passes[0]);
         TsWeightedScalar scalars[TS_MAX_LOSSES];
         ts_metrics_reduce(scalars, metrics, ts_mesh_group(trainer->job->mesh, ts_batch_axes()));
         ts_metrics_reset(metrics);
@@ -194,12 +196,9 @@ static void evaluate(Trainer *trainer)
         Course *course = &trainer->courses[i];
         if (!course->evaluator)
             continue;
-        TsWeightedScalar scalars[TS_MAX_LOSSES];
-        const TsMetrics *metrics = ts_evaluator_metrics(course->evaluator);
-        ts_evaluator_run(course->evaluator, scalars);
-        for (int k = 0; k < ts_metrics_count(metrics); k++)
-            ts_progress_say_evaluation(trainer->dir, trainer->step, course->task->name, ts_metrics_name(metrics, k),
-                                       scalars[k], k == 0 ? course->task->nats_to_bits_a_byte : 0);
+        TsScores scores;
+        ts_evaluator_run(course->evaluator, &scores, NULL, NULL);
+        ts_progress_say_evaluation(trainer->dir, trainer->step, course->task->name, &scores);
     }
     trainer->evaluated_step = trainer->step;
     trainer->evaluated_s = ts_progress_now();
@@ -212,7 +211,7 @@ static json_t *pack_state(const Trainer *trainer)
     for (int i = 0; i < trainer->job->task_count; i++)
         json_object_set_new(tasks, trainer->courses[i].task->name,
                             json_pack("{s:I, s:I}", "place", (json_int_t)trainer->courses[i].task->place, "steps",
-                                      (json_int_t)trainer->courses[i].steps));
+                                      (json_int_t)trainer->task_steps[i]));
     return json_pack("{s:I, s:I, s:I, s:I, s:o}", "seed", (json_int_t)trainer->keys->run.seed, "step",
                      (json_int_t)trainer->step, "skipped_steps", (json_int_t)trainer->skipped_steps, "skipped_in_row",
                      (json_int_t)trainer->skipped_in_row, "tasks", tasks);
@@ -272,18 +271,22 @@ static TsStatus create_courses(Trainer *trainer)
 {
     TsJob *job = trainer->job;
     trainer->courses = ts_calloc((size_t)job->task_count, sizeof *trainer->courses);
+    trainer->task_steps = ts_calloc((size_t)job->task_count, sizeof *trainer->task_steps);
     for (int i = 0; i < job->task_count; i++) {
         Course *course = &trainer->courses[i];
         course->task = job->tasks[i];
-        TS_TRY(ts_step_create(&course->step, course->task, course->task->train,
-                              (TsStepOptions){.parameters = job->parameters,
-                                              .learner = &trainer->keys->learner,
-                                              .seed = (uint64_t)trainer->keys->run.seed,
-                                              .dtype = job->dtype,
-                                              .threads = job->threads}));
-        ts_step_bind(course->step, job->arrays, ts_learner_gradients(trainer->learner));
+        for (int k = 0; k < ts_loader_lengths(course->task->train); k++) {
+            TS_TRY(ts_step_create(&course->passes[k], course->task, ts_loader_batch(course->task->train, k),
+                                  (TsStepOptions){.parameters = job->own[i],
+                                                  .learner = &trainer->keys->learner,
+                                                  .metrics = k ? ts_step_metrics(course->passes[0]) : NULL,
+                                                  .seed = (uint64_t)trainer->keys->run.seed,
+                                                  .dtype = job->dtype,
+                                                  .threads = job->threads}));
+            ts_step_bind(course->passes[k], job->arrays, ts_learner_gradients(trainer->learner));
+        }
         if (course->task->validation)
-            TS_TRY(ts_evaluator_create(&course->evaluator, job, course->task));
+            TS_TRY(ts_evaluator_create(&course->evaluator, job, course->task, course->task->validation));
     }
     return TS_OK;
 }
@@ -317,7 +320,7 @@ static TsStatus read_state(Trainer *trainer, const TsCheckpoint *checkpoint)
             continue;
         }
         course->task->place = json_integer_value(json_object_get(kept, "place"));
-        course->steps = json_integer_value(json_object_get(kept, "steps"));
+        trainer->task_steps[i] = json_integer_value(json_object_get(kept, "steps"));
     }
     if (trainer->step != ts_checkpoint_step(checkpoint))
         return ts_status_error(TS_CODE_CORRUPT, "%s: its state is of step %lld", ts_checkpoint_path(checkpoint),
@@ -381,8 +384,13 @@ static TsStatus begin(Trainer *trainer, TsGroup *group, const TsConfig *config, 
     trainer->keys = trainer->job->keys;
     TsJob *job = trainer->job;
     TS_TRY(create_mixture(trainer));
-    TsStatus compiled =
-        ts_learner_create(&trainer->learner, &trainer->keys->learner, job->parameters, job->arrays, job->threads);
+    TsLearnerSetting setting = {.config = &trainer->keys->learner,
+                                .parameters = job->parameters,
+                                .arrays = job->arrays,
+                                .users = (const TsParameters *const *)job->own,
+                                .user_count = job->task_count,
+                                .threads = job->threads};
+    TsStatus compiled = ts_learner_create(&trainer->learner, setting);
     if (!compiled)
         compiled = create_courses(trainer);
     TS_TRY(ts_comm_agree(group, compiled)); /* an arena may be too large for one host alone */
@@ -403,11 +411,13 @@ static TsStatus begin(Trainer *trainer, TsGroup *group, const TsConfig *config, 
 static void end(Trainer *trainer)
 {
     for (int i = 0; trainer->courses && i < trainer->job->task_count; i++) {
-        ts_step_free(&trainer->courses[i].step);
+        for (int k = TS_MAX_LENGTHS - 1; k >= 0; k--)
+            ts_step_free(&trainer->courses[i].passes[k]);
         ts_evaluator_free(&trainer->courses[i].evaluator);
     }
     ts_free(trainer->courses);
     ts_timeline_free(&trainer->timeline);
+    ts_free(trainer->task_steps);
     ts_learner_free(&trainer->learner);
     ts_mixture_free(&trainer->mixture);
     ts_checkpoint_saver_free(&trainer->saver);

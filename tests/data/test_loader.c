@@ -3,7 +3,7 @@
  *
  * Batches: the same global ones on every number of ranks, exact resumption, every window once.
  */
-#include "data/loader.h"
+#include "data/windows.h"
 
 #include <string.h>
 
@@ -24,6 +24,13 @@ typedef struct Fixture {
     int64_t rows, length;
 } Fixture;
 
+static TsLoader *make_loader(const TsWindows *windows, const TsMesh *mesh, TsLoaderOptions options)
+{
+    options.lengths[0] = ts_windows_length(windows);
+    options.length_count = 1;
+    return ts_loader_create(ts_windows_rows(windows), mesh, options);
+}
+
 static Fixture set_up(TsWindowsOptions part, TsLoaderOptions options)
 {
     Fixture fixture = {.rows = options.rows, .length = part.length_tokens};
@@ -32,7 +39,7 @@ static Fixture set_up(TsWindowsOptions part, TsLoaderOptions options)
     TEST_OK(ts_source_open_text(&fixture.source, test_world, text_path));
     TEST_OK(ts_tokenizer_create(&fixture.tokenizer, "bytes"));
     TEST_OK(ts_windows_create(&fixture.windows, fixture.source, fixture.tokenizer, part));
-    fixture.loader = ts_loader_create(fixture.windows, fixture.mesh, options);
+    fixture.loader = make_loader(fixture.windows, fixture.mesh, options);
     return fixture;
 }
 
@@ -48,7 +55,7 @@ static void tear_down(Fixture *fixture)
 /* The whole of a batch's array on every rank, when rows alone are cut: rows x width elements of 4 bytes. */
 static void gather_rows(const Fixture *fixture, void *whole, const char *name, int64_t width)
 {
-    const TsArray *array = ts_batch_find(ts_loader_batch(fixture->loader), name);
+    const TsArray *array = ts_batch_find(ts_loader_batch(fixture->loader, 0), name);
     int size = ts_group_size(test_world);
     int64_t *first = ts_alloc((size_t)(size + 1) * sizeof *first);
     for (int r = 0; r <= size; r++)
@@ -109,23 +116,23 @@ static void columns_cut_too(void)
     TEST_OK(ts_mesh_create(&mesh, test_world, (TsMeshShape){.size[TS_AXIS_SEQ] = size}));
     TsLoaderOptions options = {
         .rows = 2, .placement = ts_shard(ts_replicated, 1, TS_AXIS_SEQ), .order = TS_ORDER_SEQUENTIAL};
-    TsLoader *loader = ts_loader_create(fixture.windows, mesh, options);
+    TsLoader *loader = make_loader(fixture.windows, mesh, options);
     int64_t place = 3, row = 3;
     ts_loader_next(loader, &place);
-    const TsArray *tokens = ts_batch_find(ts_loader_batch(loader), "tokens");
+    const TsArray *tokens = ts_batch_find(ts_loader_batch(loader, 0), "tokens");
     int64_t width = tokens->block.shape.size[1], first = tokens->block.first[1];
     char *text = text_of(fixture.source);
     CU_ASSERT_EQUAL(tokens->block.shape.size[0], 2);
     for (int64_t i = 0; i < 2 * width; i++)
         CU_ASSERT_EQUAL(((int32_t *)tokens->data)[i], text[(row + i / width) * 10 + first + i % width]);
     ts_free(text);
-    CU_ASSERT_EQUAL(ts_array_local_elems(ts_batch_find(ts_loader_batch(loader), "weights")), 2);
+    CU_ASSERT_EQUAL(ts_array_local_elems(ts_batch_find(ts_loader_batch(loader, 0), "weights")), 2);
     ts_loader_free(&loader);
     ts_mesh_free(&mesh);
 
     place = 0; /* one row over all ranks: one has it */
     ts_loader_next(fixture.loader, &place);
-    int64_t rows = ts_batch_find(ts_loader_batch(fixture.loader), "tokens")->block.shape.size[0], all_rows;
+    int64_t rows = ts_batch_find(ts_loader_batch(fixture.loader, 0), "tokens")->block.shape.size[0], all_rows;
     ts_all_reduce(
         test_world,
         (TsTransfer){.out = &all_rows, .in = &rows, .count_elems = 1, .dtype = TS_I64, .label = "test: rows"});
@@ -149,8 +156,8 @@ static void resumes_exactly(void)
         ts_loader_next(fixture.loader, &place);
         ts_loader_next(again.loader, &kept);
         CU_ASSERT_EQUAL(place, kept);
-        const TsArray *expected = ts_batch_find(ts_loader_batch(fixture.loader), "tokens");
-        const TsArray *found = ts_batch_find(ts_loader_batch(again.loader), "tokens");
+        const TsArray *expected = ts_batch_find(ts_loader_batch(fixture.loader, 0), "tokens");
+        const TsArray *found = ts_batch_find(ts_loader_batch(again.loader, 0), "tokens");
         CU_ASSERT(memcmp(expected->data, found->data, ts_array_local_bytes(expected)) == 0);
     }
     tear_down(&again);

@@ -17,7 +17,8 @@ static const TsLanguageModel tiny_model = {.backbone = {.layers = 2,
                                                         .hidden = TS_AUTO,
                                                         .context = TINY_CONTEXT,
                                                         .vocab = TINY_VOCAB,
-                                                        .tied = true},
+                                                        .tied = true,
+                                                        .causal = true},
                                            .ignored = -100};
 
 /* All ranks of `group`, `model` of them along model and the others along data. */

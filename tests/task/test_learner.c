@@ -32,6 +32,19 @@ typedef struct Setup {
     TsLearner *learner;
 } Setup;
 
+static TsStatus create_learner(Setup *setup)
+{
+    return ts_learner_create(&setup->learner, (TsLearnerSetting){.config = &setup->config,
+                                                                 .parameters = setup->parameters,
+                                                                 .arrays = setup->arrays,
+                                                                 .threads = 1});
+}
+
+static TsLearnerReport step_once(Setup *setup, int64_t step)
+{
+    return ts_learner_step(setup->learner, 0, &step, step, 10);
+}
+
 static void create(Setup *setup, double clip, TsShardAxis state)
 {
     *setup = (Setup){.config = make_config(clip), .sharding = {.optimizer_shard = state}};
@@ -52,7 +65,7 @@ static void create(Setup *setup, double clip, TsShardAxis state)
         setup->parameters,
         (TsParameter){.path = "frozen", .shape = ts_shape(3), .initializer = {.kind = TS_INIT_ONES}}));
     setup->arrays = ts_parameters_initialize(setup->parameters, 3);
-    TEST_OK(ts_learner_create(&setup->learner, &setup->config, setup->parameters, setup->arrays, 1));
+    TEST_OK(create_learner(setup));
 }
 
 static void destroy(Setup *setup)
@@ -146,7 +159,7 @@ static void follows_the_paper(void)
             start_reference(&reference, &setup);
             for (int64_t step = 1; step <= 10; step++) {
                 fill_gradients(&setup, step, 0);
-                TsLearnerReport report = ts_learner_step(setup.learner, step, 10);
+                TsLearnerReport report = step_once(&setup, step);
                 reference_step(&reference, clip, step);
                 CU_ASSERT_DOUBLE_EQUAL(report.rate, 0.01, 1e-9);
                 CU_ASSERT(clipped ? report.factor < 1 && report.factor > 0 : report.factor == 1);
@@ -168,17 +181,17 @@ static void skips_what_is_not_finite(void)
         create(&setup, 1, (TsShardAxis)state);
         start_reference(&reference, &setup);
         fill_gradients(&setup, 1, 0);
-        ts_learner_step(setup.learner, 1, 10);
+        step_once(&setup, 1);
         reference_step(&reference, 1, 1);
         for (int i = 0; i < 4; i++) { /* the square of 1e30 is not finite in f32 */
             fill_gradients(&setup, 2, poisons[i]);
-            TsLearnerReport report = ts_learner_step(setup.learner, 2, 10);
+            TsLearnerReport report = step_once(&setup, 2);
             CU_ASSERT_EQUAL(report.factor, 0);
             CU_ASSERT(!isfinite(report.gradient_norm));
             expect_values(&setup, &reference);
         }
         fill_gradients(&setup, 2, 0);
-        ts_learner_step(setup.learner, 2, 10);
+        step_once(&setup, 2);
         reference_step(&reference, 1, 2);
         expect_values(&setup, &reference);
         destroy(&setup);
@@ -192,10 +205,10 @@ static void skips_what_is_too_large(void)
     create(&setup, 0, TS_SHARD_DATA);
     ts_learner_free(&setup.learner);
     setup.config.skip_above = 1;
-    TEST_OK(ts_learner_create(&setup.learner, &setup.config, setup.parameters, setup.arrays, 1));
+    TEST_OK(create_learner(&setup));
     start_reference(&reference, &setup);
     fill_gradients(&setup, 1, 0);
-    TsLearnerReport report = ts_learner_step(setup.learner, 1, 10);
+    TsLearnerReport report = step_once(&setup, 1);
     CU_ASSERT_EQUAL(report.factor, 0);
     CU_ASSERT(report.gradient_norm > 1);
     expect_values(&setup, &reference);
