@@ -9,7 +9,7 @@
 #include "base/memory.h"
 #include "comm/group_internal.h"
 
-static const char *const axis_names[TS_AXES] = {"none", "stage", "data", "expert", "seq", "model"};
+static const char *const axis_names[TS_AXES] = {"none", "stage", "data", "expert", "seq", "model", "micro"};
 
 enum { AXIS_SETS = 1 << TS_AXES };
 
@@ -21,6 +21,7 @@ struct TsMesh {
     TsGroup *all;              /* borrowed; NULL where only described */
     int *rank_at;              /* (ranks) owned: the rank in `all` at each position, row-major over the axes */
     TsGroup *group[AXIS_SETS]; /* owned; of each subset of `active`, else NULL */
+    bool borrows;              /* groups and ranks are another mesh's */
 };
 
 const char *ts_axis_name(TsAxis axis)
@@ -31,7 +32,7 @@ const char *ts_axis_name(TsAxis axis)
 
 TsAxis ts_axis_from_name(const char *name)
 {
-    for (TsAxis axis = TS_AXIS_STAGE; axis < TS_AXES; axis++)
+    for (TsAxis axis = TS_AXIS_STAGE; axis < TS_AXIS_MICRO; axis++)
         if (strcmp(name, axis_names[axis]) == 0)
             return axis;
     return TS_AXIS_NONE;
@@ -181,14 +182,30 @@ TsStatus ts_mesh_create(TsMesh **mesh, TsGroup *group, TsMeshShape shape)
     return TS_OK;
 }
 
+TsMesh *ts_mesh_at_micro(const TsMesh *mesh, int micros, int micro)
+{
+    TS_CHECK(micro >= 0 && micro < micros, "micro-batch %d of %d", micro, micros);
+    TsMesh *self = mesh ? ts_alloc(sizeof *self) : ts_mesh_describe((TsMeshShape){{0}}, 0);
+    if (mesh) {
+        *self = *mesh;
+        ts_resource_count(TS_RESOURCE_MESH, 1);
+    }
+    self->borrows = true;
+    self->shape.size[TS_AXIS_MICRO] = micros;
+    self->coord[TS_AXIS_MICRO] = micro;
+    return self;
+}
+
 void ts_mesh_free(TsMesh **mesh)
 {
     TsMesh *self = *mesh;
     if (!self)
         return;
-    for (int axes = AXIS_SETS - 1; axes >= 0; axes--)
-        ts_group_free(&self->group[axes]);
-    ts_free(self->rank_at);
+    if (!self->borrows) {
+        for (int axes = AXIS_SETS - 1; axes >= 0; axes--)
+            ts_group_free(&self->group[axes]);
+        ts_free(self->rank_at);
+    }
     ts_free(self);
     *mesh = NULL;
     ts_resource_count(TS_RESOURCE_MESH, -1);
@@ -219,7 +236,7 @@ int ts_mesh_ranks(const TsMesh *mesh)
 int ts_mesh_rank_at(const TsMesh *mesh, const int *coord)
 {
     int position = 0;
-    for (TsAxis axis = TS_AXIS_STAGE; axis < TS_AXES; axis++) {
+    for (TsAxis axis = TS_AXIS_STAGE; axis < TS_AXIS_MICRO; axis++) {
         TS_CHECK(coord[axis] >= 0 && coord[axis] < mesh->shape.size[axis], "axis %s of size %d has no coordinate %d",
                  axis_names[axis], mesh->shape.size[axis], coord[axis]);
         position = position * mesh->shape.size[axis] + coord[axis];

@@ -5,6 +5,9 @@
  * Axes in order, major to minor: stage, data, expert, seq, model; `model` is innermost, so that its ranks lie next to
  * one another within a node. An axis of size 1 costs nothing. A Mesh may also be only described: a shape and the place
  * of one rank in it without any ranks behind it, which is what plans for machines elsewhere use.
+ *
+ * `micro` is an axis of time: the micro-batches that each rank goes through one after another in a step. Its size is 1
+ * in every Mesh; only Placements and the passes of a Program that accumulates (tensor/program.h) know more of it.
  */
 #pragma once
 
@@ -17,6 +20,7 @@ typedef enum TsAxis { /* 0 is no axis, so that zeroed placements mean "replicate
                       TS_AXIS_EXPERT,
                       TS_AXIS_SEQ,
                       TS_AXIS_MODEL,
+                      TS_AXIS_MICRO,
                       TS_AXES
 } TsAxis;
 
@@ -27,7 +31,7 @@ typedef uint32_t TsAxisSet; /* bit 1 << axis */
 /* "stage", …; "none" for TS_AXIS_NONE. */
 const char *ts_axis_name(TsAxis axis);
 
-/* The axis of that name, or TS_AXIS_NONE. */
+/* The axis of ranks of that name, or TS_AXIS_NONE. */
 TsAxis ts_axis_from_name(const char *name);
 
 /* ts_axis_from_name with an error that names the known axes. Not collective. */
@@ -65,6 +69,10 @@ TS_MUST_USE TsStatus ts_mesh_create(TsMesh **mesh, TsGroup *group, TsMeshShape s
 
 /* A mesh of which only `rank`'s view exists; ts_mesh_group gives NULL. Not collective. */
 TsMesh *ts_mesh_describe(TsMeshShape shape, int rank);
+
+/* The same mesh at micro-batch `micro` of `micros`: an axis `micro` of that size, of which this is the coordinate.
+ * Borrows `mesh` (NULL: one rank) for its life. Not collective, nor is ts_mesh_free of it. */
+TsMesh *ts_mesh_at_micro(const TsMesh *mesh, int micros, int micro);
 
 /* Collective on the group of a real mesh. Sets *mesh to NULL; NULL is fine. */
 void ts_mesh_free(TsMesh **mesh);

@@ -212,7 +212,8 @@ TsStatus ts_job_mesh(TsMesh **mesh, TsGroup *group, const TsConfig *config)
                              [TS_AXIS_DATA] = job->mesh.data,
                              [TS_AXIS_EXPERT] = job->mesh.expert,
                              [TS_AXIS_SEQ] = job->mesh.seq,
-                             [TS_AXIS_MODEL] = job->mesh.model};
+                             [TS_AXIS_MODEL] = job->mesh.model,
+                             [TS_AXIS_MICRO] = 1};
     int64_t ranks = ts_group_size(group), others = 1;
     *mesh = NULL;
     for (int axis = 1; axis < TS_AXES; axis++) {

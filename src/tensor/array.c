@@ -9,11 +9,18 @@ TsArray *ts_array_create(const TsMesh *mesh, TsDtype dtype, TsShape shape, TsPla
                          TsArrayOptions options)
 {
     TsArray *array = ts_alloc(sizeof *array);
+    bool cut = ts_placement_axes(placement) & TS_AXIS_BIT(TS_AXIS_MICRO);
     *array = (TsArray){.shape = shape,
                        .dtype = dtype,
                        .placement = placement,
                        .mesh = mesh,
-                       .block = ts_placement_local(placement, shape, mesh)};
+                       .micros = cut && options.micros > 1 ? options.micros : 1};
+    array->block = ts_array_block(array, 0);
+    for (int micro = 0; micro < array->micros; micro++) {
+        size_t bytes = (size_t)ts_shape_elems(ts_array_block(array, micro).shape) * ts_dtype_bytes(dtype);
+        bytes = array->micros > 1 ? (bytes + 63) / 64 * 64 : bytes;
+        array->slot_bytes = bytes > array->slot_bytes ? bytes : array->slot_bytes;
+    }
     TsGroup *group = mesh ? ts_mesh_all(mesh) : NULL; /* none where the mesh is only described */
     array->shared = options.shared && group;
     array->data =
@@ -33,6 +40,19 @@ void ts_array_free(TsArray **array)
     *array = NULL;
 }
 
+TsBlockRange ts_array_block(const TsArray *array, int micro)
+{
+    TsMesh *mesh = array->micros > 1 ? ts_mesh_at_micro(array->mesh, array->micros, micro) : NULL;
+    TsBlockRange block = ts_placement_local(array->placement, array->shape, mesh ? mesh : array->mesh);
+    ts_mesh_free(&mesh);
+    return block;
+}
+
+void *ts_array_data(const TsArray *array, int micro)
+{
+    return (unsigned char *)array->data + (size_t)micro * array->slot_bytes;
+}
+
 int64_t ts_array_local_elems(const TsArray *array)
 {
     return ts_shape_elems(array->block.shape);
@@ -40,5 +60,5 @@ int64_t ts_array_local_elems(const TsArray *array)
 
 size_t ts_array_local_bytes(const TsArray *array)
 {
-    return (size_t)ts_array_local_elems(array) * ts_dtype_bytes(array->dtype);
+    return (size_t)array->micros * array->slot_bytes;
 }

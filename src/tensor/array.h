@@ -14,13 +14,17 @@ typedef struct TsArray {
     TsDtype dtype;
     TsPlacement placement;
     const TsMesh *mesh; /* borrowed; NULL counts as one rank */
-    TsBlockRange block; /* what `data` holds; row-major, no gaps */
+    TsBlockRange block; /* what `data` holds; row-major, no gaps; of micro-batches, the first one's */
     void *data;         /* owned; NULL only where the array was created without values */
     bool shared;        /* `data` came from ts_shared_alloc */
+    int micros;         /* at least 1: how many micro-batches it holds, one behind another */
+    size_t slot_bytes;  /* from one to the next */
 } TsArray;
 
 typedef struct TsArrayOptions {
     bool shared; /* in memory shared by the ranks of a node (comm/shared.h): then collective on the mesh */
+    int micros;  /* where the placement cuts a dim by `micro`: so many micro-batches, each with a slot in `data`; 0: one
+                  */
 } TsArrayOptions;
 
 /* A zeroed array, owned by the caller. Not collective but where options.shared. */
@@ -30,6 +34,10 @@ TsArray *ts_array_create(const TsMesh *mesh, TsDtype dtype, TsShape shape, TsPla
 /* Sets *array to NULL; NULL is fine. Collective where it is shared. */
 void ts_array_free(TsArray **array);
 
-/* Elements and bytes of the local block. */
+/* What the array holds of micro-batch `micro`, and where. */
+TsBlockRange ts_array_block(const TsArray *array, int micro);
+void *ts_array_data(const TsArray *array, int micro);
+
+/* Elements and bytes of the local block; bytes of all micro-batches together. */
 int64_t ts_array_local_elems(const TsArray *array);
 size_t ts_array_local_bytes(const TsArray *array);

@@ -203,8 +203,10 @@ TsMove *ts_move_create(const TsMoveStep *step, TsDtype dtype, TsShape shape, con
                      .keeps = true};
     for (int axis = 1; axis < TS_AXES; axis++)
         if (mesh && (step->axes & TS_AXIS_BIT(axis))) {
-            move->rank = move->rank * ts_mesh_size(mesh, (TsAxis)axis) + ts_mesh_coord(mesh, (TsAxis)axis);
-            move->size *= ts_mesh_size(mesh, (TsAxis)axis);
+            if (axis != TS_AXIS_MICRO) {
+                move->rank = move->rank * ts_mesh_size(mesh, (TsAxis)axis) + ts_mesh_coord(mesh, (TsAxis)axis);
+                move->size *= ts_mesh_size(mesh, (TsAxis)axis);
+            }
             move->keeps &= ts_mesh_coord(mesh, (TsAxis)axis) == 0;
         }
     if (move->kind == TS_MOVE_MASK)

@@ -65,6 +65,9 @@ typedef struct TsCall {
     const TsBlock *out;
     void *scratch; /* of scratch_bytes, aligned to 64 */
     int threads;
+    int micro, micros; /* which micro-batch of how many */
+    bool tree;         /* sums over micro-batches are binary trees */
+    bool fixed;        /* the same bits with any number of threads: work is cut by sizes alone */
 } TsCall;
 
 /* What differentiating one node is about. `gradient` sets d_in[i] for the inputs that have needs[i]; d_out[k].id < 0

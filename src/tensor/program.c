@@ -17,18 +17,24 @@ enum { DRIVEN_REQUESTS = 4 };
 
 /* ---- passes ---- */
 
+static TsSums sums_of(const TsCompileOptions *options)
+{
+    return options->reproducible ? TS_SUMS_LAST : options->scatter_first ? TS_SUMS_SCATTERED : TS_SUMS_ONCE;
+}
+
 static TsStatus run_passes(TsProgram *program)
 {
     TsCompileOptions options = program->options;
     TS_TRY(ts_graph_status(program->graph));
     if (!options.without_passes)
         program->graph = ts_pass_prune(program->graph);
-    TS_TRY(ts_pass_place(&program->graph, program->mesh_shape));
+    TS_TRY(ts_pass_place(&program->graph, program->mesh_shape, sums_of(&options)));
     if (!options.without_passes)
         program->graph = ts_pass_prune(program->graph); /* what was made anew where it was wanted */
-    program->schedule = ts_pass_schedule(program->graph, program->mesh_shape, options.without_passes);
-    program->layout =
-        ts_pass_allocate(program->graph, &program->schedule, options.mesh, options.threads, options.without_passes);
+    program->pieces = ts_pass_pieces(program->graph, program->mesh_shape);
+    program->schedule = ts_pass_schedule(program->graph, &program->pieces, program->mesh_shape, options.without_passes);
+    program->layout = ts_pass_allocate(program->graph, &program->schedule, program->mesh, options.threads,
+                                       options.reproducible, options.without_passes);
     return TS_OK;
 }
 
@@ -71,16 +77,48 @@ static void *address(const TsProgram *program, TsLocation location)
     return base ? base + buffer->offset_bytes + location.offset_bytes : NULL;
 }
 
-/* Fills the block of a value, and notes it if it follows what is bound. */
+/* Where program->range has the blocks of a value: those of a shape and a placement stand there once. */
+static int32_t range_of(TsProgram *program, int32_t value)
+{
+    const TsValue *about = &program->graph->value[value];
+    int micros = program->pieces.micros;
+    TsBlockRange *last = program->range + (int64_t)program->ranges * micros;
+    for (int m = 0; m < micros; m++)
+        last[m] = ts_placement_local(about->placement, about->shape, program->mesh[m]);
+    for (int32_t r = 0; r < program->ranges; r++) {
+        const TsBlockRange *range = program->range + (int64_t)r * micros;
+        int same = 0;
+        while (same < micros && ts_shape_equal(range[same].shape, last[same].shape) &&
+               !memcmp(range[same].first, last[same].first, sizeof last->first))
+            same++;
+        if (same == micros)
+            return r;
+    }
+    program->ranges++;
+    program->range =
+        ts_realloc(program->range, ((size_t)program->ranges + 1) * (size_t)micros * sizeof *program->range);
+    return program->ranges - 1;
+}
+
+/* Fills the block of a value, and notes it if it follows what is bound, or differs between micro-batches. */
 static void fill_block(TsProgram *program, TsBlock *block, int32_t value)
 {
     TsLocation location = program->layout.location[value];
+    const TsBuffer *buffer = location.buffer >= 0 ? &program->layout.buffer[location.buffer] : NULL;
+    void **data = &block->data;
     *block = ts_layout_block(&program->layout, program->graph, value);
     block->data = address(program, location);
-    if (location.buffer >= 0 && program->layout.buffer[location.buffer].kind == TS_BUFFER_BOUND)
-        program->patch[program->patches++] = (TsPatch){.data = &block->data,
-                                                       .offset_bytes = location.offset_bytes,
-                                                       .bound = program->layout.buffer[location.buffer].bound};
+    if (ts_placement_varies(program->graph->value[value].placement)) {
+        TsVaryingBlock *varying = &program->varying_block[program->varying_blocks++];
+        *varying = (TsVaryingBlock){.block = block,
+                                    .data = block->data,
+                                    .slot_bytes = buffer ? buffer->slot_bytes : 0,
+                                    .range = range_of(program, value)};
+        data = &varying->data;
+    }
+    if (buffer && buffer->kind == TS_BUFFER_BOUND)
+        program->patch[program->patches++] =
+            (TsPatch){.data = data, .offset_bytes = location.offset_bytes, .bound = buffer->bound};
 }
 
 static TsCall make_call(TsProgram *program, const TsNode *node)
@@ -96,13 +134,16 @@ static TsCall make_call(TsProgram *program, const TsNode *node)
                     .outputs = node->outputs,
                     .in = block,
                     .out = block + node->inputs,
-                    .threads = program->options.threads};
+                    .threads = program->options.threads,
+                    .micros = program->pieces.micros,
+                    .tree = program->options.reproducible,
+                    .fixed = program->options.reproducible};
 }
 
 /* A cut that the layout made a view of its input moves nothing. */
 static bool moves_nothing(const TsProgram *program, const TsNode *node)
 {
-    if (node->op != &ts_move_op[TS_MOVE_CUT])
+    if (node->op != &ts_move_op[TS_MOVE_CUT] || ts_placement_varies(program->graph->value[node->first_out].placement))
         return false;
     const TsLayout *layout = &program->layout;
     return layout->location[node->first_out].buffer == layout->location[*ts_node_in(program->graph, node)].buffer;
@@ -115,38 +156,106 @@ static const char *label_of(const TsProgram *program, const TsNode *node)
     return *path && ts_op_is_collective(node->op) && !only_described(program) ? ts_label(path) : node->op->name;
 }
 
+/* Sums are trees where the same bits are asked for; of two terms there is but one sum. */
+static TsAlgorithm algorithm_of(const TsProgram *program, const TsMoveStep *step)
+{
+    bool sums = step->kind == TS_MOVE_ALL_REDUCE || step->kind == TS_MOVE_REDUCE_SCATTER;
+    int ranks = 1;
+    for (int axis = 1; axis < TS_AXES; axis++)
+        if ((step->axes & TS_AXIS_BIT(axis)) && program->mesh_shape.size[axis] > 1)
+            ranks *= program->mesh_shape.size[axis];
+    return program->options.reproducible && sums && ranks > 2 ? TS_ALGORITHM_TREE : program->options.algorithm;
+}
+
+/* The moves of a node: one for each micro-batch where these differ. */
+static void make_move(TsProgram *program, TsAction *action, const TsNode *node)
+{
+    const TsValue *value = &program->graph->value[node->first_out], *source;
+    source = &program->graph->value[*ts_node_in(program->graph, node)];
+    bool varies = ts_placement_varies(value->placement) || ts_placement_varies(source->placement);
+    int micros = varies ? program->pieces.micros : 1;
+    TsMove **move = ts_calloc((size_t)micros, sizeof *move);
+    for (int m = 0; m < micros; m++) {
+        move[m] =
+            ts_move_create(node->attributes, value->dtype, value->shape, program->mesh[m], label_of(program, node));
+        ts_move_set_algorithm(move[m], algorithm_of(program, node->attributes));
+    }
+    action->move = move[0];
+    if (varies)
+        program->varying_move[program->varying_moves++] =
+            (TsVaryingMove){.move = move, .action = program->actions, .end = -1};
+    else
+        ts_free(move);
+}
+
+/* The action that ends what action `begun` began. */
+static void lower_end(TsProgram *program, int32_t begun, int32_t step)
+{
+    TsAction *action = &program->action[program->actions];
+    *action = program->action[begun];
+    action->kind = TS_STEP_END;
+    action->step = step;
+    for (int32_t v = program->varying_moves; v-- > 0;)
+        if (program->varying_move[v].action == begun) {
+            program->varying_move[v].end = program->actions;
+            break;
+        }
+    program->actions++;
+}
+
+static void begin_piece(TsProgram *program, int32_t piece)
+{
+    program->piece[piece] = (TsProgramPiece){.first_action = program->actions,
+                                             .first_block = program->varying_blocks,
+                                             .first_move = program->varying_moves,
+                                             .runs = ts_piece_repeats(piece) ? program->pieces.micros : 1};
+}
+
 static void lower_steps(TsProgram *program)
 {
     const TsGraph *graph = program->graph;
     const TsLayout *layout = &program->layout;
     int32_t *begun_by = ts_alloc(((size_t)graph->nodes + 1) * sizeof *begun_by);
+    int32_t piece = 0;
     for (int32_t s = 0; s < program->schedule.steps; s++) {
         TsProgramStep step = program->schedule.step[s];
         const TsNode *node = &graph->node[step.node];
+        while (piece < program->pieces.pieces && program->schedule.first_of[piece] <= s)
+            begin_piece(program, piece++);
         TsAction *action = &program->action[program->actions];
         if (moves_nothing(program, node))
             continue;
         if (step.kind == TS_STEP_END) {
-            *action = program->action[begun_by[step.node]];
-            action->kind = TS_STEP_END;
-            action->step = s;
-            program->actions++;
+            lower_end(program, begun_by[step.node], s);
             continue;
         }
         *action = (TsAction){.kind = step.kind, .op = node->op, .call = make_call(program, node), .step = s};
         if (layout->scratch[s] >= 0)
             action->call.scratch = address(program, (TsLocation){.buffer = layout->scratch[s]});
-        if (ts_op_is_move(node->op)) {
-            action->move =
-                ts_move_create(node->attributes, graph->value[node->first_out].dtype,
-                               graph->value[node->first_out].shape, program->options.mesh, label_of(program, node));
-            ts_move_set_algorithm(action->move, program->options.algorithm);
-        }
+        if (ts_op_is_move(node->op) && !node->op->forward)
+            make_move(program, action, node);
         if (step.kind == TS_STEP_BEGIN)
             action->request = program->requests++;
         begun_by[step.node] = program->actions++;
     }
+    while (piece < program->pieces.pieces)
+        begin_piece(program, piece++);
     ts_free(begun_by);
+}
+
+/* Makes the block of a value that differs between micro-batches one of all its slots. */
+static void copy_slots(TsProgram *program, TsBlock *block, int32_t value)
+{
+    if (!ts_placement_varies(program->graph->value[value].placement))
+        return;
+    size_t slots_bytes = program->layout.buffer[program->layout.location[value].buffer].slot_bytes;
+    slots_bytes *= (size_t)program->pieces.micros;
+    block->shape = block->global = ts_shape((int64_t)(slots_bytes / ts_dtype_bytes(block->dtype)));
+    memset(block->first, 0, sizeof block->first);
+    program->varying_blocks--; /* it is one block after all */
+    for (int32_t p = program->patches; p-- > 0;)
+        if (program->patch[p].data == &program->varying_block[program->varying_blocks].data)
+            program->patch[p].data = &block->data;
 }
 
 /* Actions that copy what was not written in place, after all others. */
@@ -157,6 +266,7 @@ static void lower_copies(TsProgram *program)
         TsBlock *block = program->block + program->blocks;
         program->blocks += 2;
         fill_block(program, &block[0], copy.value);
+        copy_slots(program, &block[0], copy.value);
         block[1] = block[0];
         block[1].data = NULL;
         program->patch[program->patches++] = (TsPatch){.data = &block[1].data, .bound = copy.bound};
@@ -174,8 +284,12 @@ static void fill_constants(TsProgram *program)
         const TsNode *node = &program->graph->node[n];
         if (node->op != &ts_constant_op || program->layout.location[node->first_out].buffer < 0)
             continue;
+        TsLocation location = program->layout.location[node->first_out];
         TsBlock block = ts_layout_block(&program->layout, program->graph, node->first_out);
-        block.data = address(program, program->layout.location[node->first_out]);
+        block.data = address(program, location);
+        if (ts_placement_varies(program->graph->value[node->first_out].placement)) /* for the largest micro-batch */
+            block.shape =
+                ts_shape((int64_t)(program->layout.buffer[location.buffer].size_bytes / ts_dtype_bytes(block.dtype)));
         node->op->forward(&(TsCall){.attributes = node->attributes, .outputs = 1, .out = &block, .threads = 1});
     }
 }
@@ -206,8 +320,13 @@ static void lower(TsProgram *program)
         ts_alloc(((size_t)program->schedule.steps + (size_t)program->layout.copies + 1) * sizeof *program->action);
     program->block = ts_alloc((blocks + 1) * sizeof *program->block);
     program->patch = ts_alloc((blocks + (size_t)program->layout.copies + 1) * sizeof *program->patch);
+    program->varying_block = ts_alloc((blocks + 1) * sizeof *program->varying_block);
+    program->varying_move = ts_alloc(((size_t)program->schedule.steps + 1) * sizeof *program->varying_move);
+    program->range = ts_alloc((size_t)program->pieces.micros * sizeof *program->range);
+    program->piece = ts_alloc(((size_t)program->pieces.pieces + 1) * sizeof *program->piece);
     lower_steps(program);
     lower_copies(program);
+    begin_piece(program, program->pieces.pieces);
     index_patches(program);
     if (program->constants)
         fill_constants(program);
@@ -215,6 +334,20 @@ static void lower(TsProgram *program)
     program->open = ts_alloc(((size_t)program->requests + 1) * sizeof *program->open);
     program->array = ts_calloc((size_t)graph->bounds + 1, sizeof(TsArray *));
     program->unbound = graph->bounds;
+}
+
+/* The mesh as it is at each micro-batch. */
+static void make_meshes(TsProgram *program)
+{
+    int micros = program->options.micros > 1 ? program->options.micros : 1;
+    program->mesh = ts_calloc((size_t)micros, sizeof *program->mesh);
+    if (micros > 1) {
+        program->mesh_shape.size[TS_AXIS_MICRO] = micros;
+        for (int m = 0; m < micros; m++)
+            program->mesh[m] = ts_mesh_at_micro(program->options.mesh, micros, m);
+    } else {
+        program->mesh[0] = (TsMesh *)program->options.mesh; /* not owned, and not changed */
+    }
 }
 
 TsStatus ts_program_compile(TsProgram **handle, TsGraph *graph, TsCompileOptions options)
@@ -226,6 +359,7 @@ TsStatus ts_program_compile(TsProgram **handle, TsGraph *graph, TsCompileOptions
         program->options.threads = 1;
     if (options.mesh)
         program->mesh_shape = ts_mesh_shape(options.mesh);
+    make_meshes(program);
     *handle = NULL;
     TsStatus status = run_passes(program);
     if (!status)
@@ -244,9 +378,24 @@ void ts_program_free(TsProgram **handle)
     TsProgram *program = *handle;
     if (!program)
         return;
+    int micros = program->options.micros > 1 ? program->options.micros : 1;
+    for (int32_t v = 0; v < program->varying_moves; v++) {
+        program->action[program->varying_move[v].action].move = NULL;
+        for (int m = 0; m < micros; m++)
+            ts_move_free(&program->varying_move[v].move[m]);
+        ts_free(program->varying_move[v].move);
+    }
     for (int32_t a = 0; a < program->actions; a++)
         if (program->action[a].kind != TS_STEP_END)
             ts_move_free(&program->action[a].move);
+    for (int m = 0; m < micros && micros > 1; m++)
+        ts_mesh_free(&program->mesh[m]);
+    ts_free(program->mesh);
+    ts_free(program->piece);
+    ts_free(program->varying_block);
+    ts_free(program->varying_move);
+    ts_free(program->range);
+    ts_pieces_free(&program->pieces);
     ts_graph_free(&program->graph);
     ts_schedule_free(&program->schedule);
     ts_layout_free(&program->layout);
@@ -278,6 +427,11 @@ void ts_program_bind(TsProgram *program, const char *name, TsArray *array)
                                 ts_placement_simplify(binding->placement, program->mesh_shape)),
              "\"%s\" lies \"%s\", and an array that lies \"%s\" is bound to it", name,
              ts_placement_text(binding->placement).text, ts_placement_text(array->placement).text);
+    int micros = ts_placement_varies(ts_placement_simplify(binding->placement, program->mesh_shape))
+                     ? program->pieces.micros
+                     : 1;
+    TS_CHECK(array->micros == micros, "\"%s\" has %d micro-batches, and an array of %d is bound to it", name, micros,
+             array->micros);
     TS_CHECK(array->data || !ts_array_local_bytes(array), "\"%s\": an array without values is bound to it", name);
     program->unbound -= !program->array[found];
     program->array[found] = array;
@@ -330,14 +484,32 @@ static int32_t close_request(TsProgram *program, int32_t open, int32_t request)
     return open;
 }
 
-void ts_program_run(TsProgram *program)
+/* Turns what differs between micro-batches to this one. */
+static void turn_to_micro(TsProgram *program, const TsProgramPiece *piece, int micro)
 {
-    TS_CHECK(!only_described(program), "a program for a mesh that is only described is run");
-    if (program->unbound)
-        for (int32_t b = 0; b < program->graph->bounds; b++)
-            TS_CHECK(program->array[b], "nothing is bound to \"%s\"", program->graph->bound[b].binding.name);
+    int micros = program->pieces.micros;
+    for (int32_t v = piece[0].first_block; v < piece[1].first_block; v++) {
+        const TsVaryingBlock *varying = &program->varying_block[v];
+        const TsBlockRange *range = &program->range[(int64_t)varying->range * micros + micro];
+        varying->block->data =
+            varying->data ? (unsigned char *)varying->data + (size_t)micro * varying->slot_bytes : NULL;
+        varying->block->shape = range->shape;
+        memcpy(varying->block->first, range->first, sizeof range->first);
+    }
+    for (int32_t v = piece[0].first_move; v < piece[1].first_move; v++) {
+        const TsVaryingMove *varying = &program->varying_move[v];
+        program->action[varying->action].move = varying->move[micro];
+        if (varying->end >= 0)
+            program->action[varying->end].move = varying->move[micro];
+    }
+}
+
+/* One run: of a piece, for a micro-batch. */
+static void run_piece(TsProgram *program, const TsProgramPiece *piece, int micro)
+{
     int32_t open = 0;
-    for (int32_t a = 0; a < program->actions; a++) {
+    for (int32_t a = piece[0].first_action; a < piece[1].first_action; a++) {
+        program->action[a].call.micro = micro;
         TsAction *action = &program->action[a];
         const TsCall *call = &action->call;
         double begin_s = program->timeline ? ts_timeline_now() : 0;
@@ -364,4 +536,17 @@ void ts_program_run(TsProgram *program)
         if (program->timeline)
             ts_program_record_action(program, action, begin_s);
     }
+}
+
+void ts_program_run(TsProgram *program)
+{
+    TS_CHECK(!only_described(program), "a program for a mesh that is only described is run");
+    if (program->unbound)
+        for (int32_t b = 0; b < program->graph->bounds; b++)
+            TS_CHECK(program->array[b], "nothing is bound to \"%s\"", program->graph->bound[b].binding.name);
+    for (int32_t p = 0; p < program->pieces.pieces; p++)
+        for (int micro = 0; micro < program->piece[p].runs; micro++) {
+            turn_to_micro(program, &program->piece[p], micro);
+            run_piece(program, &program->piece[p], micro);
+        }
 }

@@ -4,6 +4,12 @@
  *
  * The passes place, (rematerialize, fuse,) schedule and allocate; collectives stand at their places in the schedule.
  * What lives longer than a run is bound by name: inputs, parameters, state, outputs.
+ *
+ * A batch may be gone through in micro-batches, one after another: inputs that are cut along the axis `micro` are then
+ * bound to Arrays of as many micro-batches. The result is that of the whole batch: what is a mean over it, as the
+ * weight of a loss, is summed up over all micro-batches before it is used, and random numbers are drawn from global
+ * indices. The Program is a list of runs of (piece, micro-batch), passes/pieces.c; sums are kept, activations are not,
+ * but for those that a later piece reads, of which there is one for each micro-batch.
  */
 #pragma once
 
@@ -19,7 +25,11 @@ typedef struct TsCompileOptions {
     const TsMesh *mesh;    /* borrowed for the life of the Program; NULL: one rank */
     int threads;           /* of each kernel; 0: one */
     bool without_passes;   /* only what is needed to run: for tests that compare */
-    TsAlgorithm algorithm; /* of its collectives: TS_ALGORITHM_AUTO but in tests, benches, reproducible numerics */
+    TsAlgorithm algorithm; /* of its collectives: TS_ALGORITHM_AUTO but in tests and benches */
+    int micros;            /* micro-batches; 0: one */
+    bool scatter_first;    /* sums that end cut among ranks are scattered in each micro-batch: ZeRO-2 and 3 */
+    bool reproducible; /* sums over micro-batches and ranks are parts of one binary tree, so that their product alone
+                          counts; kernels give the same bits with any number of threads */
 } TsCompileOptions;
 
 /* Compiles `graph`, which the Program owns from now on, also where this fails. Not collective; all ranks compile the

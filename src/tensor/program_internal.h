@@ -24,12 +24,40 @@ typedef struct TsPatch {
     int32_t bound;
 } TsPatch;
 
+/* A block that differs from one micro-batch to the next. */
+typedef struct TsVaryingBlock {
+    TsBlock *block; /* borrowed: inside program->block */
+    void *data;     /* of the first micro-batch */
+    size_t slot_bytes;
+    int32_t range; /* where program->range has its blocks: (micros) */
+} TsVaryingBlock;
+
+/* A move that differs from one micro-batch to the next. */
+typedef struct TsVaryingMove {
+    TsMove **move;  /* (micros), owned */
+    int32_t action; /* that runs or begins it */
+    int32_t end;    /* and that ends it; -1: none does */
+} TsVaryingMove;
+
+/* What runs together, once or for each micro-batch. */
+typedef struct TsProgramPiece {
+    int32_t first_action, first_block, first_move; /* up to those of the next piece */
+    int runs;
+} TsProgramPiece;
+
 struct TsProgram {
     TsGraph *graph; /* owned, as the passes left it */
+    TsPieces pieces;
     TsProgramSchedule schedule;
     TsLayout layout;
     TsCompileOptions options;
     TsMeshShape mesh_shape;
+    TsMesh **mesh;         /* (pieces.micros): that of each micro-batch; owned, or options.mesh */
+    TsProgramPiece *piece; /* (pieces.pieces + 1) */
+    TsVaryingBlock *varying_block;
+    TsVaryingMove *varying_move;
+    TsBlockRange *range; /* (ranges * micros) */
+    int32_t varying_blocks, varying_moves, ranges;
     TsAction *action;     /* (actions) */
     TsBlock *block;       /* (blocks): what kernels and moves are handed */
     TsPatch *patch;       /* (patches), by bound */

@@ -170,9 +170,92 @@ static void plan_moves(Planner *planner, TsPlacement target, bool gather_first)
              ts_placement_text(planner->at).text);
 }
 
-/* Cutting first and gathering last keeps what is moved small; gathering first saves a move where cuts change places.
- * The cheaper of the two is taken. */
-TsStatus ts_redistribute_plan(TsMovePlan *plan, TsPlacement from, TsPlacement to, TsMeshShape mesh_shape)
+/* Between ranks. Cutting first and gathering last keeps what is moved small; gathering first saves a move where cuts
+ * change places. The cheaper of the two is taken. */
+static void plan_cheapest(Planner *planner, TsPlacement to)
+{
+    TsMovePlan so_far = *planner->plan, other = so_far;
+    TsPlacement from = planner->at;
+    if (ts_placement_equal(from, to))
+        return;
+    plan_moves(planner, to, false);
+    plan_moves(&(Planner){.plan = &other, .mesh = planner->mesh, .at = from}, to, true);
+    if (other.sent_elems < planner->plan->sent_elems ||
+        (other.sent_elems == planner->plan->sent_elems && other.steps < planner->plan->steps))
+        *planner->plan = other;
+    planner->at = to;
+}
+
+/* ---- over micro-batches ---- */
+
+/* The dim that micro-batches cut, or -1; *place: which of its axes that is. */
+static int dim_of_time(TsPlacement placement, int *place)
+{
+    for (int d = 0; d < TS_MAX_DIMS; d++)
+        for (int k = 0; k < axes_on(placement, d); k++)
+            if (placement.axis[d][k] == TS_AXIS_MICRO) {
+                *place = k;
+                return d;
+            }
+    return -1;
+}
+
+/* Whether both are cut into the same micro-batches, or neither is cut. */
+static bool same_time(TsPlacement a, TsPlacement b)
+{
+    int place = 0, other = 0, dim = dim_of_time(a, &place);
+    return dim == dim_of_time(b, &other) &&
+           (dim < 0 || (place == other && !memcmp(a.axis[dim], b.axis[dim], (size_t)place * sizeof a.axis[0][0])));
+}
+
+/* Without the axes on that dim from the place-th on. */
+static TsPlacement cut_off(TsPlacement placement, int dim, int place)
+{
+    memset(placement.axis[dim] + place, 0, sizeof placement.axis[dim] - (size_t)place);
+    return placement;
+}
+
+/* What lies on the axis of time is no message: each micro-batch takes its part of what is whole, or adds its part to
+ * it. So those moves stand alone, and what is moved between ranks is one micro-batch, or all of them together. Sums are
+ * taken over the micro-batches first; or, with `scatter_first`, of what will be cut, over ranks. */
+static void plan_through_time(Planner *planner, TsPlacement to, bool scatter_first)
+{
+    const TsAxisSet micro = TS_AXIS_BIT(TS_AXIS_MICRO);
+    int place = 0, dim = dim_of_time(planner->at, &place);
+    if (dim >= 0 && !same_time(planner->at, to)) {
+        TsPlacement part = cut_off(planner->at, dim, place + 1); /* what ranks cut further is gathered */
+        plan_cheapest(planner, part);
+        add_step(planner, TS_MOVE_COLLECT, cut_off(part, dim, place), micro);
+    }
+    if (planner->at.partial & ~to.partial & micro) {
+        TsPlacement sum = planner->at;
+        if (scatter_first && (sum.partial & ts_placement_axes(to) & ~micro)) {
+            sum = to;
+            sum.partial |= micro;
+            sum.reduction = planner->at.reduction;
+            plan_cheapest(planner, sum);
+        }
+        sum.partial &= ~micro;
+        add_step(planner, TS_MOVE_ACCUMULATE, sum, micro);
+    }
+    if (!same_time(planner->at, to)) {
+        TsPlacement part;
+        dim = dim_of_time(to, &place);
+        plan_cheapest(planner, cut_off(to, dim, place));
+        part = cut_off(to, dim, place + 1);
+        add_step(planner, TS_MOVE_CUT, part, micro);
+    }
+    if (to.partial & ~planner->at.partial & micro) {
+        TsPlacement sum = planner->at;
+        sum.partial |= micro;
+        sum.reduction = to.reduction;
+        add_step(planner, TS_MOVE_MASK, sum, micro);
+    }
+    plan_cheapest(planner, to);
+}
+
+TsStatus ts_redistribute_plan(TsMovePlan *plan, TsPlacement from, TsPlacement to, TsMeshShape mesh_shape,
+                              bool scatter_first)
 {
     *plan = (TsMovePlan){.steps = 0};
     if (from.at_axis != to.at_axis || (from.at_axis && from.at_coord != to.at_coord))
@@ -181,13 +264,7 @@ TsStatus ts_redistribute_plan(TsMovePlan *plan, TsPlacement from, TsPlacement to
     if (from.partial & to.partial && from.reduction != to.reduction)
         return ts_status_error(TS_CODE_UNSUPPORTED, "a tensor that lies \"%s\" does not become \"%s\"",
                                ts_placement_text(from).text, ts_placement_text(to).text);
-    if (ts_placement_equal(from, to))
-        return TS_OK;
-    TsMovePlan other = {.steps = 0};
-    plan_moves(&(Planner){.plan = plan, .mesh = mesh_shape, .at = from}, to, false);
-    plan_moves(&(Planner){.plan = &other, .mesh = mesh_shape, .at = from}, to, true);
-    if (other.sent_elems < plan->sent_elems || (other.sent_elems == plan->sent_elems && other.steps < plan->steps))
-        *plan = other;
+    plan_through_time(&(Planner){.plan = plan, .mesh = mesh_shape, .at = from}, to, scatter_first);
     return TS_OK;
 }
 
@@ -209,6 +286,19 @@ static TsStatus infer_move(TsInference *inference)
 const TsOp ts_move_op[TS_MOVES] = {
     [TS_MOVE_CUT] = MOVE_ROW("cut", 0),
     [TS_MOVE_MASK] = MOVE_ROW("mask", TS_OP_IN_PLACE),
+    [TS_MOVE_ACCUMULATE] = {.name = "accumulate",
+                            .attributes_bytes = sizeof(TsMoveStep),
+                            .outputs = 1,
+                            .flags = TS_OP_NO_GRADIENT,
+                            .infer = infer_move,
+                            .forward = ts_accumulate_forward,
+                            .scratch_bytes = ts_accumulate_scratch_bytes},
+    [TS_MOVE_COLLECT] = {.name = "collect",
+                         .attributes_bytes = sizeof(TsMoveStep),
+                         .outputs = 1,
+                         .flags = TS_OP_NO_GRADIENT,
+                         .infer = infer_move,
+                         .forward = ts_collect_forward},
     [TS_MOVE_ALL_GATHER] = MOVE_ROW("all_gather", 0),
     [TS_MOVE_ALL_REDUCE] = MOVE_ROW("all_reduce", TS_OP_IN_PLACE),
     [TS_MOVE_REDUCE_SCATTER] = MOVE_ROW("reduce_scatter", 0),

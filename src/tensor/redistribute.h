@@ -5,6 +5,8 @@
  *
  *     cut             a whole dim becomes cut: each rank keeps its part, no message
  *     mask            a whole value becomes a sum: one rank keeps it, the others hold zeros, no message
+ *     accumulate      a sum over micro-batches becomes whole, one after another, no message
+ *     collect         what the micro-batches cut becomes whole, one after another, no message
  *     all_gather      a cut dim becomes whole
  *     all_reduce      a sum becomes whole
  *     reduce_scatter  a sum becomes cut
@@ -20,6 +22,8 @@
 typedef enum TsMoveKind {
     TS_MOVE_CUT,
     TS_MOVE_MASK,
+    TS_MOVE_ACCUMULATE, /* over the axis of time: attributes as the others, a kernel of its own (accumulate.c) */
+    TS_MOVE_COLLECT,
     TS_MOVE_ALL_GATHER,
     TS_MOVE_ALL_REDUCE,
     TS_MOVE_REDUCE_SCATTER,
@@ -35,7 +39,7 @@ typedef struct TsMoveStep {
     int32_t round;  /* moves of different rounds are not merged: 1 in the backward pass for what lies at rest */
 } TsMoveStep;
 
-enum { TS_MAX_MOVES = 8 };
+enum { TS_MAX_MOVES = 12 };
 
 typedef struct TsMovePlan {
     TsMoveStep step[TS_MAX_MOVES];
@@ -44,8 +48,17 @@ typedef struct TsMovePlan {
 } TsMovePlan;
 
 /* The moves from one placement to another, both of them simplified for this mesh. An error where there are none: a
- * Tensor that lives at one coordinate of an axis does not move along it. */
-TS_MUST_USE TsStatus ts_redistribute_plan(TsMovePlan *plan, TsPlacement from, TsPlacement to, TsMeshShape mesh_shape);
+ * Tensor that lives at one coordinate of an axis does not move along it. A sum over ranks and micro-batches is taken
+ * over micro-batches first, so that there is one message a step; with `scatter_first`, what ranks then hold parts of is
+ * scattered in each micro-batch, so that none of them ever holds a whole sum (ZeRO-2). */
+TS_MUST_USE TsStatus ts_redistribute_plan(TsMovePlan *plan, TsPlacement from, TsPlacement to, TsMeshShape mesh_shape,
+                                          bool scatter_first);
+
+/* Whether a value at this placement differs from one micro-batch to the next. */
+static inline bool ts_placement_varies(TsPlacement placement)
+{
+    return (ts_placement_axes(placement) | placement.partial) & TS_AXIS_BIT(TS_AXIS_MICRO);
+}
 
 /* The rows of the moves, by kind; their attributes are TsMoveStep. Only the executor runs them. */
 extern const TsOp ts_move_op[TS_MOVES];
@@ -54,6 +67,16 @@ static inline bool ts_op_is_move(const TsOp *op)
 {
     return op >= ts_move_op && op < ts_move_op + TS_MOVES;
 }
+
+/* Moves that write a part of their output in each micro-batch; they have kernels. */
+static inline bool ts_op_gathers_time(const TsOp *op)
+{
+    return op == ts_move_op + TS_MOVE_ACCUMULATE || op == ts_move_op + TS_MOVE_COLLECT;
+}
+
+void ts_accumulate_forward(const TsCall *call);
+size_t ts_accumulate_scratch_bytes(const TsCall *call);
+void ts_collect_forward(const TsCall *call);
 
 /* Moves that send messages: they begin and end. */
 static inline bool ts_op_is_collective(const TsOp *op)

@@ -11,6 +11,7 @@
 typedef struct Passed {
     TsMesh *mesh;
     TsGraph *graph;
+    TsPieces *pieces; /* owned: the schedule borrows it */
     TsProgramSchedule schedule;
     TsLayout layout;
 } Passed;
@@ -20,9 +21,11 @@ static Passed run_passes(TsGraph *graph, TsMeshShape shape, int rank, bool plain
     Passed passed = {.mesh = ts_mesh_describe(shape, rank)};
     TEST_OK(ts_graph_status(graph));
     passed.graph = ts_pass_prune(graph);
-    TEST_OK(ts_pass_place(&passed.graph, ts_mesh_shape(passed.mesh)));
-    passed.schedule = ts_pass_schedule(passed.graph, ts_mesh_shape(passed.mesh), plain);
-    passed.layout = ts_pass_allocate(passed.graph, &passed.schedule, passed.mesh, 1, plain);
+    TEST_OK(ts_pass_place(&passed.graph, ts_mesh_shape(passed.mesh), TS_SUMS_ONCE));
+    passed.pieces = ts_alloc(sizeof *passed.pieces);
+    *passed.pieces = ts_pass_pieces(passed.graph, ts_mesh_shape(passed.mesh));
+    passed.schedule = ts_pass_schedule(passed.graph, passed.pieces, ts_mesh_shape(passed.mesh), plain);
+    passed.layout = ts_pass_allocate(passed.graph, &passed.schedule, &passed.mesh, 1, false, plain);
     return passed;
 }
 
@@ -30,6 +33,8 @@ static void free_passed(Passed *passed)
 {
     ts_layout_free(&passed->layout);
     ts_schedule_free(&passed->schedule);
+    ts_pieces_free(passed->pieces);
+    ts_free(passed->pieces);
     ts_graph_free(&passed->graph);
     ts_mesh_free(&passed->mesh);
 }

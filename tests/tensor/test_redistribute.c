@@ -150,7 +150,7 @@ static void expect_plan(const char *from_text, const char *to_text, const char *
     char text[200] = "";
     TEST_OK(ts_placement_parse(&from, from_text, 3));
     TEST_OK(ts_placement_parse(&to, to_text, 3));
-    TEST_OK(ts_redistribute_plan(&plan, from, to, shape));
+    TEST_OK(ts_redistribute_plan(&plan, from, to, shape, false));
     for (int s = 0; s < plan.steps; s++) {
         size_t length = strlen(text);
         snprintf(text + length, sizeof text - length, "%s%s", s ? " " : "", ts_move_op[plan.step[s].kind].name);
@@ -183,8 +183,8 @@ static void refuses_to_leave_a_stage(void)
     TsMeshShape shape = {.size = {[TS_AXIS_STAGE] = 2, [TS_AXIS_MODEL] = 2}};
     TsPlacement at = {.at_axis = TS_AXIS_STAGE, .at_coord = 1};
     TsMovePlan plan;
-    TEST_ERROR(ts_redistribute_plan(&plan, at, ts_replicated, shape), "at: stage 1");
-    TEST_OK(ts_redistribute_plan(&plan, at, ts_shard(at, 0, TS_AXIS_MODEL), shape));
+    TEST_ERROR(ts_redistribute_plan(&plan, at, ts_replicated, shape, false), "at: stage 1");
+    TEST_OK(ts_redistribute_plan(&plan, at, ts_shard(at, 0, TS_AXIS_MODEL), shape, false));
 }
 
 TEST_MAIN("redistribute", {"moves even sizes", moves_even_sizes}, {"moves uneven sizes", moves_uneven_sizes},

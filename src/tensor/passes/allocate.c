@@ -21,20 +21,39 @@ enum { ALIGNMENT = 64 };
 typedef struct Allocator {
     const TsGraph *graph;
     const TsProgramSchedule *schedule;
-    const TsMesh *mesh;
+    TsMesh *const *mesh; /* (micros) */
+    int micros;
+    bool tree; /* sums over micro-batches are trees */
     TsLayout layout;
     int32_t *root;         /* (values): the value whose memory this one is a view of; itself if none */
     size_t *offset_bytes;  /* (values): where in it */
     int32_t *first, *last; /* (values): of roots: the steps of the writer's beginning and of the last reader's end */
     int32_t *begin, *end;  /* (nodes): the steps in which a node runs */
+    bool *slots;           /* (values): of roots: kept for each micro-batch, because a later piece reads it */
     int32_t buffer_capacity;
     bool plain;
 } Allocator;
 
+/* Of the largest of its micro-batches. */
 static size_t value_bytes(const Allocator *allocator, int32_t value)
 {
-    return (size_t)ts_shape_elems(allocator->layout.block[value].shape) *
-           ts_dtype_bytes(allocator->graph->value[value].dtype);
+    const TsValue *about = &allocator->graph->value[value];
+    int64_t elems = ts_shape_elems(allocator->layout.block[value].shape);
+    for (int m = 1; m < allocator->micros && ts_placement_varies(about->placement); m++) {
+        int64_t other = ts_shape_elems(ts_placement_local(about->placement, about->shape, allocator->mesh[m]).shape);
+        elems = other > elems ? other : elems;
+    }
+    return (size_t)elems * ts_dtype_bytes(about->dtype);
+}
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+static int32_t piece_of(const Allocator *allocator, int32_t value)
+{
+    return allocator->schedule->pieces->of_node[allocator->graph->value[value].node];
 }
 
 static int32_t add_buffer(Allocator *allocator, TsBuffer buffer)
@@ -48,12 +67,22 @@ static int32_t add_buffer(Allocator *allocator, TsBuffer buffer)
         buffer.first = 0;
         buffer.last = allocator->schedule->steps;
     }
-    buffer.size_bytes = (buffer.size_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    buffer.size_bytes = aligned(buffer.slot_bytes ? buffer.slot_bytes * (size_t)allocator->micros : buffer.size_bytes);
     layout->buffer[layout->buffers] = buffer;
     return layout->buffers++;
 }
 
 /* ---- who reads what, when ---- */
+
+static bool is_bound(const TsGraph *graph, int32_t value)
+{
+    return graph->node[graph->value[value].node].op == &ts_bound_op;
+}
+
+static bool is_constant(const TsGraph *graph, int32_t value)
+{
+    return graph->node[graph->value[value].node].op == &ts_constant_op;
+}
 
 static void find_steps(Allocator *allocator)
 {
@@ -71,10 +100,10 @@ static void find_steps(Allocator *allocator)
 /* A cut whose block lies in its input without gaps, at an aligned place, is a view. */
 static bool cut_is_view(const Allocator *allocator, const TsNode *node, size_t *offset_bytes)
 {
-    if (node->op != &ts_move_op[TS_MOVE_CUT])
+    if (node->op != &ts_move_op[TS_MOVE_CUT] || ts_placement_varies(allocator->graph->value[node->first_out].placement))
         return false;
     const TsValue *value = &allocator->graph->value[node->first_out];
-    TsMove *move = ts_move_create(node->attributes, value->dtype, value->shape, allocator->mesh, "cut");
+    TsMove *move = ts_move_create(node->attributes, value->dtype, value->shape, allocator->mesh[0], "cut");
     int64_t elems = ts_move_alias_elems(move);
     ts_move_free(&move);
     *offset_bytes = (size_t)(elems < 0 ? 0 : elems) * ts_dtype_bytes(value->dtype);
@@ -110,24 +139,33 @@ static void find_lives(Allocator *allocator)
     for (int32_t n = 0; n < graph->nodes; n++) {
         const TsNode *node = &graph->node[n];
         for (int i = 0; i < node->inputs; i++) {
-            int32_t root = allocator->root[ts_node_in(graph, node)[i]];
-            if (allocator->end[n] > allocator->last[root])
-                allocator->last[root] = allocator->end[n];
+            int32_t root = allocator->root[ts_node_in(graph, node)[i]], end = allocator->end[n];
+            int32_t piece = allocator->schedule->pieces->of_node[n];
+            if (end >= 0 && ts_piece_repeats(piece) && piece_of(allocator, root) != piece) {
+                end = allocator->schedule->first_of[piece + 1]; /* it is read again in the next micro-batch */
+                allocator->slots[root] |=
+                    ts_placement_varies(graph->value[root].placement) && !is_constant(graph, root);
+            }
+            if (end > allocator->last[root])
+                allocator->last[root] = end;
         }
+    }
+    for (int32_t b = 0; b < graph->bounds; b++)
+        if (graph->bound[b].binding.kind == TS_BIND_OUTPUT)
+            allocator->slots[allocator->root[graph->bound[b].value]] |=
+                ts_placement_varies(graph->value[graph->bound[b].value].placement);
+    for (int32_t v = 0; v < graph->values; v++) {
+        const TsNode *node = &graph->node[graph->value[v].node];
+        int32_t piece = piece_of(allocator, v);
+        if (allocator->begin[graph->value[v].node] < 0 || (!allocator->slots[v] && !ts_op_gathers_time(node->op)))
+            continue; /* else something is added in each micro-batch */
+        allocator->first[v] = allocator->schedule->first_of[piece];
+        if (allocator->last[v] < allocator->schedule->first_of[piece + 1])
+            allocator->last[v] = allocator->schedule->first_of[piece + 1];
     }
 }
 
 /* ---- what is bound ---- */
-
-static bool is_bound(const TsGraph *graph, int32_t value)
-{
-    return graph->node[graph->value[value].node].op == &ts_bound_op;
-}
-
-static bool is_constant(const TsGraph *graph, int32_t value)
-{
-    return graph->node[graph->value[value].node].op == &ts_constant_op;
-}
 
 /* Whether all that reads `root`, but for node `maker` itself, has ended before `maker` begins. */
 static bool read_before(const Allocator *allocator, int32_t root, int32_t maker)
@@ -163,6 +201,12 @@ static bool overwrites_only(const Allocator *allocator, int32_t root, int32_t va
     return true;
 }
 
+/* Whether a value is written again and again before it is done. */
+static bool made_in_rounds(const Allocator *allocator, int32_t value)
+{
+    return ts_piece_repeats(piece_of(allocator, value));
+}
+
 /* Writes `value` at an offset of a binding's memory directly, if that can be. `target` is the value that stands for
  * what is there before; -1 for an output, of which nothing is. */
 static bool write_directly(Allocator *allocator, int32_t value, int32_t buffer, size_t offset_bytes, int32_t target)
@@ -172,7 +216,7 @@ static bool write_directly(Allocator *allocator, int32_t value, int32_t buffer, 
         value_bytes(allocator, value) == value_bytes(allocator, allocator->root[value]))
         value = allocator->root[value]; /* a view of all of it */
     if (allocator->plain || allocator->root[value] != value || allocator->layout.location[value].buffer >= 0 ||
-        is_bound(graph, value) || is_constant(graph, value))
+        is_bound(graph, value) || is_constant(graph, value) || (target >= 0 && made_in_rounds(allocator, value)))
         return false;
     int32_t maker = graph->value[value].node;
     if (target >= 0 &&
@@ -187,15 +231,21 @@ static void write_gathered(Allocator *allocator, int32_t value, int32_t buffer, 
 {
     const TsGraph *graph = allocator->graph;
     const TsNode *node = &graph->node[graph->value[value].node];
-    if (node->op != &ts_move_op[TS_MOVE_ALL_GATHER])
+    if (node->op != &ts_move_op[TS_MOVE_ALL_GATHER] || ts_placement_varies(graph->value[value].placement))
         return;
     TsMove *move =
-        ts_move_create(node->attributes, graph->value[value].dtype, graph->value[value].shape, allocator->mesh, "");
+        ts_move_create(node->attributes, graph->value[value].dtype, graph->value[value].shape, allocator->mesh[0], "");
     int64_t elems = ts_move_alias_elems(move);
     ts_move_free(&move);
     size_t offset_bytes = (size_t)(elems < 0 ? 0 : elems) * ts_dtype_bytes(graph->value[value].dtype);
     if (elems >= 0 && offset_bytes % ALIGNMENT == 0)
         write_directly(allocator, *ts_node_in(graph, node), buffer, offset_bytes, target);
+}
+
+/* How far the slots of micro-batches are from one another, in what is bound to `value`; 0: there are none. */
+static size_t slot_of(const Allocator *allocator, int32_t value)
+{
+    return ts_placement_varies(allocator->graph->value[value].placement) ? aligned(value_bytes(allocator, value)) : 0;
 }
 
 static void place_bound(Allocator *allocator)
@@ -210,6 +260,7 @@ static void place_bound(Allocator *allocator)
                                                           .bound = b,
                                                           .first = 0,
                                                           .last = allocator->schedule->steps,
+                                                          .slot_bytes = slot_of(allocator, bound->value),
                                                           .size_bytes = value_bytes(allocator, bound->value)});
         if (!output)
             layout->location[bound->value] = (TsLocation){.buffer = buffer};
@@ -246,6 +297,8 @@ static bool place_in_place(Allocator *allocator, int32_t n, int k)
     if (allocator->plain || !(node->op->flags & TS_OP_IN_PLACE) || k >= node->inputs)
         return false;
     int32_t out = node->first_out + k, in = ts_node_in(graph, node)[k];
+    if (allocator->slots[out])
+        return false;
     int32_t at = layout->location[allocator->root[in]].buffer;
     if (at < 0 || layout->buffer[at].kind != TS_BUFFER_ARENA || allocator->offset_bytes[in] != 0 ||
         graph->value[in].dtype != graph->value[out].dtype ||
@@ -277,16 +330,18 @@ static void place_outputs(Allocator *allocator, int32_t n)
             add_buffer(allocator, (TsBuffer){.kind = constant ? TS_BUFFER_CONSTANT : TS_BUFFER_ARENA,
                                              .first = constant ? 0 : allocator->first[value],
                                              .last = allocator->last[value],
+                                             .slot_bytes = allocator->slots[value] ? slot_of(allocator, value) : 0,
                                              .size_bytes = value_bytes(allocator, value)});
     }
 }
 
-static size_t scratch_bytes(const Allocator *allocator, const TsNode *node, int threads)
+static size_t scratch_bytes(const Allocator *allocator, const TsNode *node, int threads, int micro)
 {
     const TsGraph *graph = allocator->graph;
-    if (ts_op_is_move(node->op)) {
+    if (ts_op_is_move(node->op) && !node->op->forward) {
         const TsValue *value = &graph->value[node->first_out];
-        TsMove *move = ts_move_create(node->attributes, value->dtype, value->shape, allocator->mesh, node->op->name);
+        TsMove *move =
+            ts_move_create(node->attributes, value->dtype, value->shape, allocator->mesh[micro], node->op->name);
         size_t bytes = ts_move_scratch_bytes(move);
         ts_move_free(&move);
         return bytes;
@@ -297,8 +352,12 @@ static size_t scratch_bytes(const Allocator *allocator, const TsNode *node, int 
     for (int i = 0; i < node->inputs + node->outputs; i++) {
         int32_t v = i < node->inputs ? ts_node_in(graph, node)[i] : node->first_out + i - node->inputs;
         block[i] = ts_layout_block(&allocator->layout, graph, v);
+        block[i].shape =
+            ts_placement_local(graph->value[v].placement, graph->value[v].shape, allocator->mesh[micro]).shape;
     }
-    size_t bytes = node->op->scratch_bytes(&(TsCall){.attributes = node->attributes,
+    size_t bytes = node->op->scratch_bytes(&(TsCall){.micros = allocator->micros,
+                                                     .tree = allocator->tree,
+                                                     .attributes = node->attributes,
                                                      .inputs = node->inputs,
                                                      .outputs = node->outputs,
                                                      .in = block,
@@ -323,11 +382,20 @@ static void place_steps(Allocator *allocator, int threads)
             continue;
         }
         place_outputs(allocator, n);
-        size_t bytes = scratch_bytes(allocator, &allocator->graph->node[n], threads);
+        const TsNode *node = &allocator->graph->node[n];
+        int32_t piece = schedule->pieces->of_node[n];
+        size_t bytes = 0;
+        for (int m = 0; m < (ts_piece_repeats(piece) ? allocator->micros : 1); m++) {
+            size_t needed = scratch_bytes(allocator, node, threads, m);
+            bytes = needed > bytes ? needed : bytes;
+        }
+        TsBuffer scratch = {.kind = TS_BUFFER_ARENA, .first = s, .last = allocator->end[n], .size_bytes = bytes};
+        if (ts_op_gathers_time(node->op)) { /* what it keeps from one micro-batch to the next */
+            scratch.first = schedule->first_of[piece];
+            scratch.last = schedule->first_of[piece + 1] - 1;
+        }
         if (bytes)
-            allocator->layout.scratch[s] = add_buffer(
-                allocator,
-                (TsBuffer){.kind = TS_BUFFER_ARENA, .first = s, .last = allocator->end[n], .size_bytes = bytes});
+            allocator->layout.scratch[s] = add_buffer(allocator, scratch);
     }
 }
 
@@ -359,13 +427,16 @@ static void pack_constants(TsLayout *layout)
         }
 }
 
-TsLayout ts_pass_allocate(const TsGraph *graph, const TsProgramSchedule *schedule, const TsMesh *mesh, int threads,
-                          bool plain)
+TsLayout ts_pass_allocate(const TsGraph *graph, const TsProgramSchedule *schedule, TsMesh *const *mesh, int threads,
+                          bool tree, bool plain)
 {
     size_t values = (size_t)graph->values + 1, nodes = (size_t)graph->nodes + 1;
     Allocator allocator = {.graph = graph,
                            .schedule = schedule,
                            .mesh = mesh,
+                           .micros = schedule->pieces->micros,
+                           .tree = tree,
+                           .slots = ts_calloc(values, sizeof *allocator.slots),
                            .plain = plain,
                            .root = ts_alloc(values * sizeof *allocator.root),
                            .offset_bytes = ts_alloc(values * sizeof *allocator.offset_bytes),
@@ -378,7 +449,7 @@ TsLayout ts_pass_allocate(const TsGraph *graph, const TsProgramSchedule *schedul
     layout->location = ts_alloc(values * sizeof *layout->location);
     layout->scratch = ts_alloc(((size_t)schedule->steps + 1) * sizeof *layout->scratch);
     for (int32_t v = 0; v < graph->values; v++) {
-        layout->block[v] = ts_placement_local(graph->value[v].placement, graph->value[v].shape, mesh);
+        layout->block[v] = ts_placement_local(graph->value[v].placement, graph->value[v].shape, mesh[0]);
         layout->location[v] = (TsLocation){.buffer = -1};
     }
     find_steps(&allocator);
@@ -390,6 +461,7 @@ TsLayout ts_pass_allocate(const TsGraph *graph, const TsProgramSchedule *schedul
     pack_constants(layout);
     ts_pack_buffers(layout, schedule->steps);
     ts_free(allocator.root);
+    ts_free(allocator.slots);
     ts_free(allocator.offset_bytes);
     ts_free(allocator.first);
     ts_free(allocator.last);

@@ -4,7 +4,8 @@
  *
  *     prune     drops what no output, assignment or effect needs
  *     place     gives every value a Placement, and puts in the moves between them
- *     schedule  orders the nodes; collectives begin early and end late
+ *     pieces    which nodes run once for each micro-batch, and which once a step
+ *     schedule  orders the nodes of each piece; collectives begin early and end late
  *     allocate  gives every value a place in memory
  *
  * differentiate has run before, where the trace asked for gradients. Passes see global shapes alone, so all ranks order
@@ -45,8 +46,33 @@ TsGraph *ts_rewrite_end(TsRewrite *rewrite);
 
 TsGraph *ts_pass_prune(TsGraph *graph);
 
+/* When sums of parts are taken. */
+typedef enum TsSums {
+    TS_SUMS_ONCE,      /* over ranks where that moves least, but once for all micro-batches together */
+    TS_SUMS_SCATTERED, /* what ends cut among ranks: in each micro-batch, see scatter_first in ts_redistribute_plan */
+    TS_SUMS_LAST,      /* as late as can be: the same terms in the same sums however the batch is cut */
+} TsSums;
+
 /* An error where a placement cannot be; then *graph is as it was. */
-TS_MUST_USE TsStatus ts_pass_place(TsGraph **graph, TsMeshShape mesh_shape);
+TS_MUST_USE TsStatus ts_pass_place(TsGraph **graph, TsMeshShape mesh_shape, TsSums sums);
+
+/* ---- pieces ---- */
+
+/* Which nodes run together. Pieces follow one another; those with odd numbers run once for each micro-batch, the others
+ * once. Without micro-batches there is one piece. */
+typedef struct TsPieces {
+    int32_t *of_node; /* (nodes), owned */
+    int32_t pieces;
+    int micros; /* at least 1 */
+} TsPieces;
+
+TsPieces ts_pass_pieces(const TsGraph *graph, TsMeshShape mesh_shape);
+void ts_pieces_free(TsPieces *pieces);
+
+static inline bool ts_piece_repeats(int32_t piece)
+{
+    return piece % 2 == 1;
+}
 
 /* ---- schedule ---- */
 
@@ -62,12 +88,15 @@ typedef struct TsProgramStep {
 } TsProgramStep;
 
 typedef struct TsProgramSchedule {
-    TsProgramStep *step; /* (steps), owned */
+    TsProgramStep *step;    /* (steps), owned */
+    int32_t *first_of;      /* (pieces + 1), owned: where the steps of each piece begin */
+    const TsPieces *pieces; /* borrowed */
     int32_t steps;
 } TsProgramSchedule;
 
-/* Views, bindings and constants take no step. `plain`: in the order of the trace, collectives end where they begin. */
-TsProgramSchedule ts_pass_schedule(const TsGraph *graph, TsMeshShape mesh_shape, bool plain);
+/* Views, bindings and constants take no step. Collectives end in the piece in which they begin. `plain`: in the order
+ * of the trace, collectives end where they begin. */
+TsProgramSchedule ts_pass_schedule(const TsGraph *graph, const TsPieces *pieces, TsMeshShape mesh_shape, bool plain);
 void ts_schedule_free(TsProgramSchedule *schedule);
 
 /* ---- allocate ---- */
@@ -84,6 +113,7 @@ typedef struct TsBuffer {
     int32_t first, last; /* the steps in which it lives, both included */
     size_t size_bytes;
     size_t offset_bytes; /* in the arena, or among the constants */
+    size_t slot_bytes;   /* each micro-batch has a slot of its own, so far from the one before; 0: one for all */
 } TsBuffer;
 
 typedef struct TsLocation {
@@ -97,7 +127,7 @@ typedef struct TsFinalCopy {
 } TsFinalCopy;
 
 typedef struct TsLayout {
-    TsBlockRange *block;  /* (values): what this rank holds */
+    TsBlockRange *block;  /* (values): what this rank holds, in the first micro-batch */
     TsLocation *location; /* (values) */
     int32_t *scratch;     /* (steps): a buffer, or -1 */
     TsBuffer *buffer;     /* (buffers) */
@@ -110,7 +140,8 @@ typedef struct TsLayout {
 /* What a kernel is told about a value, but for where its data is. */
 TsBlock ts_layout_block(const TsLayout *layout, const TsGraph *graph, int32_t value);
 
-/* `mesh` may be NULL: one rank. `plain`: nothing is shared, nothing works in place. */
-TsLayout ts_pass_allocate(const TsGraph *graph, const TsProgramSchedule *schedule, const TsMesh *mesh, int threads,
-                          bool plain);
+/* `mesh` (micros) is that of each micro-batch; NULL in it: one rank. `plain`: nothing is shared, nothing works in
+ * place. `tree`: sums over micro-batches are trees. */
+TsLayout ts_pass_allocate(const TsGraph *graph, const TsProgramSchedule *schedule, TsMesh *const *mesh, int threads,
+                          bool tree, bool plain);
 void ts_layout_free(TsLayout *layout);

@@ -27,6 +27,7 @@ static const double STAYS = 1024, MOVES_FREELY = 1.0 / 1024; /* weights of bytes
 typedef struct Placer {
     TsRewrite rewrite;
     TsMeshShape mesh_shape;
+    TsSums sums;
     TsVersions *versions;
     TsWish *wishes; /* of the values of rewrite.from */
     TsNodeRoom room;
@@ -67,11 +68,27 @@ static int dim_of_label(const int8_t *label, int dims, int wanted)
     return -1;
 }
 
+/* `data` and `micro` cut the batch together: what suits the one suits the other, however many there are of each. */
+static TsAxisSet together_with(TsAxis axis)
+{
+    const TsAxisSet batch = TS_AXIS_BIT(TS_AXIS_DATA) | TS_AXIS_BIT(TS_AXIS_MICRO);
+    return TS_AXIS_BIT(axis) & batch ? batch : TS_AXIS_BIT(axis);
+}
+
+static double parts_of(const Placer *placer, TsAxis axis)
+{
+    double parts = 1;
+    for (int a = 1; a < TS_AXES; a++)
+        if ((together_with(axis) & TS_AXIS_BIT(a)) && placer->mesh_shape.size[a] > 1)
+            parts *= placer->mesh_shape.size[a];
+    return parts;
+}
+
 /* Bytes of a tensor of which each rank holds the part that `placement` says, but not cut by `axis`. */
 static double part_bytes(const Placer *placer, TsShape shape, TsDtype dtype, TsPlacement placement, TsAxis axis)
 {
     double bytes = (double)ts_shape_elems(shape) * (double)ts_dtype_bytes(dtype);
-    TsAxisSet axes = ts_placement_axes(placement) & ~TS_AXIS_BIT(axis);
+    TsAxisSet axes = ts_placement_axes(placement) & ~together_with(axis);
     for (int a = 1; a < TS_AXES; a++)
         if ((axes & TS_AXIS_BIT(a)) && placer->mesh_shape.size[a] > 1)
             bytes /= placer->mesh_shape.size[a];
@@ -86,7 +103,7 @@ static double input_cost(const Choice *choice, int i, TsAxis axis, int label)
     const Placer *placer = choice->placer;
     TsPlacement placement = placement_of(choice, i);
     const TsShape shape = choice->view->in_shape[i];
-    double parts = placer->mesh_shape.size[axis], others = (parts - 1) / parts;
+    double parts = parts_of(placer, axis), others = (parts - 1) / parts;
     double bytes = part_bytes(placer, shape, choice->view->in_dtype[i], placement, axis);
     int is = dim_cut_by(placement, axis),
         wanted = label > 0 ? dim_of_label(choice->rule.in_label[i], shape.dims, label) : -1;
@@ -122,7 +139,7 @@ static bool label_occurs(const Choice *choice, int label)
 static double output_cost(const Choice *choice, TsAxis axis, int label)
 {
     const Placer *placer = choice->placer;
-    double parts = placer->mesh_shape.size[axis], others = (parts - 1) / parts, cost = 0;
+    double parts = parts_of(placer, axis), others = (parts - 1) / parts, cost = 0;
     for (int k = 0; k < choice->view->outputs; k++) {
         TsShape shape = choice->view->out_shape[k];
         bool partial =
@@ -131,7 +148,7 @@ static double output_cost(const Choice *choice, TsAxis axis, int label)
             continue;
         double bytes = (double)ts_shape_elems(shape) * (double)ts_dtype_bytes(choice->view->out_dtype[k]);
         for (int a = 1; a < TS_AXES; a++) /* other axes that cut a dim of this output */
-            for (int i = 0; i < choice->view->inputs && a != (int)axis; i++) {
+            for (int i = 0; i < choice->view->inputs && !(together_with(axis) & TS_AXIS_BIT(a)); i++) {
                 int dim = dim_cut_by(placement_of(choice, i), (TsAxis)a);
                 if (dim >= 0 && choice->rule.in_label[i][dim] > 0 &&
                     dim_of_label(choice->rule.out_label[k], shape.dims, choice->rule.in_label[i][dim]) >= 0) {
@@ -195,10 +212,24 @@ static int suggested_label(const Choice *choice, int i, TsAxis axis)
     return dim < 0 ? 0 : choice->rule.in_label[i][dim];
 }
 
+/* Whether a sum that can be taken later is not to be taken now. */
+static bool sums_wait(const Choice *choice, TsAxis axis)
+{
+    const Placer *placer = choice->placer;
+    if (!(together_with(TS_AXIS_DATA) & TS_AXIS_BIT(axis)) || placer->sums == TS_SUMS_SCATTERED)
+        return false;
+    return placer->sums == TS_SUMS_LAST ||
+           (placer->mesh_shape.size[TS_AXIS_MICRO] > 1 && may_stay_partial(choice, TS_AXIS_MICRO));
+}
+
 /* Sets choice->cut[axis] to what moves the fewest bytes; the first of equals: partial, labels as they occur, whole. */
 static void choose_axis(Choice *choice, TsAxis axis)
 {
     bool partial = may_stay_partial(choice, axis);
+    if (partial && sums_wait(choice, axis)) {
+        choice->cut[axis] = KEEP_PARTIAL;
+        return;
+    }
     int best = partial ? KEEP_PARTIAL : KEEP_WHOLE;
     double least = cost_of(choice, axis, best);
     bool open = true; /* a label as cheap as `whole` is better */
@@ -429,10 +460,10 @@ static TsStatus place_all(Placer *placer)
     return place_bounds(placer);
 }
 
-TsStatus ts_pass_place(TsGraph **graph, TsMeshShape mesh_shape)
+TsStatus ts_pass_place(TsGraph **graph, TsMeshShape mesh_shape, TsSums sums)
 {
-    Placer placer = {.rewrite = ts_rewrite_begin(*graph), .mesh_shape = mesh_shape};
-    placer.versions = ts_versions_create(placer.rewrite.to, mesh_shape);
+    Placer placer = {.rewrite = ts_rewrite_begin(*graph), .mesh_shape = mesh_shape, .sums = sums};
+    placer.versions = ts_versions_create(placer.rewrite.to, mesh_shape, sums == TS_SUMS_SCATTERED);
     placer.wishes = ts_wishes_find(*graph, mesh_shape);
     TsStatus status = place_all(&placer);
     ts_versions_free(&placer.versions);

@@ -6,6 +6,7 @@
  * value where that can be, so that it may be written in place. A collective begins as soon as its input is there and
  * ends right before the first reader of its output. Where its output is larger than its input (all_gather) it begins at
  * most LOOK_AHEAD gathers early: a parameter is gathered while the layer before computes, not at the start of the step.
+ * All this holds within a piece; one piece runs after another.
  */
 #include "tensor/passes/passes.h"
 
@@ -30,7 +31,8 @@ typedef struct Edge {
 
 typedef struct Order {
     const TsGraph *graph;
-    int32_t *node; /* (count): what was ordered so far */
+    const int32_t *piece; /* (nodes) */
+    int32_t *node;        /* (count): what was ordered so far */
     int32_t count;
     Edge *edge;          /* (edges) */
     int32_t *first_edge; /* (nodes): the edges to a node; -1: none */
@@ -85,7 +87,8 @@ static void add_reader_edges(Order *order)
         if (node->op->flags & TS_OP_VIEW)
             maker[node->first_out] = maker[in[0]];
         for (int i = 0; i < node->inputs && takes_a_step(node); i++)
-            if (maker[in[i]] >= 0 && maker[in[i]] < n && !depends_on(order, n, maker[in[i]], seen))
+            if (maker[in[i]] >= 0 && maker[in[i]] < n && order->piece[n] <= order->piece[maker[in[i]]] &&
+                !depends_on(order, n, maker[in[i]], seen))
                 add_edge(order, n, maker[in[i]]);
     }
     ts_free(seen);
@@ -111,18 +114,21 @@ static void visit(Order *order, int32_t n)
 }
 
 /* The nodes in the order in which they run; owned by the caller. */
-static int32_t *order_nodes(const TsGraph *graph, bool plain)
+static int32_t *order_nodes(const TsGraph *graph, const TsPieces *pieces, bool plain)
 {
     size_t nodes = (size_t)graph->nodes + 1;
     Order order = {.graph = graph,
+                   .piece = pieces->of_node,
                    .node = ts_alloc(nodes * sizeof *order.node),
                    .first_edge = ts_alloc(nodes * sizeof *order.first_edge),
                    .state = ts_calloc(nodes, sizeof *order.state)};
     memset(order.first_edge, 0xff, nodes * sizeof *order.first_edge);
     if (!plain)
         add_reader_edges(&order);
-    for (int32_t n = 0; n < graph->nodes; n++)
-        visit(&order, n);
+    for (int32_t p = 0; p < pieces->pieces; p++)
+        for (int32_t n = 0; n < graph->nodes; n++)
+            if (pieces->of_node[n] == p)
+                visit(&order, n);
     ts_free(order.edge);
     ts_free(order.first_edge);
     ts_free(order.state);
@@ -146,6 +152,7 @@ typedef struct Scheduler {
     bool *there;            /* (values): computed */
     bool plain;
     int32_t collectives, first_open; /* all before first_open have begun */
+    int32_t piece;                   /* that is being scheduled */
 } Scheduler;
 
 static void add_step(Scheduler *scheduler, TsProgramStepKind kind, int32_t node)
@@ -172,6 +179,8 @@ static void begin_what_can(Scheduler *scheduler)
         const TsNode *node = &scheduler->graph->node[collective->node];
         if (collective->ended)
             continue;
+        if (scheduler->schedule.pieces->of_node[collective->node] != scheduler->piece)
+            break;
         growing += collective->grows;
         if (!collective->begun && scheduler->there[*ts_node_in(scheduler->graph, node)] &&
             (!collective->grows || growing <= LOOK_AHEAD))
@@ -259,21 +268,36 @@ static void find_collectives(Scheduler *scheduler, const int32_t *order, TsMeshS
     }
 }
 
-TsProgramSchedule ts_pass_schedule(const TsGraph *graph, TsMeshShape mesh_shape, bool plain)
+/* Begins the piece that node n belongs to, if it is not in the same as the one before: what has begun ends. */
+static void turn_to_piece(Scheduler *scheduler, int32_t piece)
+{
+    if (piece == scheduler->piece)
+        return;
+    for (int32_t c = scheduler->first_open; c < scheduler->collectives; c++)
+        if (scheduler->schedule.pieces->of_node[scheduler->collective[c].node] == scheduler->piece)
+            end(scheduler, &scheduler->collective[c]);
+    while (scheduler->piece < piece)
+        scheduler->schedule.first_of[++scheduler->piece] = scheduler->schedule.steps;
+}
+
+TsProgramSchedule ts_pass_schedule(const TsGraph *graph, const TsPieces *pieces, TsMeshShape mesh_shape, bool plain)
 {
     size_t nodes = (size_t)graph->nodes + 1;
-    int32_t *order = order_nodes(graph, plain);
+    int32_t *order = order_nodes(graph, pieces, plain);
     Scheduler scheduler = {.graph = graph,
                            .plain = plain,
                            .collective = ts_alloc(nodes * sizeof *scheduler.collective),
                            .of_node = ts_alloc(nodes * sizeof *scheduler.of_node),
                            .there = ts_calloc((size_t)graph->values + 1, sizeof *scheduler.there)};
     scheduler.schedule.step = ts_alloc(2 * nodes * sizeof *scheduler.schedule.step);
+    scheduler.schedule.first_of = ts_calloc((size_t)pieces->pieces + 1, sizeof *scheduler.schedule.first_of);
+    scheduler.schedule.pieces = pieces;
     find_collectives(&scheduler, order, mesh_shape);
-    for (int32_t i = 0; i < graph->nodes; i++)
+    for (int32_t i = 0; i < graph->nodes; i++) {
+        turn_to_piece(&scheduler, pieces->of_node[order[i]]);
         run(&scheduler, order[i]);
-    for (int32_t c = 0; c < scheduler.collectives; c++)
-        end(&scheduler, &scheduler.collective[c]);
+    }
+    turn_to_piece(&scheduler, pieces->pieces);
     ts_free(order);
     ts_free(scheduler.collective);
     ts_free(scheduler.of_node);
@@ -284,5 +308,6 @@ TsProgramSchedule ts_pass_schedule(const TsGraph *graph, TsMeshShape mesh_shape,
 void ts_schedule_free(TsProgramSchedule *schedule)
 {
     ts_free(schedule->step);
+    ts_free(schedule->first_of);
     *schedule = (TsProgramSchedule){.steps = 0};
 }

@@ -17,15 +17,17 @@ typedef struct Version {
 struct TsVersions {
     TsGraph *graph;
     TsMeshShape mesh_shape;
+    bool scatter_first;
     Version *version; /* (capacity), by value */
     int32_t count, capacity;
 };
 
-TsVersions *ts_versions_create(TsGraph *graph, TsMeshShape mesh_shape)
+TsVersions *ts_versions_create(TsGraph *graph, TsMeshShape mesh_shape, bool scatter_first)
 {
     TsVersions *versions = ts_calloc(1, sizeof *versions);
     versions->graph = graph;
     versions->mesh_shape = mesh_shape;
+    versions->scatter_first = scatter_first;
     return versions;
 }
 
@@ -169,11 +171,13 @@ TsStatus ts_versions_move(TsVersions *versions, int32_t *out, int32_t value, TsP
         return make_expanded(versions, out, value, to, reader);
     TsMovePlan best, plan;
     int32_t from = value;
-    TS_TRY(ts_redistribute_plan(&best, graph->value[value].placement, to, versions->mesh_shape));
+    TS_TRY(
+        ts_redistribute_plan(&best, graph->value[value].placement, to, versions->mesh_shape, versions->scatter_first));
     for (int32_t v = version_of(versions, value)->origin; v >= 0; v = versions->version[v].next) {
         if (v == value || !serves(versions, v, backward) || graph->value[v].placement.partial)
             continue;
-        TS_TRY(ts_redistribute_plan(&plan, graph->value[v].placement, to, versions->mesh_shape));
+        TS_TRY(
+            ts_redistribute_plan(&plan, graph->value[v].placement, to, versions->mesh_shape, versions->scatter_first));
         if (plan.sent_elems < best.sent_elems || (plan.sent_elems == best.sent_elems && plan.steps < best.steps)) {
             best = plan;
             from = v;

@@ -11,8 +11,8 @@
 
 typedef struct TsVersions TsVersions;
 
-/* `graph` is borrowed. */
-TsVersions *ts_versions_create(TsGraph *graph, TsMeshShape mesh_shape);
+/* `graph` is borrowed; scatter_first as in ts_redistribute_plan. */
+TsVersions *ts_versions_create(TsGraph *graph, TsMeshShape mesh_shape, bool scatter_first);
 void ts_versions_free(TsVersions **versions);
 
 /* `value` lies at rest between runs: a parameter, a state, or made of one such alone. It is `gathered` over these axes
