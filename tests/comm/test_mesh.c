@@ -11,8 +11,9 @@ static void axes_have_names(void)
 {
     CU_ASSERT_STRING_EQUAL(ts_axis_name(TS_AXIS_NONE), "none");
     CU_ASSERT_STRING_EQUAL(ts_axis_name(TS_AXIS_EXPERT), "expert");
-    for (TsAxis axis = TS_AXIS_STAGE; axis < TS_AXES; axis++)
+    for (TsAxis axis = TS_AXIS_STAGE; axis < TS_AXIS_MICRO; axis++)
         CU_ASSERT_EQUAL(ts_axis_from_name(ts_axis_name(axis)), axis);
+    CU_ASSERT_EQUAL(ts_axis_from_name("micro"), TS_AXIS_NONE); /* not of ranks */
     CU_ASSERT_EQUAL(ts_axis_from_name("none"), TS_AXIS_NONE);
     TsAxis axis;
     TEST_OK(ts_axis_parse(&axis, "seq"));
