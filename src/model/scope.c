@@ -37,6 +37,11 @@ TsTensor ts_leave(TsScope scope, TsTensor x)
     return x;
 }
 
+TsTensor ts_between_blocks(TsScope scope, TsTensor x)
+{
+    return scope.sequence ? ts_constrain_axis(x, 1, scope.sequence) : x;
+}
+
 TsTensor ts_declare(TsScope scope, const char *name, TsDeclare declare)
 {
     char path[2 * TS_MAX_PATH];

@@ -17,6 +17,7 @@ typedef struct TsScope {
     TsParameters *parameters; /* borrowed */
     TsDtype dtype;            /* of parameters and activations */
     bool training;            /* dropout is on */
+    TsAxis sequence;          /* the axis that cuts the sequence between blocks; TS_AXIS_NONE: it is whole */
     uint64_t seed;            /* of all random numbers that are drawn while running */
     TsTensor step;            /* i64 scalar, or TS_NONE: which numbers of a random stream this run takes */
     char path[TS_MAX_PATH];
@@ -30,6 +31,9 @@ TsScope ts_in_numbered(TsScope scope, const char *name, int64_t number);
 
 /* x, on the way out of a layer: sets the Graph's path back to the one around `scope`. */
 TsTensor ts_leave(TsScope scope, TsTensor x);
+
+/* x (B, T, ...), cut as scope.sequence says: sequence parallelism between blocks (Korthikanti et al. 2022). */
+TsTensor ts_between_blocks(TsScope scope, TsTensor x);
 
 /* How a parameter is declared; zero is a whole, trainable tensor of zeros that is not decayed. */
 typedef struct TsDeclare {

@@ -81,7 +81,7 @@ static TsTensor block(TsScope scope, const TsTransformer *options, TsTensor x, T
                                    .dropout = options->dropout,
                                    .out_gain = gain},
                      cache);
-    x = ts_add(x, h);
+    x = ts_between_blocks(scope, ts_add(x, h));
 
     h = norm(ts_in(scope, "feed_forward_norm"), options, x);
     h = ts_feed_forward(ts_in(scope, "feed_forward"), h,
@@ -89,13 +89,13 @@ static TsTensor block(TsScope scope, const TsTransformer *options, TsTensor x, T
                                         .activation = activation[options->activation],
                                         .dropout = options->dropout,
                                         .out_gain = gain});
-    return ts_leave(scope, ts_add(x, h));
+    return ts_leave(scope, ts_between_blocks(scope, ts_add(x, h)));
 }
 
 TsTensor ts_transformer(TsScope scope, const TsTransformer *options, TsTensor tokens, TsTensor seen,
                         const TsCache *cache)
 {
-    TsTensor x = embed(scope, options, tokens, cache);
+    TsTensor x = ts_between_blocks(scope, embed(scope, options, tokens, cache));
     for (int64_t layer = 0; layer < options->layers; layer++)
         x = block(ts_in_numbered(scope, "layer", layer), options, x, seen, cache);
     return ts_leave(scope, norm(ts_in(scope, "norm"), options, x));

@@ -46,14 +46,15 @@ static const TsKey run_keys[] = {
 static const TsConfigTable run_table = {"run", "One training run.", sizeof(TsRunConfig), run_keys, check_run};
 
 #define AXIS(name, help) TS_KEY_INT(TsMeshConfig, name, help, .fallback = "1", .range = TS_AT_LEAST(1), .unit = "ranks")
-static const TsKey mesh_keys[] = {AXIS(stage, "ranks along the layers"),
-                                  TS_KEY_INT(TsMeshConfig, data, "ranks along the batch; auto is what the others leave",
-                                             .fallback = "auto", .takes_auto = true, .range = TS_AT_LEAST(1),
-                                             .unit = "ranks"),
-                                  AXIS(expert, "ranks along experts"),
-                                  AXIS(seq, "ranks along the sequence"),
-                                  AXIS(model, "ranks along heads and widths"),
-                                  TS_KEYS_END};
+static const TsKey mesh_keys[] = {
+    AXIS(stage, "ranks along the layers"),
+    TS_KEY_INT(TsMeshConfig, data, "ranks along the batch; auto is what the others leave", .fallback = "auto",
+               .takes_auto = true, .range = TS_AT_LEAST(1), .unit = "ranks"),
+    AXIS(expert, "ranks along experts"),
+    AXIS(seq, "ranks along the sequence"),
+    AXIS(model, "ranks along heads and widths"),
+    TS_KEY_BOOL(TsMeshConfig, sequence_parallel, "between blocks the sequence is cut along model", .fallback = "false"),
+    TS_KEYS_END};
 static const TsConfigTable mesh_table = {"mesh", "How ranks are laid out; their product is the number of ranks.",
                                          sizeof(TsMeshConfig), mesh_keys, NULL};
 
@@ -235,6 +236,11 @@ TsStatus ts_job_mesh(TsMesh **mesh, TsGroup *group, const TsConfig *config)
     TsStatus located = ts_config_error_at(config, "mesh", "%s", ts_status_message(status));
     ts_status_free(&status);
     return located;
+}
+
+TsAxis ts_job_sequence(const TsJobConfig *job)
+{
+    return job->mesh.sequence_parallel ? TS_AXIS_MODEL : TS_AXIS_NONE;
 }
 
 TsDtype ts_job_dtype(const TsJobConfig *job)

@@ -31,6 +31,7 @@ typedef struct TsRunConfig {
 
 typedef struct TsMeshConfig {
     int64_t stage, data, expert, seq, model; /* data may be TS_AUTO: the ranks that are left */
+    bool sequence_parallel;
 } TsMeshConfig;
 
 typedef struct TsKeepConfig {
@@ -83,6 +84,9 @@ TS_MUST_USE TsStatus ts_job_load(TsConfig **config, TsGroup *group, const char *
 /* The mesh that the config asks for, over all ranks of group, where data: auto is what the other axes leave. Collective
  * on group; the same status on all ranks. Owned by the caller: ts_mesh_free. */
 TS_MUST_USE TsStatus ts_job_mesh(TsMesh **mesh, TsGroup *group, const TsConfig *config);
+
+/* The axis that cuts the sequence between blocks, or TS_AXIS_NONE. */
+TsAxis ts_job_sequence(const TsJobConfig *job);
 
 /* The dtype of parameters and activations. */
 TsDtype ts_job_dtype(const TsJobConfig *job);

@@ -67,6 +67,7 @@ static TsLosses trace(TsGraph *graph, const TsTask *task, const TsBatch *batch, 
                      .parameters = options->parameters,
                      .dtype = options->dtype,
                      .training = options->learner != NULL,
+                     .sequence = options->sequence,
                      .seed = options->seed,
                      .step = ts_input(graph, "step", TS_I64, ts_scalar, ts_replicated)};
     TsTensor predictions = task->model->compute_predictions(scope, task->options, &columns);

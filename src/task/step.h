@@ -18,6 +18,7 @@ typedef struct TsStepOptions {
     TsParameters *parameters;       /* tracing declares here */
     const TsLearnerConfig *learner; /* NULL: a pass that evaluates: no dropout, no gradients */
     uint64_t seed;                  /* of dropout */
+    TsAxis sequence;                /* cuts the sequence between blocks; TS_AXIS_NONE: it is whole */
     bool gives_out;                 /* also what the task's metrics and predictions are made of: ts_step_given */
     TsMetrics *metrics;             /* that losses are added to, borrowed; NULL: the step's own */
     TsDtype dtype;

@@ -278,6 +278,7 @@ static TsStatus create_courses(Trainer *trainer)
         for (int k = 0; k < ts_loader_lengths(course->task->train); k++) {
             TS_TRY(ts_step_create(&course->passes[k], course->task, ts_loader_batch(course->task->train, k),
                                   (TsStepOptions){.parameters = job->own[i],
+                                                  .sequence = ts_job_sequence(trainer->keys),
                                                   .learner = &trainer->keys->learner,
                                                   .metrics = k ? ts_step_metrics(course->passes[0]) : NULL,
                                                   .seed = (uint64_t)trainer->keys->run.seed,

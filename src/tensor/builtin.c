@@ -112,15 +112,15 @@ TsTensor ts_constant(TsGraph *graph, TsDtype dtype, TsShape shape, double value)
 
 static void gradient_constrain(TsGradientCall *call)
 {
-    TsPlacement placement;
-    memcpy(&placement, call->attributes, sizeof placement);
-    placement.partial = 0; /* a sum hands its gradient to every part */
-    placement.reduction = TS_SUM;
-    call->d_in[0] = ts_constrain(call->d_out[0], placement);
+    TsConstrainAttributes attributes;
+    memcpy(&attributes, call->attributes, sizeof attributes);
+    attributes.placement.partial = 0; /* a sum hands its gradient to every part */
+    attributes.placement.reduction = TS_SUM;
+    call->d_in[0] = ts_graph_add_one(&ts_constrain_op, call->d_out, 1, &attributes);
 }
 
 const TsOp ts_constrain_op = {.name = "constrain",
-                              .attributes_bytes = sizeof(TsPlacement),
+                              .attributes_bytes = sizeof(TsConstrainAttributes),
                               .outputs = 1,
                               .flags = TS_OP_VIEW,
                               .infer = infer_same,
@@ -133,7 +133,21 @@ TsTensor ts_constrain(TsTensor x, TsPlacement placement)
         if (placement.axis[d][0])
             return ts_graph_error(x.graph, "constrain: %s has no dim %d for \"%s\"",
                                   ts_shape_text(ts_shape_of_tensor(x)).text, d, ts_placement_text(placement).text);
-    return ts_graph_add_one(&ts_constrain_op, &x, 1, &placement);
+    TsConstrainAttributes attributes;
+    memset(&attributes, 0, sizeof attributes); /* padding too */
+    attributes.placement = placement;
+    return ts_graph_add_one(&ts_constrain_op, &x, 1, &attributes);
+}
+
+TsTensor ts_constrain_axis(TsTensor x, int dim, TsAxis axis)
+{
+    if (x.id >= 0 && (dim < 0 || dim >= ts_dims(x)))
+        return ts_graph_error(x.graph, "constrain: %s has no dim %d", ts_shape_text(ts_shape_of_tensor(x)).text, dim);
+    TsConstrainAttributes attributes;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.placement = ts_shard(ts_replicated, dim, axis);
+    attributes.axis = (int32_t)axis;
+    return ts_graph_add_one(&ts_constrain_op, &x, 1, &attributes);
 }
 
 /* ---- stop_gradient, copy ---- */

@@ -58,6 +58,10 @@ void ts_output(const char *name, TsTensor value, TsPlacement placement);
 /* The same values, with this placement from here on. Its gradient has that placement too. */
 TsTensor ts_constrain(TsTensor x, TsPlacement placement);
 
+/* The same over one axis alone: it cuts `dim` from here on, after the axes that cut it already. How `x` lies over other
+ * axes stays open. */
+TsTensor ts_constrain_axis(TsTensor x, int dim, TsAxis axis);
+
 /* The same values, a constant to differentiation. */
 TsTensor ts_stop_gradient(TsTensor x);
 

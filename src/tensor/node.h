@@ -90,7 +90,7 @@ void ts_node_room_free(TsNodeRoom *room);
 /* Rows of nodes that the Graph itself makes; builtin.c. */
 extern const TsOp ts_bound_op;     /* what is bound to an input, parameter or state: attributes TsBoundAttributes */
 extern const TsOp ts_constant_op;  /* every element one value: attributes TsConstantAttributes */
-extern const TsOp ts_constrain_op; /* a placement that is asked for: attributes TsPlacement */
+extern const TsOp ts_constrain_op; /* a placement that is asked for: attributes TsConstrainAttributes */
 extern const TsOp ts_stop_gradient_op;
 extern const TsOp ts_copy_op; /* a copy of its own; put in by passes */
 
@@ -110,6 +110,11 @@ typedef struct TsBoundAttributes {
     int32_t dtype;
     int32_t bound; /* index into graph->bound */
 } TsBoundAttributes;
+
+typedef struct TsConstrainAttributes {
+    TsPlacement placement;
+    int32_t axis; /* TsAxis: what is asked for is how this one lies; TS_AXIS_NONE: all */
+} TsConstrainAttributes;
 
 typedef struct TsConstantAttributes {
     TsShape shape;

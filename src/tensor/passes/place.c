@@ -382,13 +382,34 @@ static TsStatus place_node(Placer *placer, const TsNode *node)
     return TS_OK;
 }
 
+/* `placement`, but over `axis` as `other` has it. */
+static TsPlacement replace_axis(TsPlacement placement, TsPlacement other, TsAxis axis)
+{
+    placement.partial &= ~TS_AXIS_BIT(axis);
+    for (int d = 0; d < TS_MAX_DIMS; d++) {
+        int kept = 0;
+        uint8_t was[TS_AXES];
+        memcpy(was, placement.axis[d], sizeof was);
+        memset(placement.axis[d], 0, sizeof was);
+        for (int k = 0; k < TS_AXES && was[k]; k++)
+            if (was[k] != axis)
+                placement.axis[d][kept++] = was[k];
+        if (ts_placement_axes_of(other, d) & TS_AXIS_BIT(axis))
+            placement.axis[d][kept] = (uint8_t)axis;
+    }
+    return placement;
+}
+
 static TsStatus constrain(Placer *placer, const TsNode *node)
 {
     TsRewrite *rewrite = &placer->rewrite;
-    TsPlacement placement;
-    memcpy(&placement, node->attributes, sizeof placement);
-    TsStatus status = ts_versions_move(placer->versions, &rewrite->value[node->first_out],
-                                       rewrite->value[*ts_node_in(rewrite->from, node)],
+    TsConstrainAttributes attributes;
+    memcpy(&attributes, node->attributes, sizeof attributes);
+    int32_t value = rewrite->value[*ts_node_in(rewrite->from, node)];
+    TsPlacement placement = attributes.placement;
+    if (attributes.axis)
+        placement = replace_axis(rewrite->to->value[value].placement, placement, (TsAxis)attributes.axis);
+    TsStatus status = ts_versions_move(placer->versions, &rewrite->value[node->first_out], value,
                                        ts_placement_simplify(placement, placer->mesh_shape), node);
     return ts_status_annotate(status, "%s: constrain", rewrite->from->path[node->path].text);
 }

@@ -30,6 +30,9 @@ static void look_at_node(TsWish *wishes, const TsGraph *graph, const TsNode *nod
                          const TsNodeView *view, TsMeshShape mesh_shape)
 {
     const int32_t *in = ts_node_in(graph, node);
+    if (node->op == &ts_constrain_op)
+        wish_placement(&wishes[in[0]],
+                       ts_placement_simplify(((const TsConstrainAttributes *)node->attributes)->placement, mesh_shape));
     for (int i = 0; i < node->inputs; i++) { /* what lies at rest stays where it is */
         const TsNode *source = &graph->node[graph->value[in[i]].node];
         if (source->op != &ts_bound_op ||
@@ -40,13 +43,16 @@ static void look_at_node(TsWish *wishes, const TsGraph *graph, const TsNode *nod
             for (int k = 0; k < TS_AXES && placement.axis[d][k]; k++)
                 wish_label(wishes, rule, in, view, placement.axis[d][k], rule->in_label[i][d]);
     }
-    if (node->inputs != 1 && rule->linearity != TS_LINEAR_JOINT)
+    bool of_first = rule->linearity == TS_LINEAR_FIRST;
+    if (node->inputs != 1 && rule->linearity != TS_LINEAR_JOINT && !of_first)
         return;
+    TsNodeView linear = *view; /* the operands that are wished alike */
+    linear.inputs = of_first ? 1 : view->inputs;
     for (int k = 0; k < node->outputs; k++) /* what is wished of the result is wished of the operands */
         for (int axis = 1; axis < TS_AXES; axis++) {
             int dim = wishes[node->first_out + k].dim[axis];
             if (dim)
-                wish_label(wishes, rule, in, view, axis, rule->out_label[k][dim - 1]);
+                wish_label(wishes, rule, in, &linear, axis, rule->out_label[k][dim - 1]);
         }
 }
 
