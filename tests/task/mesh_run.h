@@ -51,9 +51,11 @@ static inline TsStatus mesh_run_create(MeshRun *run, TsGroup *group, const char 
     TS_TRY(ts_config_load(&run->config, &ts_job_table, sources));
     TS_TRY(ts_job_open(&run->job, group, run->config, (TsJobOptions){0}));
     const TsJobConfig *keys = run->job->keys;
-    TS_TRY(ts_learner_create(&run->learner, &keys->learner, run->job->parameters, run->job->arrays, 1));
-    TS_TRY(ts_step_create(&run->step, run->job->tasks[0], run->job->tasks[0]->train,
-                          (TsStepOptions){.parameters = run->job->parameters,
+    TsLearnerSetting setting = {
+        .config = &keys->learner, .parameters = run->job->parameters, .arrays = run->job->arrays, .threads = 1};
+    TS_TRY(ts_learner_create(&run->learner, setting));
+    TS_TRY(ts_step_create(&run->step, run->job->tasks[0], ts_loader_batch(run->job->tasks[0]->train, 0),
+                          (TsStepOptions){.parameters = ts_job_parameters_of(run->job, run->job->tasks[0]),
                                           .sequence = ts_job_sequence(keys),
                                           .learner = &keys->learner,
                                           .seed = (uint64_t)keys->run.seed,
@@ -69,6 +71,12 @@ static inline void mesh_run_pass(MeshRun *run, int64_t number)
     TsTask *task = run->job->tasks[0];
     ts_loader_next(task->train, &task->place);
     ts_step_run(run->step, number);
+}
+
+/* Its update. */
+static inline TsLearnerReport mesh_run_learn(MeshRun *run, int64_t number, int64_t steps)
+{
+    return ts_learner_step(run->learner, 0, &number, number, steps);
 }
 
 /* The losses since the last time, over all ranks. */

@@ -133,10 +133,10 @@ static void run_alone(Expected *expected, TsGroup *alone, const char *words)
         }
         if (step == 0) {
             keep_whole(&expected->gradients, runs ? ts_learner_gradients(run.learner) : NULL);
-            keep_whole(&expected->batch, runs ? ts_loader_batch(run.job->tasks[0]->train) : NULL);
+            keep_whole(&expected->batch, runs ? ts_loader_batch(run.job->tasks[0]->train, 0) : NULL);
         }
         if (runs)
-            expected->norm[step] = ts_learner_step(run.learner, step + 1, steps).gradient_norm;
+            expected->norm[step] = mesh_run_learn(&run, step + 1, steps).gradient_norm;
         for (int i = 0; i < TS_MAX_LOSSES; i++)
             expected->loss[step][i] = scalars[i].value;
         expected->losses = runs ? ts_metrics_count(ts_step_metrics(run.step)) : 0;
@@ -180,11 +180,11 @@ static void compare(const Expected *expected, const char *words, double bound)
             expect_near(words, ts_metrics_name(ts_step_metrics(run.step), i), step + 1, scalars[i].value,
                         expected->loss[step][i], bound);
         if (step == 0) {
-            expect_batch(words, "batch", ts_loader_batch(run.job->tasks[0]->train), &expected->batch, 0, 0);
+            expect_batch(words, "batch", ts_loader_batch(run.job->tasks[0]->train, 0), &expected->batch, 0, 0);
             expect_batch(words, "gradient", ts_learner_gradients(run.learner), &expected->gradients, bound,
                          expected->norm[0]);
         }
-        double norm = ts_learner_step(run.learner, step + 1, steps).gradient_norm;
+        double norm = mesh_run_learn(&run, step + 1, steps).gradient_norm;
         expect_near(words, "the gradient's norm", step + 1, norm, expected->norm[step], bound);
     }
     expect_batch(words, "parameter", run.job->arrays, &expected->parameters, bound, steps * RATE);
