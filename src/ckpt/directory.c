@@ -97,12 +97,14 @@ bool ts_directory_holds(const char *path, const char *name)
     return there;
 }
 
+/* Beside the state's file MPI may leave its own, as state.h5.locktest.0 or state.h5-1-4382.lock. */
 static bool is_our_name(const char *name)
 {
     for (int i = 0; i < OUR_FILES; i++)
         if (strcmp(name, our_files[i]) == 0)
             return true;
-    return strncmp(name, TS_CHECKPOINT_STATE ".", strlen(TS_CHECKPOINT_STATE ".")) == 0;
+    size_t length = strlen(TS_CHECKPOINT_STATE);
+    return strncmp(name, TS_CHECKPOINT_STATE, length) == 0 && (name[length] == '.' || name[length] == '-');
 }
 
 /* Counts what `path` holds; fails at the first entry that has not a name of ours. */

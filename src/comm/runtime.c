@@ -136,6 +136,9 @@ static void prepare_environment(void)
     /* Data sieving reads what lies between the blocks of a rank and writes it back, over what another rank has written
      * there meanwhile. */
     setenv("OMPI_MCA_fbtl_posix_write_datasieving", "0", 0);
+    /* Pointers into a file that ranks share are not used here; but to be able to offer them, opening a file makes files
+     * beside it, which stay there where a process is killed. This one makes none. */
+    setenv("OMPI_MCA_sharedfp", "individual", 0);
     setenv("OMPI_MCA_io", "ompio", 0); /* also on Lustre, where the other one is the default */
 }
 

@@ -115,7 +115,8 @@ static void left_overs_go(void)
     ON_ROOT(mkdir(inside(run, "step_00000003.tmp"), 0777);  /* while writing the arrays */
             write_file(inside(run, "step_00000003.tmp/unfinished"), "");
             write_file(inside(run, "step_00000003.tmp/state.h5"), "half");
-            write_file(inside(run, "step_00000003.tmp/state.h5.locktest.0"), ""));
+            write_file(inside(run, "step_00000003.tmp/state.h5.locktest.0"), "");
+            write_file(inside(run, "step_00000003.tmp/state.h5-1-4382.lock"), ""));
     ON_ROOT(mkdir(inside(run, "step_00000004.tmp"), 0777); /* right before the rename */
             write_file(inside(run, "step_00000004.tmp/unfinished"), "");
             write_file(inside(run, "step_00000004.tmp/COMMIT"), "tessera checkpoint 1\n"));
