@@ -2,7 +2,7 @@
  *
  * How fast collectives are, against the MPI library's own. Run by bench/collectives.sh, which lays out ranks and links:
  *
- *     collectives node       2 ranks of one node: all-reduce against MPI_Allreduce, in shared and in ordinary buffers
+ *     collectives node       2 ranks of one node: all-reduce against MPI_Allreduce, in buffers of every kind
  *     collectives hosts      4 hosts at 400 Mbit/s: all-reduce, reduce-scatter, all-gather against their bounds
  *     collectives overlap    2 hosts: a reduction and a matrix product at the same time
  */
@@ -88,7 +88,7 @@ static double compare(const char *name, Action *ours, Action *baseline, void *co
 
 typedef struct Sum {
     float *in, *out;             /* ours */
-    float *library_in, *library; /* the baseline's, always ordinary memory */
+    float *library_in, *library; /* the baseline's */
     int64_t count;
     TsAlgorithm algorithm;
 } Sum;
@@ -124,45 +124,65 @@ static void check_sum(Sum *sum)
     }
 }
 
-/* How much faster ours is for one size and kind of memory. */
-static double time_sum(int64_t bytes, bool shared, bool in_place)
+/* Where our buffers lie. */
+typedef enum Memory {
+    SHARED_IN_PLACE, /* of ts_shared_alloc, in and out the same */
+    SHARED,          /* of ts_shared_alloc */
+    ORDINARY,        /* of ts_alloc, as programs have theirs: large blocks are seen by the neighbours */
+    FOREIGN,         /* of malloc: never seen, copied through slots */
+} Memory;
+
+static const char *const memory_names[] = {"shared buffers, in place", "shared buffers, separate",
+                                           "ordinary buffers (ts_alloc), separate",
+                                           "foreign buffers (malloc), separate"};
+
+/* Zeros: what is summed in place again and again stays what it is. Collective for the shared ones. */
+static float *take(Memory memory, size_t bytes)
 {
-    int64_t room = bytes < 4096 ? 4096 : bytes;
-    Sum sum = {.count = bytes / 4};
-    sum.in = shared ? ts_shared_alloc(world, (size_t)room) : ts_calloc((size_t)room, 1);
-    sum.out = in_place ? sum.in : shared ? ts_shared_alloc(world, (size_t)room) : ts_calloc((size_t)room, 1);
-    sum.library_in = ts_calloc((size_t)room, 1);
-    sum.library = ts_calloc((size_t)room, 1);
-    memset(sum.in, 0, (size_t)room); /* zeros: what is summed in place again and again stays what it is */
-    memset(sum.out, 0, (size_t)room);
-    memset(sum.library_in, 0, (size_t)room);
-    memset(sum.library, 0, (size_t)room);
+    float *buffer = memory <= SHARED     ? ts_shared_alloc(world, bytes)
+                    : memory == ORDINARY ? ts_alloc(bytes)
+                                         : malloc(bytes);
+    TS_CHECK(buffer, "no memory for %zu bytes", bytes);
+    return memset(buffer, 0, bytes);
+}
+
+static void give_back(Memory memory, float *buffer)
+{
+    if (memory <= SHARED)
+        ts_shared_free(buffer);
+    else if (memory == ORDINARY)
+        ts_free(buffer);
+    else
+        free(buffer);
+}
+
+/* How much faster ours is for one size and kind of memory. The baseline has ordinary buffers, or foreign ones too. */
+static double time_sum(int64_t bytes, Memory memory)
+{
+    size_t room = bytes < 4096 ? 4096 : (size_t)bytes;
+    Memory library = memory == FOREIGN ? FOREIGN : ORDINARY;
+    Sum sum = {.count = bytes / 4, .in = take(memory, room)};
+    sum.out = memory == SHARED_IN_PLACE ? sum.in : take(memory, room);
+    sum.library_in = take(library, room);
+    sum.library = take(library, room);
     int calls = bytes <= 4096 ? 2000 : bytes <= 1 << 20 ? 40 : bytes <= 16 << 20 ? 4 : 1;
     char name[96];
-    snprintf(name, sizeof name, "%lld bytes, %s", (long long)bytes,
-             !shared    ? "ordinary buffers, separate"
-             : in_place ? "shared buffers, in place"
-                        : "shared buffers, separate");
+    snprintf(name, sizeof name, "%lld bytes, %s", (long long)bytes, memory_names[memory]);
     double ratio = compare(name, own_sum, library_sum, &sum, calls);
     check_sum(&sum);
-    if (!in_place && shared)
-        ts_shared_free(sum.out);
-    else if (!in_place)
-        ts_free(sum.out);
-    if (shared)
-        ts_shared_free(sum.in);
-    else
-        ts_free(sum.in);
-    ts_free(sum.library_in);
-    ts_free(sum.library);
+    give_back(library, sum.library);
+    give_back(library, sum.library_in);
+    if (sum.out != sum.in)
+        give_back(memory, sum.out);
+    give_back(memory, sum.in);
     return ratio;
 }
 
-static double lowest(const int64_t *sizes, int count, bool shared, bool in_place)
+static double lowest(const int64_t *sizes, int count, Memory memory)
 {
     double ratio = INFINITY;
     for (int i = 0; i < count; i++)
-        ratio = fmin(ratio, time_sum(sizes[i], shared, in_place));
+        ratio = fmin(ratio, time_sum(sizes[i], memory));
     return ratio;
 }
 
@@ -195,22 +215,27 @@ static void bench_node(void)
     static const int64_t large[] = {64 << 20}, middle[] = {1 << 20, 4 << 20, 16 << 20}, small[] = {4, 64, 1024, 4096};
     bool first = ts_group_rank(world) == 0;
     if (first)
-        printf("baseline: MPI_Allreduce(in, out, count, MPI_FLOAT, MPI_SUM, comm), ordinary buffers\n");
+        printf("baseline: MPI_Allreduce(in, out, count, MPI_FLOAT, MPI_SUM, comm), ordinary buffers (ts_alloc), but of "
+               "malloc where ours are\n");
     print_copy_rate(64 << 20);
     print_copy_rate(1 << 20);
-    double shared[] = {lowest(large, 1, true, true), lowest(middle, 3, true, true), lowest(small, 4, true, true)};
-    lowest(large, 1, true, false);
-    lowest(middle, 3, true, false);
-    double separate[] = {lowest(large, 1, false, false), lowest(middle, 3, false, false),
-                         lowest(small, 4, false, false)};
+    double in_place[] = {lowest(large, 1, SHARED_IN_PLACE), lowest(middle, 3, SHARED_IN_PLACE),
+                         lowest(small, 4, SHARED_IN_PLACE)};
+    double ordinary[] = {lowest(large, 1, ORDINARY), lowest(middle, 3, ORDINARY), lowest(small, 4, ORDINARY)};
+    if (first)
+        printf("without targets:\n");
+    lowest(large, 1, SHARED);
+    lowest(middle, 3, SHARED);
+    lowest(large, 1, FOREIGN);
+    lowest(middle, 3, FOREIGN);
     if (!first)
         return;
-    bench_target("collectives/allreduce-shared-64MiB", shared[0]);
-    bench_target("collectives/allreduce-shared-1-16MiB", shared[1]);
-    bench_target("collectives/allreduce-shared-to-4KiB", shared[2]);
-    bench_target("collectives/allreduce-separate-64MiB", separate[0]);
-    bench_target("collectives/allreduce-separate-1-16MiB", separate[1]);
-    bench_target("collectives/allreduce-separate-to-4KiB", separate[2]);
+    bench_target("collectives/allreduce-shared-64MiB", in_place[0]);
+    bench_target("collectives/allreduce-shared-1-16MiB", in_place[1]);
+    bench_target("collectives/allreduce-shared-to-4KiB", in_place[2]);
+    bench_target("collectives/allreduce-separate-64MiB", ordinary[0]);
+    bench_target("collectives/allreduce-separate-1-16MiB", ordinary[1]);
+    bench_target("collectives/allreduce-separate-to-4KiB", ordinary[2]);
 }
 
 /* ---- hosts, one rank each */

@@ -8,13 +8,14 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/region.h"
 
 enum { ALIGNMENT = 64 };
 
 /* Stands right before each block; as long as the alignment, so that the block is aligned too. */
 typedef struct Header {
-    size_t size_bytes;
-    char padding[ALIGNMENT - sizeof(size_t)];
+    _Alignas(ALIGNMENT) size_t size_bytes;
+    TsRange *range; /* of the region, owned; NULL: the block is of the heap */
 } Header;
 
 static atomic_int_fast64_t live_bytes, peak_bytes, live_blocks, allocations;
@@ -31,16 +32,27 @@ static int64_t failing_allocation(void)
     return n;
 }
 
+/* A header and room for a block behind it; NULL if there is no memory. */
+static Header *header_of_new(size_t size_bytes)
+{
+    TsRange *range = size_bytes >= TS_REGION_LEAST_BYTES ? ts_region_take(sizeof(Header) + size_bytes) : NULL;
+    Header *header =
+        range ? ts_region_at(range)
+              : aligned_alloc(ALIGNMENT, (sizeof *header + size_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+    if (header)
+        *header = (Header){.size_bytes = size_bytes, .range = range};
+    return header;
+}
+
 void *ts_alloc_at(size_t size_bytes, const char *file, int line)
 {
     int64_t number = atomic_fetch_add(&allocations, 1) + 1;
     Header *header = NULL;
     if (size_bytes <= (size_t)PTRDIFF_MAX - 2 * sizeof *header && number != failing_allocation())
-        header = aligned_alloc(ALIGNMENT, (sizeof *header + size_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+        header = header_of_new(size_bytes);
     if (!header)
         ts_fatal(file, line, "out of memory", "allocation %lld, of %zu bytes, failed with %lld bytes in use",
                  (long long)number, size_bytes, (long long)atomic_load(&live_bytes));
-    header->size_bytes = size_bytes;
     atomic_fetch_add(&live_blocks, 1);
     int64_t now = atomic_fetch_add(&live_bytes, (int64_t)size_bytes) + (int64_t)size_bytes;
     int64_t peak = atomic_load(&peak_bytes);
@@ -54,7 +66,8 @@ void *ts_calloc_at(size_t count, size_t size_bytes, const char *file, int line)
     size_t total;
     if (__builtin_mul_overflow(count, size_bytes, &total))
         ts_fatal(file, line, "out of memory", "%zu elements of %zu bytes", count, size_bytes);
-    return memset(ts_alloc_at(total, file, line), 0, total);
+    void *block = ts_alloc_at(total, file, line);
+    return ((Header *)block - 1)->range ? block : memset(block, 0, total); /* what is new in the region is zero */
 }
 
 void *ts_realloc_at(void *pointer, size_t size_bytes, const char *file, int line)
@@ -75,7 +88,10 @@ void ts_free(void *pointer)
     Header *header = (Header *)pointer - 1;
     atomic_fetch_sub(&live_bytes, (int64_t)header->size_bytes);
     atomic_fetch_sub(&live_blocks, 1);
-    free(header);
+    if (header->range)
+        ts_region_give(header->range);
+    else
+        free(header);
 }
 
 char *ts_strdup_at(const char *text, const char *file, int line)

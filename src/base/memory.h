@@ -3,6 +3,8 @@
  * Counted memory. Every allocation of this project goes through here, so that what is live, the peak, and the number of
  * allocations are known; ts_memory_expect_none at the end of a program fails on what was not given back.
  *
+ * Large blocks lie in memory that other ranks of the node can be shown (region.h), small ones in the heap.
+ *
  * Running out of memory aborts the job with the size and the line that asked for it: no caller checks for NULL. In
  * every build the environment variable TESSERA_FAIL_ALLOC=n makes the n-th allocation (from 1) fail, for tests.
  */

@@ -29,8 +29,8 @@ typedef enum TsAlgorithm {
 } TsAlgorithm;
 
 /* What a collective moves. `out`, `in` and `first_elem` are borrowed until the collective has ended; where both buffers
- * are full size, they may be the same one (in place). Buffers from ts_shared_alloc (comm/shared.h) are read where they
- * lie by neighbours. */
+ * are full size, they may be the same one (in place). Neighbours read and write buffers where they lie if these are in
+ * large blocks of ts_alloc (comm/neighbour.h) or come from ts_shared_alloc (comm/shared.h); other memory is copied. */
 typedef struct TsTransfer {
     void *out;
     const void *in;

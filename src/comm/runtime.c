@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "comm/label.h"
+#include "comm/neighbour.h"
 #include "comm/request.h"
 #include "comm/watch_internal.h"
 
@@ -181,6 +182,7 @@ TsGroup *ts_runtime_start(TsRuntimeOptions options)
     MPI_Comm comm;
     TS_MPI(MPI_Comm_dup(job, &comm));
     world = ts_group_adopt(comm, "world", 0);
+    ts_neighbours_meet(world);
     warn_oversubscribed(rank, host);
     ts_watch_thread_start(world, watchdog_limit(options));
     return world;
@@ -208,6 +210,7 @@ int ts_runtime_end(int exit_code)
     ts_watch_thread_stop();
     if (agreed == 0) { /* a program that failed may have left things where they were, also what hangs off the world */
         ts_group_free(&world);
+        ts_neighbours_leave();
         ts_group_set_layout(NULL, 0);
         ts_account_reset();
         ts_label_free_all();

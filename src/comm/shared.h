@@ -2,8 +2,8 @@
  *
  * Buffers that lie in memory shared by the ranks of a node, so that neighbours read and reduce them where they are.
  *
- * Worth it for what is reduced or gathered often: gradient buckets, parameters. A collective recognises such a buffer
- * by its address; nothing else about a call changes.
+ * Large blocks of ts_alloc are seen by neighbours too, mostly (comm/neighbour.h); these always are, however small. A
+ * collective recognises such a buffer by its address; nothing else about a call changes.
  */
 #pragma once
 

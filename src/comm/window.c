@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "comm/group_internal.h"
+#include "comm/neighbour.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the list */
 static TsWindow *windows;                                /* all of this process */
@@ -125,11 +126,13 @@ TsPlace ts_window_place(const TsGroup *group, const void *pointer, size_t size_b
             place = (TsPlace){.window = window->id, .owner = window->index, .offset = begin - part};
     }
     pthread_mutex_unlock(&lock);
-    return place;
+    return place.window ? place : ts_neighbour_place(pointer, size_bytes);
 }
 
 void *ts_window_at(TsPlace place)
 {
+    if (place.window == TS_PLACE_NEIGHBOUR)
+        return ts_neighbour_at(place);
     char *at = NULL;
     pthread_mutex_lock(&lock);
     for (TsWindow *window = windows; window && !at; window = window->next)

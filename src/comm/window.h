@@ -25,11 +25,13 @@ typedef struct TsWindow {
     struct TsWindow *next;
 } TsWindow;
 
-/* A place in a window, as one rank tells it to its neighbours. All zero: none. */
+/* A place in a window, or in a rank's region (neighbour.h), as one rank tells it to its neighbours. All zero: none. */
 typedef struct TsPlace {
-    uint64_t window;
+    uint64_t window;       /* its id, or TS_PLACE_NEIGHBOUR */
     int64_t owner, offset; /* whose part, and bytes from its beginning */
 } TsPlace;
+
+#define TS_PLACE_NEIGHBOUR UINT64_MAX
 
 /* `size_bytes` zeroed bytes on each rank. Collective on group, which is borrowed for the life of the window. */
 TsWindow *ts_window_create(TsGroup *group, size_t size_bytes);
@@ -37,8 +39,8 @@ TsWindow *ts_window_create(TsGroup *group, size_t size_bytes);
 /* Collective on its group; sets *window to NULL. */
 void ts_window_free(TsWindow **window);
 
-/* The place of `size_bytes` at `pointer` if they lie in a window that all ranks of `group` on this node have; else
- * none. Not collective. */
+/* The place of `size_bytes` at `pointer` if they lie in a window that all ranks of `group` on this node have, or in a
+ * region that they see; else none. Not collective. */
 TsPlace ts_window_place(const TsGroup *group, const void *pointer, size_t size_bytes);
 
 /* Where a neighbour's place is in this process. */

@@ -9,6 +9,7 @@
 #include "test.h"
 
 #include "base/memory.h"
+#include "base/region.h"
 #include "comm/algorithm.h"
 #include "comm/collectives.h"
 #include "comm/shared.h"
@@ -22,8 +23,8 @@ static const int64_t counts[] = {0, 1, 2, 7, 64, 301, 3001};
 enum { COUNTS = sizeof counts / sizeof counts[0], LARGEST = 3001, EVERY_REDUCTION = 301, SENTINEL = 99 };
 
 /* Where the buffers lie: in windows on no rank, on all, the even ones', or in turn only those read or only those
- * written. */
-typedef enum Memory { ORDINARY, SHARED, MIXED, SHARED_IN, SHARED_OUT } Memory;
+ * written; in large blocks that neighbours see, on all ranks or on the even ones. */
+typedef enum Memory { ORDINARY, SHARED, MIXED, SHARED_IN, SHARED_OUT, LARGE, LARGE_MIXED } Memory;
 
 /* What rank `rank` brings at element `i`: -8..8. */
 static int value(int rank, int64_t i)
@@ -273,11 +274,18 @@ static bool out_is_shared(const Scene *scene)
     return scene->memory == SHARED || scene->memory == SHARED_OUT || (scene->memory == MIXED && scene->rank % 3 == 0);
 }
 
+static bool is_large(const Scene *scene)
+{
+    return scene->memory == LARGE || (scene->memory == LARGE_MIXED && scene->rank % 2 == 0);
+}
+
 static Scene scene_create(TsGroup *group, Memory memory)
 {
     Scene scene = {.group = group, .rank = ts_group_rank(group), .size = ts_group_size(group), .memory = memory};
     size_t bytes = ((size_t)LARGEST * (size_t)scene.size + 1) * sizeof(double);
-    if (memory != ORDINARY) {
+    if (is_large(&scene) && bytes < TS_REGION_LEAST_BYTES)
+        bytes = TS_REGION_LEAST_BYTES;
+    if (memory != ORDINARY && memory != LARGE && memory != LARGE_MIXED) {
         scene.window[0] = ts_shared_alloc(group, in_is_shared(&scene) ? bytes : 0);
         scene.window[1] = ts_shared_alloc(group, out_is_shared(&scene) ? bytes : 0);
     }

@@ -28,6 +28,13 @@ static void mixed(void)
     contract_in(SHARED_OUT);
 }
 
+/* Blocks of ts_alloc that neighbours see, and some that they do not. */
+static void large_blocks(void)
+{
+    contract_in(LARGE);
+    contract_in(LARGE_MIXED);
+}
+
 /* Windows of the whole group serve its halves; a window of a half is not for the whole. */
 static void windows_of_other_groups(void)
 {
@@ -131,5 +138,5 @@ static void over_and_over(void)
 }
 
 TEST_MAIN("collectives and memory", {"all buffers shared", all_shared}, {"some buffers shared", mixed},
-          {"windows of other groups", windows_of_other_groups}, {"large sums", large_sums},
-          {"over and over", over_and_over})
+          {"large blocks", large_blocks}, {"windows of other groups", windows_of_other_groups},
+          {"large sums", large_sums}, {"over and over", over_and_over})
