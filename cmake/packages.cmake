@@ -126,6 +126,7 @@ endforeach()
 tessera_find(yaml HEADER yaml.h LIBRARIES yaml PKGCONFIG yaml-0.1)
 tessera_find(jansson HEADER jansson.h LIBRARIES jansson PKGCONFIG jansson)
 tessera_find(pcre2 HEADER pcre2.h LIBRARIES pcre2-8 PKGCONFIG libpcre2-8)
+tessera_find(utf8proc HEADER utf8proc.h LIBRARIES utf8proc PKGCONFIG libutf8proc)
 tessera_find(zlib HEADER zlib.h LIBRARIES z PKGCONFIG zlib)
 tessera_find(openblas HEADER openblas_config.h LIBRARIES openblas openblasp PKGCONFIG openblas
              SUFFIXES openblas openblas-pthread openblas-openmp)
@@ -148,7 +149,7 @@ tessera_find(hdf5 HEADER hdf5.h LIBRARIES hdf5_${flavour} hdf5 PKGCONFIG ${hdf5_
 tessera_find(scalapack LIBRARIES scalapack-${flavour} scalapack PKGCONFIG scalapack-${flavour} scalapack HINTS ${mpi_hints})
 tessera_find(onednn HEADER dnnl.h LIBRARIES dnnl PKGCONFIG dnnl)
 
-foreach(pair yaml=libyaml jansson=jansson pcre2=PCRE2 zlib=zlib openblas=OpenBLAS hdf5=HDF5 scalapack=ScaLAPACK)
+foreach(pair yaml=libyaml jansson=jansson pcre2=PCRE2 utf8proc=utf8proc zlib=zlib openblas=OpenBLAS hdf5=HDF5 scalapack=ScaLAPACK)
   string(REGEX MATCH "(.*)=(.*)" pair ${pair})
   string(TOUPPER ${CMAKE_MATCH_1} upper)
   if(NOT TESSERA_HAVE_${upper})

@@ -31,11 +31,12 @@ TsStatus ts_pattern_create(TsPattern **pattern, const char *text)
     PCRE2_SIZE at = 0;
     pcre2_general_context *general = pcre2_general_context_create(allocate, release, NULL);
     pcre2_compile_context *context = pcre2_compile_context_create(general);
-    pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C,
-                                         &code, &at, context);
+    const uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF | PCRE2_NEVER_BACKSLASH_C;
+    pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED, options, &code, &at, context);
     pcre2_compile_context_free(context);
     *pattern = NULL;
     if (compiled) {
+        (void)pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE); /* where there is no JIT, it is interpreted */
         *pattern = ts_alloc(sizeof **pattern);
         **pattern = (TsPattern){compiled, pcre2_match_data_create(1, general)};
     }
@@ -58,10 +59,23 @@ void ts_pattern_free(TsPattern **pattern)
     *pattern = NULL;
 }
 
+bool ts_pattern_find(const TsPattern *pattern, size_t *first, size_t *end, const char *text, size_t text_bytes,
+                     size_t from)
+{
+    int found = pcre2_match(pattern->code, (PCRE2_SPTR)text, text_bytes, from, 0, pattern->match, NULL);
+    TS_CHECK(found > 0 || found == PCRE2_ERROR_NOMATCH || found == PCRE2_ERROR_MATCHLIMIT ||
+                 found == PCRE2_ERROR_JIT_STACKLIMIT,
+             "a pattern gives %d on a text of %zu bytes", found, text_bytes);
+    if (found <= 0)
+        return false;
+    const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(pattern->match);
+    *first = ends[0];
+    *end = ends[1];
+    return true;
+}
+
 bool ts_pattern_found(const TsPattern *pattern, const char *subject)
 {
-    int found = pcre2_match(pattern->code, (PCRE2_SPTR)subject, strlen(subject), 0, 0, pattern->match, NULL);
-    TS_CHECK(found > 0 || found == PCRE2_ERROR_NOMATCH || found == PCRE2_ERROR_MATCHLIMIT,
-             "a pattern gives %d on \"%s\"", found, subject);
-    return found > 0;
+    size_t first, end;
+    return ts_pattern_find(pattern, &first, &end, subject, strlen(subject), 0);
 }

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Pattern: a regular expression as Perl has them, for the configuration: which parameters a rule is about.
+ * Pattern: a regular expression as Perl has them: which parameters a rule is about, where a tokenizer cuts.
  *
- * It is searched for: "bias" is found in "layer_00/bias"; ^ and $ pin it to the ends. Not collective.
+ * It is searched for: "bias" is found in "layer_00/bias"; ^ and $ pin it to the ends. Classes such as \w and \s are
+ * those of Unicode; bytes that are not UTF-8 are never part of what is found. Not collective; not safe from several
+ * threads at once.
  */
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/status.h"
 
@@ -20,3 +23,7 @@ void ts_pattern_free(TsPattern **pattern);
 
 /* Whether it is found in `subject`. */
 bool ts_pattern_found(const TsPattern *pattern, const char *subject);
+
+/* Whether it is found in text[0, text_bytes) from `from` on, at the first place: text[*first, *end). */
+bool ts_pattern_find(const TsPattern *pattern, size_t *first, size_t *end, const char *text, size_t text_bytes,
+                     size_t from);

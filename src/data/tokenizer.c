@@ -11,7 +11,9 @@ static const TsVariant items[] = {
     {"characters", "a token is a character of an alphabet", &ts_tokenizer_characters_table, &ts_tokenizer_characters},
     {"residues", "amino acids by their letters, of either case", NULL, &ts_tokenizer_residues},
     {"nucleotides", "A C G T U N, of either case", NULL, &ts_tokenizer_nucleotides},
-    {"whitespace", "words between blanks, listed in a file", &ts_tokenizer_whitespace_table, &ts_tokenizer_whitespace}};
+    {"whitespace", "words between blanks, listed in a file", &ts_tokenizer_whitespace_table, &ts_tokenizer_whitespace},
+    {"pretrained", "that of a pre-trained model, from its files", &ts_tokenizer_pretrained_table,
+     &ts_tokenizer_pretrained}};
 const TsVariants ts_tokenizers = {"tokenizer", items, sizeof items / sizeof *items};
 
 const char *ts_special_name(TsSpecial special)
@@ -110,7 +112,7 @@ char *ts_tokenizer_decode(const TsTokenizer *tokenizer, size_t *text_bytes, cons
     ts_text_append_bytes(&text, "", 0);
     for (int64_t i = 0; i < count_tokens; i++)
         if (!decode_special(tokenizer, &text, tokens[i]))
-            tokenizer->kind->decode(tokenizer, &text, tokens[i], i == 0);
+            tokenizer->kind->decode(tokenizer, &text, tokens[i], text.size_bytes == 0);
     if (text_bytes)
         *text_bytes = text.size_bytes;
     return text.data ? text.data : ts_strdup("");

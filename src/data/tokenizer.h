@@ -40,7 +40,7 @@ typedef struct TsTokenizerKind {
     int64_t (*encode)(const TsTokenizer *tokenizer, int32_t *tokens, int64_t capacity_tokens, const char *text,
                       size_t text_bytes);
 
-    /* Appends the text of one token, not special and in range; `first`: nothing is before it. */
+    /* Appends the text of one token, not special and in range; `first`: no text is before it. */
     void (*decode)(const TsTokenizer *tokenizer, TsText *text, int32_t token, bool first);
 } TsTokenizerKind;
 
@@ -52,7 +52,7 @@ struct TsTokenizer {
     void *own;
 };
 
-/* bytes, characters, residues, nucleotides, whitespace. */
+/* bytes, characters, residues, nucleotides, whitespace, pretrained. */
 extern const TsVariants ts_tokenizers;
 
 /* The tokenizer of a choice of ts_tokenizers. Owned by the caller: ts_tokenizer_free. */
@@ -71,7 +71,8 @@ int64_t ts_tokenizer_token_bytes(const TsTokenizer *tokenizer);
 int32_t ts_tokenizer_special(const TsTokenizer *tokenizer, TsSpecial special);
 
 /* Encodes text[0, text_bytes) into tokens[0, …) and returns how many there are; no more are written than
- * `capacity_tokens`, and a text never has more tokens than bytes. No special tokens are added. */
+ * `capacity_tokens`. A text can have more tokens than bytes only with a tokenizer that changes it first. No special
+ * tokens are added; what a text has of their names is found by pretrained tokenizers. */
 int64_t ts_tokenizer_encode(const TsTokenizer *tokenizer, int32_t *tokens, int64_t capacity_tokens, const char *text,
                             size_t text_bytes);
 
@@ -83,8 +84,9 @@ char *ts_tokenizer_decode(const TsTokenizer *tokenizer, size_t *text_bytes, cons
 
 /* The kinds, for the registry and for those who test them. */
 extern const TsTokenizerKind ts_tokenizer_bytes, ts_tokenizer_characters, ts_tokenizer_residues,
-    ts_tokenizer_nucleotides, ts_tokenizer_whitespace;
-extern const TsConfigTable ts_tokenizer_bytes_table, ts_tokenizer_characters_table, ts_tokenizer_whitespace_table;
+    ts_tokenizer_nucleotides, ts_tokenizer_whitespace, ts_tokenizer_pretrained;
+extern const TsConfigTable ts_tokenizer_bytes_table, ts_tokenizer_characters_table, ts_tokenizer_whitespace_table,
+    ts_tokenizer_pretrained_table;
 
 /* Gives the specials the numbers from tokenizer->vocab on, and raises vocab. For `create`. */
 void ts_tokenizer_add_specials(TsTokenizer *tokenizer);

@@ -21,6 +21,7 @@ find src -name '*.[ch]' -exec awk '
         owner["^(cblas|openblas_config|lapacke)\\.h$"] = "^src/tensor/"
         owner["dnnl"] = "^src/tensor/"
         owner["^(yaml|pcre2)\\.h$"] = "^src/base/"
+        owner["^utf8proc\\.h$"] = "^src/data/"
         owner["^assert\\.h$"] = "^$"
     }
     /^[ \t]*#[ \t]*include/ {
