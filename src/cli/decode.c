@@ -81,11 +81,8 @@ static TsStatus decode_prompts(const TsJob *job, const TsTask *task, const Decod
     size_t count = (size_t)read->prompt_count;
     int32_t **tokens = ts_calloc(count, sizeof *tokens);
     int64_t *lengths = ts_calloc(count, sizeof *lengths);
-    for (size_t i = 0; i < count; i++) {
-        size_t bytes = strlen(read->prompts[i]);
-        tokens[i] = ts_calloc(bytes + 1, sizeof **tokens);
-        lengths[i] = ts_tokenizer_encode(task->tokenizer, tokens[i], (int64_t)bytes, read->prompts[i], bytes);
-    }
+    for (size_t i = 0; i < count; i++)
+        tokens[i] = ts_tokenizer_encode_all(task->tokenizer, &lengths[i], read->prompts[i], strlen(read->prompts[i]));
     TsPrompts prompts = {
         .count = read->prompt_count, .tokens = (const int32_t *const *)tokens, .length_tokens = lengths};
     TsDecodeOptions options = {.max_tokens = job->keys->decode.tokens,

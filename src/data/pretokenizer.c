@@ -35,46 +35,46 @@ struct TsPretokenizer {
     bool of_bytes;
 };
 
-/* ---- pieces ---- */
+/* ---- words ---- */
 
-void ts_pieces_add(TsPieces *pieces, const char *bytes, size_t size_bytes)
+void ts_words_add(TsWords *words, const char *bytes, size_t size_bytes)
 {
     if (size_bytes == 0)
         return;
-    if (pieces->count == pieces->capacity) {
-        pieces->capacity = pieces->capacity ? 2 * pieces->capacity : 64;
-        pieces->end = ts_realloc(pieces->end, (size_t)pieces->capacity * sizeof *pieces->end);
+    if (words->count == words->capacity) {
+        words->capacity = words->capacity ? 2 * words->capacity : 64;
+        words->end = ts_realloc(words->end, (size_t)words->capacity * sizeof *words->end);
     }
-    ts_text_append_bytes(&pieces->text, bytes, size_bytes);
-    pieces->end[pieces->count++] = pieces->text.size_bytes;
+    ts_text_append_bytes(&words->text, bytes, size_bytes);
+    words->end[words->count++] = words->text.size_bytes;
 }
 
-const char *ts_pieces_at(const TsPieces *pieces, int64_t index, size_t *size_bytes)
+const char *ts_words_at(const TsWords *words, int64_t index, size_t *size_bytes)
 {
-    TS_CHECK(index >= 0 && index < pieces->count, "piece %lld of %lld", (long long)index, (long long)pieces->count);
-    size_t first = index ? pieces->end[index - 1] : 0;
-    *size_bytes = pieces->end[index] - first;
-    return pieces->text.data + first;
+    TS_CHECK(index >= 0 && index < words->count, "word %lld of %lld", (long long)index, (long long)words->count);
+    size_t first = index ? words->end[index - 1] : 0;
+    *size_bytes = words->end[index] - first;
+    return words->text.data + first;
 }
 
-void ts_pieces_clear(TsPieces *pieces)
+void ts_words_clear(TsWords *words)
 {
-    ts_text_cut(&pieces->text, 0);
-    pieces->count = 0;
+    ts_text_cut(&words->text, 0);
+    words->count = 0;
 }
 
-void ts_pieces_free(TsPieces *pieces)
+void ts_words_free(TsWords *words)
 {
-    ts_text_free(&pieces->text);
-    ts_free(pieces->end);
-    *pieces = (TsPieces){0};
+    ts_text_free(&words->text);
+    ts_free(words->end);
+    *words = (TsWords){0};
 }
 
 /* ---- cutting ---- */
 
 /* Takes the parts of a text in order, and adds pieces as the behavior says. */
 typedef struct Cutter {
-    TsPieces *out;
+    TsWords *out;
     const char *text;
     Behavior behavior;
     bool invert;
@@ -86,7 +86,7 @@ typedef struct Cutter {
 static void flush(Cutter *cutter)
 {
     if (cutter->waits)
-        ts_pieces_add(cutter->out, cutter->text + cutter->first, cutter->end - cutter->first);
+        ts_words_add(cutter->out, cutter->text + cutter->first, cutter->end - cutter->first);
     cutter->waits = false;
 }
 
@@ -165,7 +165,7 @@ static void cut_by_search(const Step *step, Cutter *cutter, size_t text_bytes)
     take_part(cutter, gap, text_bytes, false);
 }
 
-static void cut_piece(const Step *step, TsPieces *out, const char *text, size_t text_bytes)
+static void cut_piece(const Step *step, TsWords *out, const char *text, size_t text_bytes)
 {
     Cutter cutter = {.out = out, .text = text, .behavior = step->behavior, .invert = step->invert};
     if (step->matches)
@@ -198,18 +198,18 @@ static void change_piece(const Step *step, TsText *text, const char *bytes, size
     *text = whole;
 }
 
-void ts_pretokenizer_cut(const TsPretokenizer *pretokenizer, TsPieces *words, const char *text, size_t text_bytes,
+void ts_pretokenizer_cut(const TsPretokenizer *pretokenizer, TsWords *words, const char *text, size_t text_bytes,
                          bool begins)
 {
-    TsPieces now = {0}, next = {0};
+    TsWords now = {0}, next = {0};
     TsText changed = {0};
-    ts_pieces_add(&now, text, text_bytes);
+    ts_words_add(&now, text, text_bytes);
     for (int s = 0; s < pretokenizer->steps; s++) {
         const Step *step = &pretokenizer->step[s];
-        ts_pieces_clear(&next);
+        ts_words_clear(&next);
         for (int64_t i = 0; i < now.count; i++) {
             size_t bytes;
-            const char *piece = ts_pieces_at(&now, i, &bytes);
+            const char *piece = ts_words_at(&now, i, &bytes);
             if (step->replacement || step->prepend != PREPEND_NEVER) {
                 change_piece(step, &changed, piece, bytes, begins && i == 0);
                 piece = changed.data;
@@ -217,17 +217,17 @@ void ts_pretokenizer_cut(const TsPretokenizer *pretokenizer, TsPieces *words, co
             }
             cut_piece(step, &next, piece, bytes);
         }
-        TsPieces swap = now;
+        TsWords swap = now;
         now = next;
         next = swap;
     }
     for (int64_t i = 0; i < now.count; i++) {
         size_t bytes;
-        const char *piece = ts_pieces_at(&now, i, &bytes);
-        ts_pieces_add(words, piece, bytes);
+        const char *piece = ts_words_at(&now, i, &bytes);
+        ts_words_add(words, piece, bytes);
     }
-    ts_pieces_free(&now);
-    ts_pieces_free(&next);
+    ts_words_free(&now);
+    ts_words_free(&next);
     ts_text_free(&changed);
 }
 

@@ -12,20 +12,20 @@
 
 typedef struct json_t json_t;
 
-/* Pieces of text, one after another. Zeroed it is empty. */
-typedef struct TsPieces {
+/* Words: pieces of text, one after another. Zeroed it is empty. */
+typedef struct TsWords {
     TsText text;
     size_t *end; /* (count): where each one ends in text */
     int64_t count, capacity;
-} TsPieces;
+} TsWords;
 
-/* Adds a piece; an empty one is left out. */
-void ts_pieces_add(TsPieces *pieces, const char *bytes, size_t size_bytes);
+/* Adds a word; an empty one is left out. */
+void ts_words_add(TsWords *words, const char *bytes, size_t size_bytes);
 
 /* Borrowed until the next change. */
-const char *ts_pieces_at(const TsPieces *pieces, int64_t index, size_t *size_bytes);
-void ts_pieces_clear(TsPieces *pieces);
-void ts_pieces_free(TsPieces *pieces);
+const char *ts_words_at(const TsWords *words, int64_t index, size_t *size_bytes);
+void ts_words_clear(TsWords *words);
+void ts_words_free(TsWords *words);
 
 typedef struct TsPretokenizer TsPretokenizer;
 
@@ -40,5 +40,5 @@ void ts_pretokenizer_free(TsPretokenizer **pretokenizer);
 bool ts_pretokenizer_of_bytes(const TsPretokenizer *pretokenizer);
 
 /* Adds the words of text[0, text_bytes) to `words`; `begins`: nothing of the text is before it. */
-void ts_pretokenizer_cut(const TsPretokenizer *pretokenizer, TsPieces *words, const char *text, size_t text_bytes,
+void ts_pretokenizer_cut(const TsPretokenizer *pretokenizer, TsWords *words, const char *text, size_t text_bytes,
                          bool begins);

@@ -88,6 +88,19 @@ int64_t ts_tokenizer_encode(const TsTokenizer *tokenizer, int32_t *tokens, int64
     return tokenizer->kind->encode(tokenizer, tokens, capacity_tokens, text, text_bytes);
 }
 
+int32_t *ts_tokenizer_encode_all(const TsTokenizer *tokenizer, int64_t *count_tokens, const char *text,
+                                 size_t text_bytes)
+{
+    int64_t capacity = (int64_t)text_bytes + 1;
+    int32_t *tokens = ts_alloc((size_t)capacity * sizeof *tokens);
+    *count_tokens = ts_tokenizer_encode(tokenizer, tokens, capacity, text, text_bytes);
+    if (*count_tokens > capacity) {
+        tokens = ts_realloc(tokens, (size_t)*count_tokens * sizeof *tokens);
+        (void)ts_tokenizer_encode(tokenizer, tokens, *count_tokens, text, text_bytes);
+    }
+    return tokens;
+}
+
 /* Appends what a special token is in text; whether it is one. */
 static bool decode_special(const TsTokenizer *tokenizer, TsText *text, int32_t token)
 {

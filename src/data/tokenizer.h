@@ -76,6 +76,10 @@ int32_t ts_tokenizer_special(const TsTokenizer *tokenizer, TsSpecial special);
 int64_t ts_tokenizer_encode(const TsTokenizer *tokenizer, int32_t *tokens, int64_t capacity_tokens, const char *text,
                             size_t text_bytes);
 
+/* All tokens of a text, *count_tokens of them. Owned by the caller: ts_free. */
+int32_t *ts_tokenizer_encode_all(const TsTokenizer *tokenizer, int64_t *count_tokens, const char *text,
+                                 size_t text_bytes);
+
 /* The text of tokens[0, count_tokens), zero-terminated (it may hold other zeros), of *text_bytes bytes. Padding, begin
  * and end have no text; a mask is "<mask>", an unknown token and one out of range U+FFFD. Owned by the caller: ts_free.
  * `text_bytes` may be NULL. */

@@ -47,7 +47,7 @@ typedef struct Encoding {
     const TsPretrained *pretrained;
     int32_t *tokens; /* (capacity) */
     int64_t capacity, count;
-    TsPieces words;
+    TsWords words;
 } Encoding;
 
 static void take_token(void *context, int32_t token)
@@ -165,11 +165,11 @@ static void encode_between(Encoding *encoding, const char *text, size_t text_byt
 
 static void encode_normalized(Encoding *encoding, const char *text, size_t text_bytes, bool begins)
 {
-    ts_pieces_clear(&encoding->words);
+    ts_words_clear(&encoding->words);
     ts_pretokenizer_cut(encoding->pretrained->pretokenizer, &encoding->words, text, text_bytes, begins);
     for (int64_t i = 0; i < encoding->words.count; i++) {
         size_t bytes;
-        const char *word = ts_pieces_at(&encoding->words, i, &bytes);
+        const char *word = ts_words_at(&encoding->words, i, &bytes);
         encode_word(encoding, word, bytes);
     }
 }
@@ -187,7 +187,7 @@ static int64_t encode(const TsTokenizer *tokenizer, int32_t *tokens, int64_t cap
 {
     Encoding encoding = {.pretrained = tokenizer->own, .tokens = tokens, .capacity = capacity_tokens};
     encode_between(&encoding, text, text_bytes, true, false, encode_raw);
-    ts_pieces_free(&encoding.words);
+    ts_words_free(&encoding.words);
     return encoding.count;
 }
 

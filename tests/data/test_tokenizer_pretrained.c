@@ -85,6 +85,21 @@ static void as_the_reference(void)
     }
 }
 
+/* U+FDFA becomes eighteen characters, none of them known: more tokens than bytes. */
+static void more_tokens_than_bytes(void)
+{
+    static const char text[] = "\xef\xb7\xba\xef\xb7\xba";
+    TsTokenizer *tokenizer;
+    TEST_OK(make(&tokenizer, "tests/golden/tokenizers/mixed"));
+    int64_t count;
+    int32_t first[2], *tokens = ts_tokenizer_encode_all(tokenizer, &count, text, strlen(text));
+    CU_ASSERT_TRUE(count > (int64_t)sizeof text);
+    CU_ASSERT_EQUAL(ts_tokenizer_encode(tokenizer, first, 2, text, strlen(text)), count);
+    CU_ASSERT_TRUE(first[0] == tokens[0] && first[1] == tokens[1]);
+    ts_free(tokens);
+    ts_tokenizer_free(&tokenizer);
+}
+
 /* Bytes that are not UTF-8 come back as they were. */
 static void any_bytes_come_back(void)
 {
@@ -152,5 +167,6 @@ static void files_that_contradict_themselves(void)
                  "added token \"b\" has the number 0, which is another's");
 }
 
-TEST_MAIN("tokenizer_pretrained", {"as the reference", as_the_reference}, {"any bytes come back", any_bytes_come_back},
+TEST_MAIN("tokenizer_pretrained", {"as the reference", as_the_reference},
+          {"more tokens than bytes", more_tokens_than_bytes}, {"any bytes come back", any_bytes_come_back},
           {"files that contradict themselves", files_that_contradict_themselves})
