@@ -11,6 +11,8 @@
 
 enum { TS_MAX_OUTPUTS = 4 };
 
+struct TsFusedStep;
+
 /* What the outside of a node looks like; global sizes. Arrays are borrowed. */
 typedef struct TsNodeView {
     const struct TsOp *op;
@@ -86,11 +88,12 @@ typedef struct TsCost {
 } TsCost;
 
 typedef enum TsOpFlags {
-    TS_OP_NO_GRADIENT = 1, /* argmax, comparisons, random numbers: its inputs get none */
-    TS_OP_VIEW = 2,        /* output 0 is input 0's memory under another shape: no kernel runs */
-    TS_OP_IN_PLACE = 4,    /* output k may take over the memory of input k, where those have the same shape and dtype;
-                              not a promise: the kernel works also where out[k].data is elsewhere */
-    TS_OP_EFFECT = 8,      /* not to be removed or merged though nothing reads it */
+    TS_OP_NO_GRADIENT = 1,   /* argmax, comparisons, random numbers: its inputs get none */
+    TS_OP_VIEW = 2,          /* output 0 is input 0's memory under another shape: no kernel runs */
+    TS_OP_IN_PLACE = 4,      /* output k may take over the memory of input k, where those have the same shape and dtype;
+                                not a promise: the kernel works also where out[k].data is elsewhere */
+    TS_OP_EFFECT = 8,        /* not to be removed or merged though nothing reads it */
+    TS_OP_IN_PLACE_ANY = 16, /* with TS_OP_IN_PLACE: that of any input */
 } TsOpFlags;
 
 typedef struct TsOp {
@@ -104,6 +107,10 @@ typedef struct TsOp {
     void (*gradient)(TsGradientCall *call);      /* NULL only with TS_OP_NO_GRADIENT */
     TsCost (*cost)(const TsNodeView *node);      /* NULL: no flops, bytes of inputs and outputs */
     size_t (*scratch_bytes)(const TsCall *call); /* called with data NULL; NULL: none */
+
+    /* What the node is as a step of a fused program (kernels/fused.h): its kind, kernel and parameters; the fuse pass
+     * fills in the operands. NULL: it is none. */
+    void (*fuse)(struct TsFusedStep *step, const TsNodeView *node);
 } TsOp;
 
 /* Adds a node. Gives its outputs, or the tensors of an error where an input is one or `infer` fails; a node that is

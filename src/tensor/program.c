@@ -31,6 +31,8 @@ static TsStatus run_passes(TsProgram *program)
     TS_TRY(ts_pass_place(&program->graph, program->mesh_shape, sums_of(&options)));
     if (!options.without_passes)
         program->graph = ts_pass_prune(program->graph); /* what was made anew where it was wanted */
+    if (!options.without_passes && !options.without_fusion)
+        program->graph = ts_pass_fuse(program->graph);
     program->pieces = ts_pass_pieces(program->graph, program->mesh_shape);
     program->schedule = ts_pass_schedule(program->graph, &program->pieces, program->mesh_shape, options.without_passes);
     program->layout = ts_pass_allocate(program->graph, &program->schedule, program->mesh, options.threads,
@@ -453,6 +455,13 @@ TsBinding ts_program_binding(const TsProgram *program, int index)
 size_t ts_program_arena_bytes(const TsProgram *program)
 {
     return program->layout.arena_bytes;
+}
+
+void ts_program_cost(const TsProgram *program, double *flops, double *bytes)
+{
+    TsCost cost = ts_graph_cost(program->graph);
+    *flops = cost.flops;
+    *bytes = cost.bytes;
 }
 
 /* ---- running ---- */

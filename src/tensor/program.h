@@ -25,6 +25,7 @@ typedef struct TsCompileOptions {
     const TsMesh *mesh;    /* borrowed for the life of the Program; NULL: one rank */
     int threads;           /* of each kernel; 0: one */
     bool without_passes;   /* only what is needed to run: for tests that compare */
+    bool without_fusion;   /* the same, of the fuse pass alone */
     TsAlgorithm algorithm; /* of its collectives: TS_ALGORITHM_AUTO but in tests and benches */
     int micros;            /* micro-batches; 0: one */
     bool scatter_first;    /* sums that end cut among ranks are scattered in each micro-batch: ZeRO-2 and 3 */
@@ -67,3 +68,6 @@ void ts_program_describe(const TsProgram *program, FILE *file);
 void ts_program_describe_dot(const TsProgram *program, FILE *file);
 
 size_t ts_program_arena_bytes(const TsProgram *program);
+
+/* What one run costs by the rows of its ops, of global sizes: as if one rank did it all. */
+void ts_program_cost(const TsProgram *program, double *flops, double *bytes);

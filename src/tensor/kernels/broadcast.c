@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tensor/kernels/elementwise.h"
 
-/* Steps of an operand along the dims of the output. */
-static void operand_steps(int64_t *step, TsShape out, TsShape whole_out, TsShape local, TsShape whole)
+void ts_broadcast_steps(int64_t *step, TsShape out, TsShape whole_out, TsShape local, TsShape whole)
 {
     int64_t elems = 1;
     int missing = out.dims - local.dims;
@@ -17,8 +16,8 @@ static void operand_steps(int64_t *step, TsShape out, TsShape whole_out, TsShape
 TsBroadcast ts_broadcast_plan(TsShape out, TsShape whole_out, TsShape a, TsShape whole_a, TsShape b, TsShape whole_b)
 {
     int64_t step_a[TS_MAX_DIMS], step_b[TS_MAX_DIMS];
-    operand_steps(step_a, out, whole_out, a, whole_a);
-    operand_steps(step_b, out, whole_out, b, whole_b);
+    ts_broadcast_steps(step_a, out, whole_out, a, whole_a);
+    ts_broadcast_steps(step_b, out, whole_out, b, whole_b);
     TsBroadcast reversed = {.dims = 0}; /* innermost first */
     for (int d = out.dims - 1; d >= 0; d--) {
         if (out.size[d] == 1)

@@ -51,9 +51,25 @@ typedef struct TsBroadcast {
  * size in `whole_a`, `whole_b` is 1 and that of the whole output is not. */
 TsBroadcast ts_broadcast_plan(TsShape out, TsShape whole_out, TsShape a, TsShape whole_a, TsShape b, TsShape whole_b);
 
+/* The steps of one operand along the dims of the output. */
+void ts_broadcast_steps(int64_t *step, TsShape out, TsShape whole_out, TsShape local, TsShape whole);
+
 typedef struct TsElementwiseKernels {
     void (*unary)(TsUnary op, void *out, const void *x, int64_t count_elems, double parameter, int threads);
     void (*binary)(TsBinary op, void *out, const void *a, const void *b, const TsBroadcast *plan, int threads);
+
+    /* The same on one thread, of `count` neighbours; an operand whose step is 0 is one value throughout. */
+    void (*unary_run)(TsUnary op, void *out, const void *x, int64_t count_elems, double parameter);
+    void (*spread_run)(TsUnary op, void *out, const void *x, int64_t count_elems, double parameter); /* x has step 0 */
+    void (*binary_run)(TsBinary op, void *out, const void *a, const void *b, int64_t count_elems, int64_t step_a,
+                       int64_t step_b);
+    void (*copy_run)(void *out, const void *x, int64_t count_elems, int64_t step_x);
+
+    /* Between what is stored and what is computed in (f32 of bf16; elsewhere copies). round_run: to what can be stored,
+     * in place. */
+    void (*widen)(void *out, const void *x, int64_t count_elems);
+    void (*narrow_run)(void *out, const void *x, int64_t count_elems, int64_t step_x);
+    void (*round_run)(void *x, int64_t count_elems);
 } TsElementwiseKernels;
 
 TS_KERNEL_TABLES(TsElementwiseKernels, ts_elementwise_kernels)

@@ -23,6 +23,14 @@ typedef struct TsNormalizeKernels {
      * ts_normalize_scratch_bytes. scale NULL counts as ones. d_x may be d_out. */
     void (*backward)(void *d_x, void *d_scale, void *d_bias, const void *x, const void *scale, const void *d_out,
                      TsNormalizeRows shape, void *scratch, int threads);
+
+    /* One row. */
+    void (*forward_row)(void *out, const void *x, const void *scale, const void *bias, TsNormalizeRows shape);
+
+    /* One row of the gradient: adds to `sums`, (2, columns) of what is computed in, those of d_scale and d_bias; NULL for none.
+     */
+    void (*backward_row)(void *d_x, void *sums, const void *x, const void *scale, const void *d_out,
+                         TsNormalizeRows shape);
 } TsNormalizeKernels;
 
 /* Rows are cut into so many segments, each with sums of its own. */

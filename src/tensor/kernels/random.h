@@ -24,6 +24,10 @@ typedef struct TsRandomKernels {
     /* out = x / (1 - rate), or 0 with probability `rate`. May be in place. */
     void (*drop)(void *out, const void *x, TsRandomBlock block, TsStream stream, double rate, int threads);
 
+    /* The same of elements [first, first + count) of the block, on one thread; out and x begin there. */
+    void (*drop_run)(void *out, const void *x, TsRandomBlock block, TsStream stream, double rate, int64_t first,
+                     int64_t count_elems);
+
     /* f32 whatever the table. */
     void (*noise)(float *out, TsNoise kind, TsRandomBlock block, TsStream stream, int threads);
 } TsRandomKernels;

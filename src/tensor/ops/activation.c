@@ -3,6 +3,7 @@
  * Ops of one operand, element by element.
  */
 #include "tensor/kernels/elementwise.h"
+#include "tensor/kernels/fused.h"
 #include "tensor/ops/binary.h"
 #include "tensor/ops/rows.h"
 
@@ -43,6 +44,14 @@ static void forward(const TsCall *call)
 static TsCost cost(const TsNodeView *node)
 {
     return (TsCost){.flops = (double)ts_shape_elems(node->out_shape[0])};
+}
+
+static void fuse(TsFusedStep *step, const TsNodeView *node)
+{
+    const Attributes *attributes = node->attributes;
+    step->kind = TS_FUSED_UNARY;
+    step->kernel = (int8_t)attributes->kernel;
+    step->parameter = attributes->parameter;
 }
 
 static void gradient_scale(TsGradientCall *call)
@@ -104,7 +113,7 @@ static void gradient_gelu_tanh(TsGradientCall *call)
 #define ROW(NAME, PLACE, GRADIENT)                                                                                     \
     {                                                                                                                  \
         .name = NAME, .attributes_bytes = sizeof(Attributes), .outputs = 1, .flags = TS_OP_IN_PLACE, .infer = infer,   \
-        .place = PLACE, .forward = forward, .gradient = GRADIENT, .cost = cost,                                        \
+        .place = PLACE, .forward = forward, .gradient = GRADIENT, .cost = cost, .fuse = fuse,                          \
     }
 
 const TsOp ts_op_scale = ROW("scale", place_linear, gradient_scale);

@@ -3,6 +3,7 @@
  * Cast: the same values in another dtype, as near as it has them.
  */
 #include "tensor/kernels/cast.h"
+#include "tensor/kernels/fused.h"
 
 #include "tensor/ops/common.h"
 #include "tensor/ops/rows.h"
@@ -38,6 +39,14 @@ static void forward(const TsCall *call)
     ts_kernel_cast(out->data, out->dtype, x->data, x->dtype, ts_shape_elems(out->shape), call->threads);
 }
 
+/* Between f32 and bf16, of which both are computed in f32. */
+static void fuse(TsFusedStep *step, const TsNodeView *node)
+{
+    TsDtype from = node->in_dtype[0], to = node->out_dtype[0];
+    if ((from == TS_F32 || from == TS_BF16) && (to == TS_F32 || to == TS_BF16))
+        step->kind = TS_FUSED_CAST;
+}
+
 static void gradient(TsGradientCall *call)
 {
     if (ts_dtype_is_float(ts_dtype_of(call->in[0])) && ts_dtype_is_float(ts_dtype_of(call->out[0])))
@@ -52,6 +61,7 @@ const TsOp ts_op_cast = {
     .place = place,
     .forward = forward,
     .gradient = gradient,
+    .fuse = fuse,
 };
 
 TsTensor ts_cast(TsTensor x, TsDtype dtype)

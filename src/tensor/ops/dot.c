@@ -3,15 +3,12 @@
  * Dot: the matrix product over whole groups of dims. Groups lie together in memory, so that it is one product of
  * matrices whatever the dims: a (M, K) or (K, M), b (K, N) or (N, K), each letter a group of dims.
  */
-#include "tensor/matmul.h"
+#include "tensor/ops/dot.h"
+
 #include "tensor/ops/common.h"
 #include "tensor/ops/rows.h"
 
-typedef struct Attributes {
-    int32_t contract; /* dims of group K; may be 0 */
-    int32_t transpose_a, transpose_b;
-    int32_t padding;
-} Attributes;
+typedef TsDotAttributes Attributes;
 
 /* Where the groups begin in each operand. */
 typedef struct Groups {
@@ -73,7 +70,7 @@ static void place(TsPlaceRule *rule, const TsNodeView *node)
     rule->linearity = TS_LINEAR_EACH;
 }
 
-static TsMatmul product_of(const TsCall *call)
+TsMatmul ts_op_dot_product(const TsCall *call)
 {
     const Attributes *attributes = call->attributes;
     const TsBlock *a = &call->in[0], *b = &call->in[1], *out = &call->out[0];
@@ -96,13 +93,13 @@ static TsMatmul product_of(const TsCall *call)
 
 static void forward(const TsCall *call)
 {
-    TsMatmul product = product_of(call);
+    TsMatmul product = ts_op_dot_product(call);
     ts_matmul(&product);
 }
 
 static size_t scratch_bytes(const TsCall *call)
 {
-    TsMatmul product = product_of(call);
+    TsMatmul product = ts_op_dot_product(call);
     return ts_matmul_scratch_bytes(&product);
 }
 

@@ -4,6 +4,7 @@
  * goes with any.
  */
 #include "tensor/kernels/elementwise.h"
+#include "tensor/kernels/fused.h"
 #include "tensor/ops/binary.h"
 #include "tensor/ops/rows.h"
 
@@ -79,6 +80,12 @@ static TsCost cost(const TsNodeView *node)
     return (TsCost){.flops = (double)ts_shape_elems(node->out_shape[0])};
 }
 
+static void fuse(TsFusedStep *step, const TsNodeView *node)
+{
+    step->kind = TS_FUSED_BINARY;
+    step->kernel = (int8_t)((const Attributes *)node->attributes)->kernel;
+}
+
 static void give(TsGradientCall *call, int input, TsTensor d)
 {
     if (call->needs[input])
@@ -132,8 +139,9 @@ static void gradient_minimum(TsGradientCall *call)
 
 #define ROW(NAME, PLACE, GRADIENT, FLAGS)                                                                              \
     {                                                                                                                  \
-        .name = NAME, .attributes_bytes = sizeof(Attributes), .outputs = 1, .flags = TS_OP_IN_PLACE | (FLAGS),         \
-        .infer = infer, .place = PLACE, .forward = forward, .gradient = GRADIENT, .cost = cost,                        \
+        .name = NAME, .attributes_bytes = sizeof(Attributes), .outputs = 1,                                            \
+        .flags = TS_OP_IN_PLACE | TS_OP_IN_PLACE_ANY | (FLAGS), .infer = infer, .place = PLACE, .forward = forward,    \
+        .gradient = GRADIENT, .cost = cost, .fuse = fuse,                                                              \
     }
 
 const TsOp ts_op_add = ROW("add", place_jointly, gradient_add, 0);

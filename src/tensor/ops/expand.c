@@ -5,6 +5,7 @@
  * where a reader wants it cut, out of what is repeated.
  */
 #include "tensor/kernels/copy.h"
+#include "tensor/kernels/fused.h"
 
 #include "tensor/node.h"
 #include "tensor/ops/common.h"
@@ -52,6 +53,12 @@ static void forward(const TsCall *call)
     ts_kernel_copy(&copy, call->threads);
 }
 
+static void fuse(TsFusedStep *step, const TsNodeView *node)
+{
+    (void)node;
+    step->kind = TS_FUSED_REPEAT;
+}
+
 static void gradient(TsGradientCall *call)
 {
     call->d_in[0] = ts_op_unbroadcast(call->d_out[0], ts_shape_of_tensor(call->in[0]));
@@ -65,6 +72,7 @@ const TsOp ts_expand_op = {
     .place = place,
     .forward = forward,
     .gradient = gradient,
+    .fuse = fuse,
 };
 
 TsTensor ts_expand(TsTensor x, TsShape shape)

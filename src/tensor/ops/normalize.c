@@ -2,6 +2,7 @@
  *
  * Layer norm and RMS norm over the last dim.
  */
+#include "tensor/kernels/fused.h"
 #include "tensor/kernels/normalize.h"
 
 #include "tensor/ops/common.h"
@@ -60,6 +61,20 @@ static void forward(const TsCall *call)
     ts_normalize_kernels(x->dtype)->forward(call->out[0].data, x->data, call->inputs > 1 ? call->in[1].data : NULL,
                                             call->inputs > 2 ? call->in[2].data : NULL,
                                             rows_of(call->attributes, x->shape), call->threads);
+}
+
+static void fuse(TsFusedStep *step, const TsNodeView *node)
+{
+    const Attributes *attributes = node->attributes;
+    step->kind = TS_FUSED_NORMALIZE;
+    step->kernel = (int8_t)attributes->rms;
+    step->parameter = attributes->epsilon;
+}
+
+static void fuse_gradient(TsFusedStep *step, const TsNodeView *node)
+{
+    fuse(step, node);
+    step->kind = TS_FUSED_D_NORMALIZE;
 }
 
 static TsCost cost(const TsNodeView *node)
@@ -126,6 +141,7 @@ const TsOp ts_op_normalize = {
     .forward = forward,
     .gradient = gradient,
     .cost = cost,
+    .fuse = fuse,
 };
 
 const TsOp ts_op_d_normalize = {
@@ -137,6 +153,7 @@ const TsOp ts_op_d_normalize = {
     .place = place_gradient,
     .forward = forward_gradient,
     .cost = cost,
+    .fuse = fuse_gradient,
 };
 
 const TsOp ts_op_d_normalize_affine = {
@@ -148,6 +165,7 @@ const TsOp ts_op_d_normalize_affine = {
     .place = place_gradient,
     .forward = forward_gradient,
     .cost = cost,
+    .fuse = fuse_gradient,
     .scratch_bytes = scratch_bytes,
 };
 

@@ -2,7 +2,7 @@
  *
  * Random ops: dropout, whose mask is never stored, and noise: uniform, normal, Gumbel.
  */
-#include "tensor/kernels/random.h"
+#include "tensor/kernels/fused.h"
 
 #include "tensor/ops/common.h"
 #include "tensor/ops/rows.h"
@@ -53,6 +53,14 @@ static void forward_drop(const TsCall *call)
                attributes->rate, call->threads);
 }
 
+static void fuse_drop(TsFusedStep *step, const TsNodeView *node)
+{
+    const DropAttributes *attributes = node->attributes;
+    step->kind = TS_FUSED_DROP;
+    step->parameter = attributes->rate;
+    step->stream = attributes->stream;
+}
+
 static void gradient_drop(TsGradientCall *call)
 {
     const DropAttributes *attributes = call->attributes;
@@ -69,6 +77,7 @@ const TsOp ts_op_drop = {
     .place = place_drop,
     .forward = forward_drop,
     .gradient = gradient_drop,
+    .fuse = fuse_drop,
 };
 
 TsTensor ts_drop(TsTensor x, TsTensor step, double rate, uint64_t stream)

@@ -4,6 +4,7 @@
  */
 #include "tensor/kernels/reduce.h"
 #include "tensor/kernels/elementwise.h"
+#include "tensor/kernels/fused.h"
 #include "tensor/ops/binary.h"
 #include "tensor/ops/rows.h"
 
@@ -72,6 +73,16 @@ static TsCost cost(const TsNodeView *node)
     return (TsCost){.flops = (double)ts_shape_elems(node->in_shape[0])};
 }
 
+/* Sums of columns: over all dims but some last ones. */
+static void fuse_sum(TsFusedStep *step, const TsNodeView *node)
+{
+    const Attributes *attributes = node->attributes;
+    if (attributes->first != 0 || attributes->last == 0 || attributes->last >= node->in_shape[0].dims)
+        return;
+    step->kind = TS_FUSED_COLUMN_SUM;
+    step->kernel = (int8_t)(node->in_shape[0].dims - attributes->last);
+}
+
 static void gradient_sum(TsGradientCall *call)
 {
     call->d_in[0] = ts_expand(call->d_out[0], ts_shape_of_tensor(call->in[0]));
@@ -97,6 +108,7 @@ const TsOp ts_op_sum = {
     .forward = forward_sum,
     .gradient = gradient_sum,
     .cost = cost,
+    .fuse = fuse_sum,
 };
 
 const TsOp ts_op_max = {

@@ -193,8 +193,10 @@ static bool overwrites_only(const Allocator *allocator, int32_t root, int32_t va
         int32_t in = ts_node_in(graph, maker)[i];
         if (allocator->root[in] != root)
             continue;
-        if (i != graph->value[value].output || !(maker->op->flags & TS_OP_IN_PLACE) ||
-            allocator->offset_bytes[in] != offset_bytes || graph->value[in].dtype != graph->value[value].dtype ||
+        bool may = (maker->op->flags & TS_OP_IN_PLACE) &&
+                   (i == graph->value[value].output || (maker->op->flags & TS_OP_IN_PLACE_ANY));
+        if (!may || allocator->offset_bytes[in] != offset_bytes ||
+            graph->value[in].dtype != graph->value[value].dtype ||
             !ts_shape_equal(allocator->layout.block[in].shape, allocator->layout.block[value].shape))
             return false;
     }
@@ -278,8 +280,12 @@ static void place_bound(Allocator *allocator)
 
 /* ---- the arena ---- */
 
+/* Whether another operand, or another result, of the node lies in the buffer. */
 static bool shares_buffer(const Allocator *allocator, const TsNode *node, int input, int32_t buffer)
 {
+    for (int k = 0; k < node->outputs; k++)
+        if (allocator->layout.location[node->first_out + k].buffer == buffer)
+            return true;
     for (int i = 0; i < node->inputs; i++) {
         int32_t root = allocator->root[ts_node_in(allocator->graph, node)[i]];
         if (i != input && allocator->layout.location[root].buffer == buffer)
@@ -288,23 +294,19 @@ static bool shares_buffer(const Allocator *allocator, const TsNode *node, int in
     return false;
 }
 
-/* Takes over the memory of input k for output k of `node`, if the op may and nothing else needs it. */
-static bool place_in_place(Allocator *allocator, int32_t n, int k)
+/* Takes over the memory of input i for output k of `node`, if nothing else needs it. */
+static bool take_over(Allocator *allocator, int32_t n, int i, int k)
 {
     const TsGraph *graph = allocator->graph;
     TsLayout *layout = &allocator->layout;
     const TsNode *node = &graph->node[n];
-    if (allocator->plain || !(node->op->flags & TS_OP_IN_PLACE) || k >= node->inputs)
-        return false;
-    int32_t out = node->first_out + k, in = ts_node_in(graph, node)[k];
-    if (allocator->slots[out])
-        return false;
+    int32_t out = node->first_out + k, in = ts_node_in(graph, node)[i];
     int32_t at = layout->location[allocator->root[in]].buffer;
     if (at < 0 || layout->buffer[at].kind != TS_BUFFER_ARENA || allocator->offset_bytes[in] != 0 ||
         graph->value[in].dtype != graph->value[out].dtype ||
         !ts_shape_equal(layout->block[in].shape, layout->block[out].shape) ||
         value_bytes(allocator, in) != value_bytes(allocator, allocator->root[in]) ||
-        layout->buffer[at].last > allocator->end[n] || shares_buffer(allocator, node, k, at))
+        layout->buffer[at].last > allocator->end[n] || shares_buffer(allocator, node, i, at))
         return false;
     if (allocator->begin[n] < allocator->end[n] && !read_before(allocator, allocator->root[in], n))
         return false; /* a collective writes from its beginning on, while others may still read */
@@ -312,6 +314,20 @@ static bool place_in_place(Allocator *allocator, int32_t n, int k)
     if (allocator->last[out] > layout->buffer[at].last)
         layout->buffer[at].last = allocator->last[out];
     return true;
+}
+
+/* Works in place where the op may: output k over input k, or over any. */
+static bool place_in_place(Allocator *allocator, int32_t n, int k)
+{
+    const TsNode *node = &allocator->graph->node[n];
+    if (allocator->plain || !(node->op->flags & TS_OP_IN_PLACE) || allocator->slots[node->first_out + k])
+        return false;
+    if (k < node->inputs && take_over(allocator, n, k, k))
+        return true;
+    for (int i = 0; i < node->inputs && (node->op->flags & TS_OP_IN_PLACE_ANY); i++)
+        if (i != k && take_over(allocator, n, i, k))
+            return true;
+    return false;
 }
 
 static void place_outputs(Allocator *allocator, int32_t n)

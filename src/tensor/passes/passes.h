@@ -4,6 +4,7 @@
  *
  *     prune     drops what no output, assignment or effect needs
  *     place     gives every value a Placement, and puts in the moves between them
+ *     fuse      makes one node of several whose results need not be in memory
  *     pieces    which nodes run once for each micro-batch, and which once a step
  *     schedule  orders the nodes of each piece; collectives begin early and end late
  *     allocate  gives every value a place in memory
@@ -73,6 +74,17 @@ static inline bool ts_piece_repeats(int32_t piece)
 {
     return piece % 2 == 1;
 }
+
+/* Neighbouring nodes that work on the same block become one. Behind place: what stands between moves stays there. */
+TsGraph *ts_pass_fuse(TsGraph *graph);
+
+/* ---- cost ---- */
+
+/* Flops and bytes of a node, of global sizes: what its row says, or the bytes of its inputs and outputs. */
+TsCost ts_node_cost(const TsNodeView *node);
+
+/* Those of all nodes that do something, moves too. */
+TsCost ts_graph_cost(const TsGraph *graph);
 
 /* ---- schedule ---- */
 

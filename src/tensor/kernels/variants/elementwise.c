@@ -174,4 +174,76 @@ static void binary(TsBinary op, void *out, const void *a, const void *b, const T
         binary_piece(op, out, a, b, plan, grain * GRAIN, smaller(count, (grain + 1) * GRAIN));
 }
 
-const TsElementwiseKernels TS_TABLE(ts_elementwise_kernels) = {.unary = unary, .binary = binary};
+/* ---- runs ---- */
+
+static void unary_run(TsUnary op, void *out, const void *x, int64_t count, double parameter)
+{
+    unary_piece(op, out, x, count, (Real)parameter);
+}
+
+static void copy_run(void *out, const void *x, int64_t count, int64_t step)
+{
+    Stored *to = out;
+    const Stored first = *(const Stored *)x;
+    if (step && out != x)
+        memcpy(out, x, (size_t)count * sizeof *to);
+    else if (!step)
+        for (int64_t i = 0; i < count; i++)
+            to[i] = first;
+}
+
+static void spread_run(TsUnary op, void *out, const void *x, int64_t count, double parameter)
+{
+    unary_piece(op, out, x, 1, (Real)parameter);
+    copy_run(out, out, count, 0);
+}
+
+static void binary_run(TsBinary op, void *out, const void *a, const void *b, int64_t count, int64_t step_a,
+                       int64_t step_b)
+{
+    binary_row(op, out, a, b, count, step_a, step_b);
+}
+
+static void widen(void *out, const void *x, int64_t count)
+{
+    Real *to = out;
+    const Stored *from = x;
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++)
+        to[i] = load(from[i]);
+}
+
+static void narrow_run(void *out, const void *x, int64_t count, int64_t step)
+{
+    Stored *to = out;
+    const Real *from = x;
+    if (step) {
+#pragma omp simd
+        for (int64_t i = 0; i < count; i++)
+            to[i] = store(from[i]);
+    } else {
+        const Stored value = store(*from);
+        for (int64_t i = 0; i < count; i++)
+            to[i] = value;
+    }
+}
+
+static void round_run(void *x, int64_t count)
+{
+    Real *value = x;
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++)
+        value[i] = load(store(value[i]));
+}
+
+const TsElementwiseKernels TS_TABLE(ts_elementwise_kernels) = {
+    .unary = unary,
+    .binary = binary,
+    .unary_run = unary_run,
+    .spread_run = spread_run,
+    .binary_run = binary_run,
+    .copy_run = copy_run,
+    .widen = widen,
+    .narrow_run = narrow_run,
+    .round_run = round_run,
+};

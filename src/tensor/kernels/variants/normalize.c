@@ -44,6 +44,11 @@ static void forward_row(Stored *out, const Stored *x, const Stored *scale, const
     }
 }
 
+static void forward_one(void *out, const void *x, const void *scale, const void *bias, TsNormalizeRows shape)
+{
+    forward_row(out, x, scale, bias, shape);
+}
+
 static void forward(void *out, const void *x, const void *scale, const void *bias, TsNormalizeRows shape, int threads)
 {
     threads = threads_worth(threads, shape.rows * shape.columns);
@@ -84,6 +89,15 @@ static void add_row(Real *d_scale, Real *d_bias, const Stored *x, const Stored *
     }
 }
 
+static void backward_one(void *d_x, void *sums, const void *x, const void *scale, const void *d_out,
+                         TsNormalizeRows shape)
+{
+    Moments moments = moments_of(x, shape);
+    if (sums)
+        add_row(sums, (Real *)sums + shape.columns, x, d_out, shape.columns, moments);
+    backward_row(d_x, x, scale, d_out, shape, moments);
+}
+
 static void combine_segments(Stored *out, const Real *sums, int64_t segments, int64_t step, int64_t columns)
 {
     for (int64_t c = 0; c < columns; c++) {
@@ -105,11 +119,8 @@ static void backward(void *d_x, void *d_scale, void *d_bias, const void *x, cons
         for (int64_t c = 0; sums && c < 2 * columns; c++)
             sums[c] = 0;
         for (int64_t r = shape.rows * s / segments; r < shape.rows * (s + 1) / segments; r++) {
-            const Stored *row = (const Stored *)x + r * columns, *d = (const Stored *)d_out + r * columns;
-            Moments moments = moments_of(row, shape);
-            if (sums)
-                add_row(sums, sums + columns, row, d, columns, moments);
-            backward_row((Stored *)d_x + r * columns, row, scale, d, shape, moments);
+            int64_t at = r * columns;
+            backward_one((Stored *)d_x + at, sums, (const Stored *)x + at, scale, (const Stored *)d_out + at, shape);
         }
     }
     if (d_scale) {
@@ -118,4 +129,5 @@ static void backward(void *d_x, void *d_scale, void *d_bias, const void *x, cons
     }
 }
 
-const TsNormalizeKernels TS_TABLE(ts_normalize_kernels) = {.forward = forward, .backward = backward};
+const TsNormalizeKernels TS_TABLE(ts_normalize_kernels) = {
+    .forward = forward, .backward = backward, .forward_row = forward_one, .backward_row = backward_one};

@@ -35,24 +35,34 @@ static int64_t run_from(int64_t at, int64_t last, int64_t run)
     return smaller(GRAIN, smaller(last - at, run - at % run));
 }
 
-static void drop(void *out, const void *x, TsRandomBlock block, TsStream stream, double rate, int threads)
+static void drop_run(void *out, const void *x, TsRandomBlock block, TsStream stream, double rate, int64_t first,
+                     int64_t count)
 {
-    int64_t count = ts_shape_elems(block.shape), run = run_elems(block), grains = (count + GRAIN - 1) / GRAIN;
     const uint64_t threshold = (uint64_t)(rate * 4294967296.0);
     const Real scale = (Real)(rate < 1 ? 1 / (1 - rate) : 0);
+    uint32_t bits[GRAIN];
+    int64_t run = run_elems(block), length;
+    const Stored *in = x;
+    Stored *to = out;
+    for (int64_t at = 0; at < count; at += length) {
+        length = run_from(first + at, first + count, run);
+        ts_stream_fill_bits(stream, bits, whole_index(block, first + at), length);
+        for (int64_t i = 0; i < length; i++) {
+            Real value = load(in[at + i]);
+            to[at + i] = store(bits[i] >= threshold ? value * scale : 0);
+        }
+    }
+}
+
+static void drop(void *out, const void *x, TsRandomBlock block, TsStream stream, double rate, int threads)
+{
+    int64_t count = ts_shape_elems(block.shape), grains = (count + GRAIN - 1) / GRAIN;
     threads = threads_worth(threads, 4 * count);
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
     for (int64_t grain = 0; grain < grains; grain++) {
-        uint32_t bits[GRAIN];
-        int64_t last = smaller(count, (grain + 1) * GRAIN), length;
-        for (int64_t at = grain * GRAIN; at < last; at += length) {
-            length = run_from(at, last, run);
-            ts_stream_fill_bits(stream, bits, whole_index(block, at), length);
-            for (int64_t i = 0; i < length; i++) {
-                Real value = load(((const Stored *)x)[at + i]);
-                ((Stored *)out)[at + i] = store(bits[i] >= threshold ? value * scale : 0);
-            }
-        }
+        int64_t first = grain * GRAIN;
+        drop_run((Stored *)out + first, (const Stored *)x + first, block, stream, rate, first,
+                 smaller(GRAIN, count - first));
     }
 }
 
@@ -84,4 +94,4 @@ static void noise(float *out, TsNoise kind, TsRandomBlock block, TsStream stream
     }
 }
 
-const TsRandomKernels TS_TABLE(ts_random_kernels) = {.drop = drop, .noise = noise};
+const TsRandomKernels TS_TABLE(ts_random_kernels) = {.drop = drop, .drop_run = drop_run, .noise = noise};
