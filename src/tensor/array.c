@@ -15,11 +15,13 @@ TsArray *ts_array_create(const TsMesh *mesh, TsDtype dtype, TsShape shape, TsPla
                        .placement = placement,
                        .mesh = mesh,
                        .micros = cut && options.micros > 1 ? options.micros : 1};
-    array->block = ts_array_block(array, 0);
-    for (int micro = 0; micro < array->micros; micro++) {
-        size_t bytes = (size_t)ts_shape_elems(ts_array_block(array, micro).shape) * ts_dtype_bytes(dtype);
-        bytes = array->micros > 1 ? (bytes + 63) / 64 * 64 : bytes;
-        array->slot_bytes = bytes > array->slot_bytes ? bytes : array->slot_bytes;
+    array->block = ts_placement_local(placement, shape, mesh);
+    for (int d = 0; d < shape.dims && array->micros > 1; d++) {
+        if (!(ts_placement_axes_of(placement, d) & TS_AXIS_BIT(TS_AXIS_MICRO)))
+            continue;
+        array->block.shape.size[d] = 0;
+        for (int micro = 0; micro < array->micros; micro++)
+            array->block.shape.size[d] += ts_array_block(array, micro).shape.size[d];
     }
     TsGroup *group = mesh ? ts_mesh_all(mesh) : NULL; /* none where the mesh is only described */
     array->shared = options.shared && group;
@@ -50,7 +52,10 @@ TsBlockRange ts_array_block(const TsArray *array, int micro)
 
 void *ts_array_data(const TsArray *array, int micro)
 {
-    return (unsigned char *)array->data + (size_t)micro * array->slot_bytes;
+    int64_t before = 0;
+    for (int m = 0; m < micro; m++)
+        before += ts_shape_elems(ts_array_block(array, m).shape);
+    return (unsigned char *)array->data + (size_t)before * ts_dtype_bytes(array->dtype);
 }
 
 int64_t ts_array_local_elems(const TsArray *array)
@@ -60,5 +65,5 @@ int64_t ts_array_local_elems(const TsArray *array)
 
 size_t ts_array_local_bytes(const TsArray *array)
 {
-    return (size_t)array->micros * array->slot_bytes;
+    return (size_t)ts_array_local_elems(array) * ts_dtype_bytes(array->dtype);
 }

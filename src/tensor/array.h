@@ -14,11 +14,10 @@ typedef struct TsArray {
     TsDtype dtype;
     TsPlacement placement;
     const TsMesh *mesh; /* borrowed; NULL counts as one rank */
-    TsBlockRange block; /* what `data` holds; row-major, no gaps; of micro-batches, the first one's */
+    TsBlockRange block; /* what `data` holds; row-major, no gaps; of micro-batches, all of them one behind another */
     void *data;         /* owned; NULL only where the array was created without values */
     bool shared;        /* `data` came from ts_shared_alloc */
-    int micros;         /* at least 1: how many micro-batches it holds, one behind another */
-    size_t slot_bytes;  /* from one to the next */
+    int micros;         /* at least 1: how many micro-batches it holds */
 } TsArray;
 
 typedef struct TsArrayOptions {
@@ -38,6 +37,6 @@ void ts_array_free(TsArray **array);
 TsBlockRange ts_array_block(const TsArray *array, int micro);
 void *ts_array_data(const TsArray *array, int micro);
 
-/* Elements and bytes of the local block; bytes of all micro-batches together. */
+/* Elements and bytes of the local block. */
 int64_t ts_array_local_elems(const TsArray *array);
 size_t ts_array_local_bytes(const TsArray *array);

@@ -115,6 +115,7 @@ static void fill_block(TsProgram *program, TsBlock *block, int32_t value)
         *varying = (TsVaryingBlock){.block = block,
                                     .data = block->data,
                                     .slot_bytes = buffer ? buffer->slot_bytes : 0,
+                                    .packed = buffer && buffer->kind == TS_BUFFER_BOUND,
                                     .range = range_of(program, value)};
         data = &varying->data;
     }
@@ -245,19 +246,40 @@ static void lower_steps(TsProgram *program)
     ts_free(begun_by);
 }
 
-/* Makes the block of a value that differs between micro-batches one of all its slots. */
-static void copy_slots(TsProgram *program, TsBlock *block, int32_t value)
+/* Bytes of the micro-batches before `micro`. */
+static size_t packed_bytes(const TsProgram *program, int32_t range, int micro, TsDtype dtype)
 {
-    if (!ts_placement_varies(program->graph->value[value].placement))
-        return;
-    size_t slots_bytes = program->layout.buffer[program->layout.location[value].buffer].slot_bytes;
-    slots_bytes *= (size_t)program->pieces.micros;
-    block->shape = block->global = ts_shape((int64_t)(slots_bytes / ts_dtype_bytes(block->dtype)));
-    memset(block->first, 0, sizeof block->first);
-    program->varying_blocks--; /* it is one block after all */
-    for (int32_t p = program->patches; p-- > 0;)
-        if (program->patch[p].data == &program->varying_block[program->varying_blocks].data)
-            program->patch[p].data = &block->data;
+    int64_t elems = 0;
+    for (int m = 0; m < micro; m++)
+        elems += ts_shape_elems(program->range[(int64_t)range * program->pieces.micros + m].shape);
+    return (size_t)elems * ts_dtype_bytes(dtype);
+}
+
+/* Copies what a binding is given, of one micro-batch where these differ: block[0] to block[1]. */
+static void lower_copy(TsProgram *program, TsFinalCopy copy, int32_t range, int micro)
+{
+    TsBlock *block = program->block + program->blocks;
+    TsLocation from = program->layout.location[copy.value];
+    const TsBuffer *buffer = &program->layout.buffer[from.buffer];
+    size_t packed = 0;
+    program->blocks += 2;
+    block[0] = ts_layout_block(&program->layout, program->graph, copy.value);
+    if (range >= 0) {
+        packed = packed_bytes(program, range, micro, block[0].dtype);
+        block[0].shape = program->range[(int64_t)range * program->pieces.micros + micro].shape;
+    }
+    block[1] = block[0];
+    from.offset_bytes += buffer->kind == TS_BUFFER_BOUND ? packed : (size_t)micro * buffer->slot_bytes;
+    block[0].data = address(program, from);
+    if (buffer->kind == TS_BUFFER_BOUND)
+        program->patch[program->patches++] =
+            (TsPatch){.data = &block[0].data, .offset_bytes = from.offset_bytes, .bound = buffer->bound};
+    program->patch[program->patches++] = (TsPatch){.data = &block[1].data, .offset_bytes = packed, .bound = copy.bound};
+    program->action[program->actions++] =
+        (TsAction){.kind = TS_STEP_RUN,
+                   .op = &ts_copy_op,
+                   .call = {.inputs = 1, .outputs = 1, .in = &block[0], .out = &block[1], .threads = 1},
+                   .step = program->schedule.steps};
 }
 
 /* Actions that copy what was not written in place, after all others. */
@@ -265,18 +287,10 @@ static void lower_copies(TsProgram *program)
 {
     for (int32_t c = 0; c < program->layout.copies; c++) {
         TsFinalCopy copy = program->layout.copy[c];
-        TsBlock *block = program->block + program->blocks;
-        program->blocks += 2;
-        fill_block(program, &block[0], copy.value);
-        copy_slots(program, &block[0], copy.value);
-        block[1] = block[0];
-        block[1].data = NULL;
-        program->patch[program->patches++] = (TsPatch){.data = &block[1].data, .bound = copy.bound};
-        program->action[program->actions++] =
-            (TsAction){.kind = TS_STEP_RUN,
-                       .op = &ts_copy_op,
-                       .call = {.inputs = 1, .outputs = 1, .in = &block[0], .out = &block[1], .threads = 1},
-                       .step = program->schedule.steps};
+        bool varies = ts_placement_varies(program->graph->value[copy.value].placement);
+        int32_t range = varies ? range_of(program, copy.value) : -1;
+        for (int micro = 0; micro < (varies ? program->pieces.micros : 1); micro++)
+            lower_copy(program, copy, range, micro);
     }
 }
 
@@ -317,11 +331,11 @@ static void index_patches(TsProgram *program)
 static void lower(TsProgram *program)
 {
     const TsGraph *graph = program->graph;
-    size_t blocks = (size_t)graph->operands + (size_t)graph->values + 2 * (size_t)program->layout.copies;
-    program->action =
-        ts_alloc(((size_t)program->schedule.steps + (size_t)program->layout.copies + 1) * sizeof *program->action);
+    size_t copies = (size_t)program->layout.copies * (size_t)program->pieces.micros;
+    size_t blocks = (size_t)graph->operands + (size_t)graph->values + 2 * copies;
+    program->action = ts_alloc(((size_t)program->schedule.steps + copies + 1) * sizeof *program->action);
     program->block = ts_alloc((blocks + 1) * sizeof *program->block);
-    program->patch = ts_alloc((blocks + (size_t)program->layout.copies + 1) * sizeof *program->patch);
+    program->patch = ts_alloc((blocks + copies + 1) * sizeof *program->patch);
     program->varying_block = ts_alloc((blocks + 1) * sizeof *program->varying_block);
     program->varying_move = ts_alloc(((size_t)program->schedule.steps + 1) * sizeof *program->varying_move);
     program->range = ts_alloc((size_t)program->pieces.micros * sizeof *program->range);
@@ -500,8 +514,9 @@ static void turn_to_micro(TsProgram *program, const TsProgramPiece *piece, int m
     for (int32_t v = piece[0].first_block; v < piece[1].first_block; v++) {
         const TsVaryingBlock *varying = &program->varying_block[v];
         const TsBlockRange *range = &program->range[(int64_t)varying->range * micros + micro];
-        varying->block->data =
-            varying->data ? (unsigned char *)varying->data + (size_t)micro * varying->slot_bytes : NULL;
+        size_t before = varying->packed ? packed_bytes(program, varying->range, micro, varying->block->dtype)
+                                        : (size_t)micro * varying->slot_bytes;
+        varying->block->data = varying->data ? (unsigned char *)varying->data + before : NULL;
         varying->block->shape = range->shape;
         memcpy(varying->block->first, range->first, sizeof range->first);
     }

@@ -26,10 +26,11 @@ typedef struct TsPatch {
 
 /* A block that differs from one micro-batch to the next. */
 typedef struct TsVaryingBlock {
-    TsBlock *block; /* borrowed: inside program->block */
-    void *data;     /* of the first micro-batch */
-    size_t slot_bytes;
-    int32_t range; /* where program->range has its blocks: (micros) */
+    TsBlock *block;    /* borrowed: inside program->block */
+    void *data;        /* of the first micro-batch */
+    size_t slot_bytes; /* to that of the next */
+    bool packed;       /* they stand one behind another, whatever their sizes */
+    int32_t range;     /* where program->range has its blocks: (micros) */
 } TsVaryingBlock;
 
 /* A move that differs from one micro-batch to the next. */

@@ -244,12 +244,6 @@ static void write_gathered(Allocator *allocator, int32_t value, int32_t buffer, 
         write_directly(allocator, *ts_node_in(graph, node), buffer, offset_bytes, target);
 }
 
-/* How far the slots of micro-batches are from one another, in what is bound to `value`; 0: there are none. */
-static size_t slot_of(const Allocator *allocator, int32_t value)
-{
-    return ts_placement_varies(allocator->graph->value[value].placement) ? aligned(value_bytes(allocator, value)) : 0;
-}
-
 static void place_bound(Allocator *allocator)
 {
     const TsGraph *graph = allocator->graph;
@@ -262,7 +256,6 @@ static void place_bound(Allocator *allocator)
                                                           .bound = b,
                                                           .first = 0,
                                                           .last = allocator->schedule->steps,
-                                                          .slot_bytes = slot_of(allocator, bound->value),
                                                           .size_bytes = value_bytes(allocator, bound->value)});
         if (!output)
             layout->location[bound->value] = (TsLocation){.buffer = buffer};
@@ -342,12 +335,12 @@ static void place_outputs(Allocator *allocator, int32_t n)
             continue;
         if (!constant && (allocator->begin[n] < 0 || place_in_place(allocator, n, k)))
             continue;
-        layout->location[value].buffer =
-            add_buffer(allocator, (TsBuffer){.kind = constant ? TS_BUFFER_CONSTANT : TS_BUFFER_ARENA,
-                                             .first = constant ? 0 : allocator->first[value],
-                                             .last = allocator->last[value],
-                                             .slot_bytes = allocator->slots[value] ? slot_of(allocator, value) : 0,
-                                             .size_bytes = value_bytes(allocator, value)});
+        layout->location[value].buffer = add_buffer(
+            allocator, (TsBuffer){.kind = constant ? TS_BUFFER_CONSTANT : TS_BUFFER_ARENA,
+                                  .first = constant ? 0 : allocator->first[value],
+                                  .last = allocator->last[value],
+                                  .slot_bytes = allocator->slots[value] ? aligned(value_bytes(allocator, value)) : 0,
+                                  .size_bytes = value_bytes(allocator, value)});
     }
 }
 

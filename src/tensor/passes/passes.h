@@ -125,7 +125,8 @@ typedef struct TsBuffer {
     int32_t first, last; /* the steps in which it lives, both included */
     size_t size_bytes;
     size_t offset_bytes; /* in the arena, or among the constants */
-    size_t slot_bytes;   /* each micro-batch has a slot of its own, so far from the one before; 0: one for all */
+    size_t slot_bytes;   /* each micro-batch has a slot of its own, so far from the one before; 0: one for all, and
+                            one behind another in what is bound */
 } TsBuffer;
 
 typedef struct TsLocation {
