@@ -36,7 +36,8 @@ struct TsLoader {
     TsRows rows;
     TsLoaderOptions options;
     TsBatch *batch[TS_MAX_LENGTHS]; /* owned, with their arrays */
-    int64_t first_row, local_rows;
+    int64_t local_rows;
+    int64_t *row;      /* (local_rows): which of the batch each is */
     int64_t *examples; /* (local_rows) of the last batch */
     Sized *window;     /* (sort_batches * B): the window that is sorted, in its order */
     int64_t window_number;
@@ -115,7 +116,7 @@ static void read_batch(TsLoader *loader, Ahead *ahead, int64_t place)
     ahead->length = length_of_batch(loader, place);
     int64_t length = loader->options.lengths[ahead->length];
     for (int64_t row = 0; row < loader->local_rows; row++) {
-        int64_t global = loader->first_row + row;
+        int64_t global = loader->row[row];
         void *cells[MAX_COLUMNS];
         for (int c = 0; c < loader->rows.column_count; c++) {
             const TsRowColumn *column = &loader->rows.columns[c];
@@ -184,7 +185,7 @@ static TsArray *make_column(const TsLoader *loader, const TsRowColumn *column, i
     TsPlacement whole = loader->options.placement, cut = row_placement(whole);
     TsShape shape = column->width ? ts_shape(rows, width_of(column, length)) : ts_shape(rows);
     return ts_array_create(mesh, column->dtype, shape, column->width == TS_ROW_LENGTH ? whole : cut,
-                           (TsArrayOptions){0});
+                           (TsArrayOptions){.micros = loader->options.micros});
 }
 
 static void make_ahead(TsLoader *loader)
@@ -209,14 +210,29 @@ static void check_options(const TsRows *rows, const TsLoaderOptions *options)
     TS_CHECK(rows->column_count <= MAX_COLUMNS, "%d columns", rows->column_count);
 }
 
+/* Which rows of a batch this rank holds, in the order in which they lie in an Array of micro-batches. */
+static void find_rows(TsLoader *loader, const TsMesh *mesh)
+{
+    const TsLoaderOptions *options = &loader->options;
+    TsArray *rows = ts_array_create(mesh, TS_I32, ts_shape(options->rows), row_placement(options->placement),
+                                    (TsArrayOptions){.micros = options->micros});
+    loader->local_rows = ts_array_local_elems(rows);
+    loader->row = ts_calloc((size_t)loader->local_rows, sizeof *loader->row);
+    int64_t *next = loader->row;
+    for (int micro = 0; micro < rows->micros; micro++) {
+        TsBlockRange block = ts_array_block(rows, micro);
+        for (int64_t row = 0; row < block.shape.size[0]; row++)
+            *next++ = block.first[0] + row;
+    }
+    ts_array_free(&rows);
+}
+
 TsLoader *ts_loader_create(TsRows rows, const TsMesh *mesh, TsLoaderOptions options)
 {
     check_options(&rows, &options);
     TsLoader *loader = ts_calloc(1, sizeof *loader);
     *loader = (TsLoader){.rows = rows, .options = options, .window_number = -1};
-    TsBlockRange block = ts_placement_local(row_placement(options.placement), ts_shape(options.rows), mesh);
-    loader->first_row = block.first[0];
-    loader->local_rows = block.shape.size[0];
+    find_rows(loader, mesh);
     loader->examples = ts_calloc((size_t)loader->local_rows, sizeof *loader->examples);
     if (is_sorted(loader))
         loader->window = ts_calloc((size_t)(options.sort_batches * options.rows), sizeof *loader->window);
@@ -255,6 +271,7 @@ void ts_loader_free(TsLoader **loader)
     ts_free(ended->ahead.examples);
     ts_free(ended->examples);
     ts_free(ended->window);
+    ts_free(ended->row);
     ts_free(ended);
     *loader = NULL;
 }
@@ -306,6 +323,11 @@ int ts_loader_next(TsLoader *loader, int64_t *place)
 int64_t ts_loader_batches(const TsLoader *loader)
 {
     return (loader->rows.count + loader->options.rows - 1) / loader->options.rows;
+}
+
+int64_t ts_loader_rows(const TsLoader *loader)
+{
+    return loader->options.rows;
 }
 
 int64_t ts_loader_local_rows(const TsLoader *loader)

@@ -48,6 +48,7 @@ typedef struct TsLoaderOptions {
     uint64_t seed;                   /* of TS_ORDER_SHUFFLED: from the run's seed and the task's name */
     int64_t lengths[TS_MAX_LENGTHS]; /* that T may be, rising; what is longer than the last is cut by `fill` */
     int length_count;                /* at least 1 */
+    int micros;                      /* where the placement cuts a batch into micro-batches: so many; 0: one */
     int64_t sort_batches; /* TS_ORDER_SHUFFLED: so many batches are sorted by length together, and then dealt out in a
                              random order; 0 or 1: as the permutation has them */
 } TsLoaderOptions;
@@ -74,7 +75,10 @@ int ts_loader_next(TsLoader *loader, int64_t *place);
 /* How many batches hold every example once: an evaluation calls ts_loader_next so often, from place 0 on. */
 int64_t ts_loader_batches(const TsLoader *loader);
 
-/* The rows that this rank holds of a batch, and the example that each of the last batch was, -1 for none: (rows),
- * borrowed until the next one. */
+/* B. */
+int64_t ts_loader_rows(const TsLoader *loader);
+
+/* The rows that this rank holds of a batch, one micro-batch behind another, and the example that each of the last batch
+ * was, -1 for none: (rows), borrowed until the next one. */
 int64_t ts_loader_local_rows(const TsLoader *loader);
 const int64_t *ts_loader_examples(const TsLoader *loader);

@@ -37,7 +37,7 @@ const TsConfigTable ts_sharding_table = {
 
 TsPlacement ts_batch_placement(void)
 {
-    return ts_shard(ts_shard(ts_replicated, 0, TS_AXIS_DATA), 0, TS_AXIS_EXPERT);
+    return ts_shard(ts_shard(ts_shard(ts_replicated, 0, TS_AXIS_DATA), 0, TS_AXIS_MICRO), 0, TS_AXIS_EXPERT);
 }
 
 TsAxisSet ts_batch_axes(void)

@@ -23,7 +23,7 @@ typedef struct TsShardingConfig {
 /* The keys of `parameters:`. */
 extern const TsConfigTable ts_sharding_table;
 
-/* Where a batch of examples lies: dim 0 along data, then expert. */
+/* Where a batch of examples lies: dim 0 along data, in micro-batches, then along expert. */
 TsPlacement ts_batch_placement(void);
 
 /* The axes along which ranks hold different examples. */

@@ -11,6 +11,7 @@
 #include "task/task.h"
 
 static const char *const precision_words[] = {"f32", "f64", NULL};
+static const char *const numerics_words[] = {"fast", "reproducible", NULL};
 
 /* Intervals of this floor count steps or time. */
 static TsStatus check_interval(const char *name, TsInterval interval)
@@ -23,6 +24,9 @@ static TsStatus check_interval(const char *name, TsInterval interval)
 static TsStatus check_run(const void *value)
 {
     const TsRunConfig *run = value;
+    if (run->virtual_shards & (run->virtual_shards - 1))
+        return ts_status_error(TS_CODE_INVALID, "virtual_shards: %lld is not a power of two",
+                               (long long)run->virtual_shards);
     TS_TRY(check_interval("log", run->log));
     return check_interval("evaluate", run->evaluate);
 }
@@ -39,6 +43,14 @@ static const TsKey run_keys[] = {
     TS_KEY_INT(TsRunConfig, threads, "of each rank; auto shares the cores among the ranks of a node",
                .fallback = "auto", .takes_auto = true, .range = TS_BETWEEN(1, 1024)),
     TS_KEY_ENUM(TsRunConfig, precision, precision_words, "of parameters and activations", .fallback = "f32"),
+    TS_KEY_ENUM(TsRunConfig, numerics, numerics_words,
+                "fast: the same bits again on the same mesh; reproducible: on any number of ranks along data that "
+                "divides virtual_shards, with any number of threads",
+                .fallback = "fast"),
+    TS_KEY_INT(TsRunConfig, virtual_shards,
+               "parts of a batch, a power of two, that are computed one by one and summed up in one fixed order where "
+               "numerics are reproducible; they divide every batch",
+               .fallback = "8", .range = TS_BETWEEN(1, 1 << 16)),
     TS_KEY_INTERVAL(TsRunConfig, log, "how often a progress line is printed", .fallback = "10 steps"),
     TS_KEY_INTERVAL(TsRunConfig, evaluate, "how often the tasks are evaluated, beside at the end",
                     .fallback = "100 steps"),
@@ -209,12 +221,9 @@ TsStatus ts_job_load(TsConfig **config, TsGroup *group, const char *const *words
 TsStatus ts_job_mesh(TsMesh **mesh, TsGroup *group, const TsConfig *config)
 {
     const TsJobConfig *job = ts_config_value(config);
-    int64_t size[TS_AXES] = {[TS_AXIS_STAGE] = job->mesh.stage,
-                             [TS_AXIS_DATA] = job->mesh.data,
-                             [TS_AXIS_EXPERT] = job->mesh.expert,
-                             [TS_AXIS_SEQ] = job->mesh.seq,
-                             [TS_AXIS_MODEL] = job->mesh.model,
-                             [TS_AXIS_MICRO] = 1};
+    int64_t size[TS_AXES] = {
+        [TS_AXIS_STAGE] = job->mesh.stage, [TS_AXIS_DATA] = job->mesh.data,   [TS_AXIS_EXPERT] = job->mesh.expert,
+        [TS_AXIS_SEQ] = job->mesh.seq,     [TS_AXIS_MODEL] = job->mesh.model, [TS_AXIS_MICRO] = 1};
     int64_t ranks = ts_group_size(group), others = 1;
     *mesh = NULL;
     for (int axis = 1; axis < TS_AXES; axis++) {
@@ -241,6 +250,25 @@ TsStatus ts_job_mesh(TsMesh **mesh, TsGroup *group, const TsConfig *config)
 TsAxis ts_job_sequence(const TsJobConfig *job)
 {
     return job->mesh.sequence_parallel ? TS_AXIS_MODEL : TS_AXIS_NONE;
+}
+
+TsStatus ts_job_micros(TsJobMicros *micros, const TsConfig *config, const TsMesh *mesh)
+{
+    const TsJobConfig *job = ts_config_value(config);
+    int64_t ranks = ts_mesh_size(mesh, TS_AXIS_DATA), shards = job->run.virtual_shards;
+    *micros = (TsJobMicros){.train = (int)job->learner.accumulate, .evaluation = 1};
+    if (job->run.numerics == TS_NUMERICS_FAST)
+        return TS_OK;
+    if (shards % ranks)
+        return ts_config_error(config, &job->run.virtual_shards, "%lld ranks along data do not divide them",
+                               (long long)ranks);
+    if (micros->train > shards / ranks)
+        return ts_config_error(config, &job->learner.accumulate,
+                               "where numerics are reproducible, a rank goes through run.virtual_shards / mesh.data = "
+                               "%lld micro-batches: more of them take more virtual shards",
+                               (long long)(shards / ranks));
+    micros->train = micros->evaluation = (int)(shards / ranks);
+    return TS_OK;
 }
 
 TsDtype ts_job_dtype(const TsJobConfig *job)

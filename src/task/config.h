@@ -20,12 +20,20 @@
 #include "task/mixture.h"
 
 typedef enum TsPrecision { TS_PRECISION_F32, TS_PRECISION_F64 } TsPrecision;
+typedef enum TsNumerics { TS_NUMERICS_FAST, TS_NUMERICS_REPRODUCIBLE } TsNumerics;
+
+/* Micro-batches of a batch. */
+typedef struct TsJobMicros {
+    int train, evaluation;
+} TsJobMicros;
 
 typedef struct TsRunConfig {
     const char *dir;
     int64_t seed, steps;
     int64_t threads; /* of each rank; TS_AUTO: what ts_machine_threads says */
     TsPrecision precision;
+    TsNumerics numerics;
+    int64_t virtual_shards;   /* of a batch, where numerics are reproducible */
     TsInterval log, evaluate; /* how often */
 } TsRunConfig;
 
@@ -87,6 +95,11 @@ TS_MUST_USE TsStatus ts_job_mesh(TsMesh **mesh, TsGroup *group, const TsConfig *
 
 /* The axis that cuts the sequence between blocks, or TS_AXIS_NONE. */
 TsAxis ts_job_sequence(const TsJobConfig *job);
+
+/* How many micro-batches the loaders of training and of evaluation cut a batch into: learner.accumulate and 1; or,
+ * where numerics are reproducible, as many virtual shards as each rank along data has. An error where that cannot be.
+ * Not collective; the same on all ranks. */
+TS_MUST_USE TsStatus ts_job_micros(TsJobMicros *micros, const TsConfig *config, const TsMesh *mesh);
 
 /* The dtype of parameters and activations. */
 TsDtype ts_job_dtype(const TsJobConfig *job);

@@ -26,7 +26,7 @@ TsStatus ts_evaluator_create(TsEvaluator **evaluator, const TsJob *job, const Ts
         status = ts_step_create(&made->steps[k], task, ts_loader_batch(data, k),
                                 (TsStepOptions){.parameters = ts_job_parameters_of(job, task),
                                                 .sequence = ts_job_sequence(job->keys),
-                                .gives_out = true,
+                                                .gives_out = true,
                                                 .metrics = k ? ts_step_metrics(made->steps[0]) : NULL,
                                                 .dtype = job->dtype,
                                                 .threads = job->threads});

@@ -65,7 +65,9 @@ static TsStatus create_tasks(TsJob *job, TsJobOptions options)
                                  .name = map->names[i],
                                  .prepared_dir = prepared,
                                  .seed = (uint64_t)job->keys->run.seed,
-                                 .without_data = options.without_data};
+                                 .without_data = options.without_data,
+                                 .train_micros = job->micros.train,
+                                 .evaluation_micros = job->micros.evaluation};
         status = ts_task_create(&job->tasks[i], items[i].kind, setting);
         job->task_count += !status;
     }
@@ -126,6 +128,26 @@ static void warn_of_idle_axes(const TsMesh *mesh)
                    ts_axis_name(idle[i]), ts_mesh_size(mesh, idle[i]));
 }
 
+/* That virtual shards are of one size: else what a kernel is given would depend on the mesh. */
+static TsStatus check_batches(const TsJob *job)
+{
+    const TsRunConfig *run = &job->keys->run;
+    for (int i = 0; i < job->task_count && run->numerics == TS_NUMERICS_REPRODUCIBLE; i++) {
+        const TsTask *task = job->tasks[i];
+        const TsLoader *loaders[] = {task->train, task->validation, task->test};
+        for (size_t k = 0; k < sizeof loaders / sizeof *loaders; k++)
+            if (loaders[k] && ts_loader_rows(loaders[k]) % run->virtual_shards) {
+                char *key = ts_format("tasks.%s", task->name);
+                TsStatus status = ts_config_error_at(
+                    job->config, key, "a batch of %lld examples is not divided by the %lld of run.virtual_shards",
+                    (long long)ts_loader_rows(loaders[k]), (long long)run->virtual_shards);
+                ts_free(key);
+                return status;
+            }
+    }
+    return TS_OK;
+}
+
 TsStatus ts_job_open(TsJob **job, TsGroup *group, const TsConfig *config, TsJobOptions options)
 {
     TsJob *made = ts_calloc(1, sizeof *made);
@@ -136,7 +158,11 @@ TsStatus ts_job_open(TsJob **job, TsGroup *group, const TsConfig *config, TsJobO
     if (!status && ts_group_rank(group) == 0)
         warn_of_idle_axes(made->mesh);
     if (!status)
+        status = ts_job_micros(&made->micros, config, made->mesh);
+    if (!status)
         status = create_tasks(made, options);
+    if (!status)
+        status = check_batches(made);
     if (!status)
         status = declare_parameters(made);
     if (!status)

@@ -16,6 +16,7 @@ typedef struct TsJob {
     TsMesh *mesh;
     int threads;
     TsDtype dtype;
+    TsJobMicros micros;
     int task_count;
     TsTask **tasks;           /* (task_count) in the config's order */
     TsParameters *parameters; /* of all tasks */

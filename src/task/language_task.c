@@ -56,11 +56,12 @@ static TsStatus check_length(const TsTaskSetting *setting, const TsLanguageModel
     return TS_OK;
 }
 
-static TsLoader *make_loader(const TsTaskSetting *setting, const TsWindows *windows, TsOrder order)
+static TsLoader *make_loader(const TsTaskSetting *setting, const TsWindows *windows, TsOrder order, int micros)
 {
     const LanguageConfig *config = setting->keys;
     TsLoaderOptions options = {.rows = config->data.batch,
                                .placement = ts_batch_placement(),
+                               .micros = micros,
                                .order = order,
                                .seed = ts_stream_key(setting->seed, setting->name),
                                .lengths = {ts_windows_length(windows)},
@@ -81,12 +82,12 @@ static TsStatus open_text(TsTask *task, const TsTaskSetting *setting, int64_t le
     }
     TS_TRY(ts_windows_create(&own->train, own->source, own->tokenizer,
                              (TsWindowsOptions){.length_tokens = length, .begin = 0, .end = split}));
-    task->train = make_loader(setting, own->train, TS_ORDER_SHUFFLED);
+    task->train = make_loader(setting, own->train, TS_ORDER_SHUFFLED, setting->train_micros);
     if (config->data.validation == 0)
         return TS_OK;
     TS_TRY(ts_windows_create(&own->validation, own->source, own->tokenizer,
                              (TsWindowsOptions){.length_tokens = length, .begin = split, .end = 1}));
-    task->validation = make_loader(setting, own->validation, TS_ORDER_SEQUENTIAL);
+    task->validation = make_loader(setting, own->validation, TS_ORDER_SEQUENTIAL, setting->evaluation_micros);
     task->nats_to_bits_a_byte =
         (double)ts_windows_tokens(own->validation) / (double)ts_windows_bytes(own->validation) / log(2.0);
     return TS_OK;

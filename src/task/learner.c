@@ -35,6 +35,10 @@ static const TsKey keys[] = {
                 .takes_inf = true, .range = TS_ABOVE(0)),
     TS_KEY_INT(TsLearnerConfig, skip_limit, "so many skipped steps in a row end the run", .fallback = "20",
                .range = TS_AT_LEAST(1), .unit = "steps"),
+    TS_KEY_INT(TsLearnerConfig, accumulate,
+               "micro-batches that each rank cuts its part of a batch into, to go through them one after another: the "
+               "same step with the activations of one",
+               .fallback = "1", .range = TS_BETWEEN(1, 1 << 16), .unit = "micro-batches"),
     TS_KEYS_END};
 
 const TsConfigTable ts_learner_table = {"learner", "How parameters learn.", sizeof(TsLearnerConfig), keys, NULL};

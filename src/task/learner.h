@@ -22,6 +22,7 @@ typedef struct TsLearnerConfig {
     double clip;        /* the largest global norm of a gradient; 0: no clipping */
     double skip_above;  /* steps of a larger norm are skipped; infinity: only those that are not finite */
     int64_t skip_limit; /* so many skipped steps in a row end the run */
+    int64_t accumulate; /* micro-batches of a step */
 } TsLearnerConfig;
 
 extern const TsVariants ts_optimizers;

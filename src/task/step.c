@@ -81,13 +81,29 @@ static TsLosses trace(TsGraph *graph, const TsTask *task, const TsBatch *batch, 
     return losses;
 }
 
+/* The micro-batches that a batch is cut into. */
+static int micros_of(const TsBatch *batch)
+{
+    int micros = 1;
+    for (int i = 0; i < ts_batch_count(batch); i++)
+        if (ts_batch_array(batch, i)->micros > micros)
+            micros = ts_batch_array(batch, i)->micros;
+    return micros;
+}
+
 TsStatus ts_step_create(TsStep **step, const TsTask *task, const TsBatch *batch, TsStepOptions options)
 {
     const TsMesh *mesh = ts_parameters_mesh(options.parameters);
     TsGraph *graph = ts_graph_create();
     TsLosses losses = trace(graph, task, batch, &options);
     TsProgram *program = NULL;
-    TsStatus status = ts_program_compile(&program, graph, (TsCompileOptions){.mesh = mesh, .threads = options.threads});
+    TsArrayOptions slots = {.micros = micros_of(batch)};
+    const TsShardingConfig *sharding = ts_parameters_sharding(options.parameters);
+    bool scattered = sharding->shard == TS_SHARD_DATA || sharding->gradient_shard == TS_SHARD_DATA;
+    TsStatus status = ts_program_compile(
+        &program, graph,
+        (TsCompileOptions){
+            .mesh = mesh, .threads = options.threads, .micros = slots.micros, .scatter_first = scattered});
     *step = NULL;
     if (status)
         return ts_status_annotate(status, "task %s", task->name);
@@ -105,7 +121,7 @@ TsStatus ts_step_create(TsStep **step, const TsTask *task, const TsBatch *batch,
         bool is_loss = strncmp(binding.name, "sum/", 4) == 0 || strncmp(binding.name, "weight/", 7) == 0;
         if (binding.kind == TS_BIND_OUTPUT && (is_loss || strncmp(binding.name, "gradient/", 9) != 0))
             ts_batch_put(is_loss ? made->arrays : made->given, binding.name,
-                         ts_array_create(mesh, binding.dtype, binding.shape, binding.placement, (TsArrayOptions){0}));
+                         ts_array_create(mesh, binding.dtype, binding.shape, binding.placement, slots));
     }
     ts_bind_batch(program, made->arrays);
     ts_bind_batch(program, made->given);

@@ -29,9 +29,10 @@ typedef struct TsTaskSetting {
     const TsChoice *backbone; /* of ts_backbones */
     int64_t vocab;            /* of the backbone */
     const char *name;
-    const char *prepared_dir; /* where prepared data is kept */
-    uint64_t seed;            /* of the run */
-    bool without_data;        /* only what decoding needs: no file is opened, no loader made */
+    const char *prepared_dir;            /* where prepared data is kept */
+    uint64_t seed;                       /* of the run */
+    bool without_data;                   /* only what decoding needs: no file is opened, no loader made */
+    int train_micros, evaluation_micros; /* that loaders cut batches into */
 } TsTaskSetting;
 
 /* One kind of task. What is NULL is not there. */
