@@ -31,11 +31,12 @@ TsTensor ts_embedding_table(TsScope scope, int64_t rows, int64_t width, double s
 /* Its rows: ids (...) i32 -> (..., width). embedding.c */
 TsTensor ts_embedding(TsScope scope, TsTensor ids, int64_t rows, int64_t width, double scale);
 
-/* (x - mean) / sqrt(variance + 1e-5) * scale + bias over the last dim: Ba, Kiros and Hinton 2016. norm.c */
-TsTensor ts_layer_norm(TsScope scope, TsTensor x);
+/* (x - mean) / sqrt(variance + epsilon) * scale + bias over the last dim: Ba, Kiros and Hinton 2016. epsilon 0 counts
+ * as 1e-5. norm.c */
+TsTensor ts_layer_norm(TsScope scope, TsTensor x, double epsilon);
 
-/* x / sqrt(mean(x^2) + 1e-6) * scale over the last dim: Zhang and Sennrich 2019. */
-TsTensor ts_rms_norm(TsScope scope, TsTensor x);
+/* x / sqrt(mean(x^2) + epsilon) * scale over the last dim: Zhang and Sennrich 2019. epsilon 0 counts as 1e-6. */
+TsTensor ts_rms_norm(TsScope scope, TsTensor x, double epsilon);
 
 /* Keys and values of earlier positions, kept between runs of a Program as its state, for decoding. */
 typedef struct TsCache {
@@ -47,20 +48,30 @@ typedef struct TsCache {
 
 /* Self-attention: out(attend(query(x), key(x), value(x))). x (B, T, C) -> (B, T, C). Kernels (C, H, D) and (H, D, C),
  * so that shards of them fall on heads: heads are cut along model. With a cache (or NULL), keys and values are also
- * those of earlier runs, in states of shape (B, positions, H, D). Vaswani et al. 2017. attention.c */
+ * those of earlier runs, in states of shape (B, positions, H, D). Vaswani et al. 2017; with fewer heads of keys and
+ * values, each for several of queries, Ainslie et al. 2023. attention.c */
 typedef struct TsAttention {
-    int64_t heads; /* divides C */
+    int64_t heads;           /* divides C */
+    int64_t key_value_heads; /* divides heads; 0: as many */
     bool causal;
+    int64_t window;     /* of the keys up to its own position a query sees so many; 0: all */
+    bool rotary;        /* positions turn queries and keys: Su et al. 2021 */
+    double rotary_base; /* 0: 10000 */
+    bool alibi;         /* scores fall with the distance: Press et al. 2022 */
+    bool without_bias;
     TsTensor keys_seen; /* bool (B, T), or left out: false hides a key */
     double dropout;     /* on what is added to the residual */
     double out_gain;    /* of the output kernel, see TsLinear */
 } TsAttention;
 TsTensor ts_attention(TsScope scope, TsTensor x, TsAttention options, const TsCache *cache);
 
-/* down(activation(up(x))). x (..., C) -> (..., C); the hidden dim is cut along model. feed_forward.c */
+/* down(activation(up(x))), or down(gated(gate(x), up(x))). x (..., C) -> (..., C); the hidden dim is cut along model.
+ * feed_forward.c */
 typedef struct TsFeedForward {
     int64_t hidden_width;
-    TsTensor (*activation)(TsTensor x);
+    TsTensor (*activation)(TsTensor x); /* one of these two */
+    TsTensor (*gated)(TsTensor gate, TsTensor x);
+    bool without_bias;
     double dropout;
     double out_gain;
 } TsFeedForward;

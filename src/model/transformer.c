@@ -3,8 +3,9 @@
 
 #include <math.h>
 
-static const char *const activation_words[] = {"gelu", "gelu_tanh", "relu", "silu", NULL};
+static const char *const activation_words[] = {"gelu", "gelu_tanh", "relu", "silu", "swiglu", "geglu", NULL};
 static const char *const norm_words[] = {"layer", "rms", NULL};
+static const char *const position_words[] = {"learned", "sinusoidal", "rotary", "alibi", "none", NULL};
 
 static TsStatus check(const void *value)
 {
@@ -12,6 +13,12 @@ static TsStatus check(const void *value)
     if (options->width % options->heads)
         return ts_status_error(TS_CODE_INVALID, "%lld heads do not divide the width %lld", (long long)options->heads,
                                (long long)options->width);
+    if (options->key_value_heads > 0 && options->heads % options->key_value_heads)
+        return ts_status_error(TS_CODE_INVALID, "%lld heads of keys and values do not divide the %lld of queries",
+                               (long long)options->key_value_heads, (long long)options->heads);
+    if (options->positions == TS_POSITIONS_ROTARY && options->width / options->heads % 2)
+        return ts_status_error(TS_CODE_INVALID, "rotary positions turn pairs, and a head has %lld columns",
+                               (long long)(options->width / options->heads));
     return TS_OK;
 }
 
@@ -19,6 +26,8 @@ static const TsKey keys[] = {
     TS_KEY_INT(TsTransformer, layers, "blocks of attention and feed-forward", .fallback = "6",
                .range = TS_BETWEEN(1, 4096)),
     TS_KEY_INT(TsTransformer, heads, "of attention; divides width", .fallback = "6", .range = TS_BETWEEN(1, 65536)),
+    TS_KEY_INT(TsTransformer, key_value_heads, "heads of keys and values, each for several of queries; auto is heads",
+               .fallback = "auto", .takes_auto = true, .range = TS_BETWEEN(1, 65536)),
     TS_KEY_INT(TsTransformer, width, "of hidden states", .fallback = "384", .range = TS_BETWEEN(1, 1 << 20)),
     TS_KEY_INT(TsTransformer, hidden, "width inside feed-forward; auto is 4 times width", .fallback = "auto",
                .takes_auto = true, .range = TS_BETWEEN(1, 1 << 24)),
@@ -28,8 +37,25 @@ static const TsKey keys[] = {
                .takes_auto = true, .range = TS_BETWEEN(1, INT32_MAX)),
     TS_KEY_REAL(TsTransformer, dropout, "of embeddings and of what blocks add", .fallback = "0",
                 .range = TS_FROM_TO(0, 1)),
-    TS_KEY_ENUM(TsTransformer, activation, activation_words, "inside feed-forward", .fallback = "gelu"),
+    TS_KEY_ENUM(TsTransformer, activation, activation_words, "inside feed-forward; swiglu and geglu are gated",
+                .fallback = "gelu"),
     TS_KEY_ENUM(TsTransformer, norm, norm_words, "in front of each part of a block", .fallback = "layer"),
+    TS_KEY_REAL(TsTransformer, norm_epsilon, "added to variances; 0 is 1e-5 for layer and 1e-6 for rms",
+                .fallback = "0", .range = TS_FROM_TO(0, 1)),
+    TS_KEY_BOOL(TsTransformer, post_norm, "norms stand behind the sums and the embeddings, as in BERT",
+                .fallback = "false"),
+    TS_KEY_ENUM(TsTransformer, positions, position_words, "how tokens know where they stand", .fallback = "learned"),
+    TS_KEY_REAL(TsTransformer, rotary_base, "of the wavelengths of rotary positions", .fallback = "10000",
+                .range = TS_FROM_TO(1, 1e12)),
+    TS_KEY_INT(TsTransformer, window, "of the keys up to its own position a query sees so many; 0: all",
+               .fallback = "0", .range = TS_BETWEEN(0, 1 << 24), .unit = "tokens"),
+    TS_KEY_BOOL(TsTransformer, biases, "of linear layers", .fallback = "true"),
+    TS_KEY_INT(TsTransformer, token_types, "rows of an embedding of which each token takes the first, as in BERT",
+               .fallback = "0", .range = TS_BETWEEN(0, 65536)),
+    TS_KEY_INT(TsTransformer, mask_token, "ESM-2: its embeddings are zero, and the others larger for it; 0: none",
+               .fallback = "0", .range = TS_BETWEEN(0, INT32_MAX)),
+    TS_KEY_BOOL(TsTransformer, head_transform, "a linear layer, activation and norm before logits, a bias behind: BERT",
+                .fallback = "false"),
     TS_KEY_BOOL(TsTransformer, tied, "logits come from the table of the embedding", .fallback = "true"),
     TS_KEY_BOOL(TsTransformer, causal, "a token sees none that comes after it; false: it sees all", .fallback = "true"),
     TS_KEYS_END};
@@ -41,73 +67,180 @@ const TsConfigTable ts_transformer_table = {"transformer",
 /* Embeddings are small beside what blocks add: GPT-2's standard deviation. */
 static const double EMBEDDING_SCALE = 0.02;
 
+typedef TsTensor Activation(TsTensor x);
+
+static Activation *const activations[] = {[TS_ACTIVATION_GELU] = ts_gelu, [TS_ACTIVATION_GELU_TANH] = ts_gelu_tanh,
+                                          [TS_ACTIVATION_RELU] = ts_relu, [TS_ACTIVATION_SILU] = ts_silu,
+                                          [TS_ACTIVATION_SWIGLU] = NULL,  [TS_ACTIVATION_GEGLU] = NULL};
+
 static TsTensor norm(TsScope scope, const TsTransformer *options, TsTensor x)
 {
-    return options->norm == TS_NORM_RMS ? ts_rms_norm(scope, x) : ts_layer_norm(scope, x);
+    return options->norm == TS_NORM_RMS ? ts_rms_norm(scope, x, options->norm_epsilon)
+                                        : ts_layer_norm(scope, x, options->norm_epsilon);
 }
 
-/* token + position: tokens (B, T) -> (B, T, C) */
-static TsTensor embed(TsScope scope, const TsTransformer *options, TsTensor tokens, const TsCache *cache)
+/* ---- embeddings ---- */
+
+/* Rows of a table that starts at the path of `scope`: (rows, C). */
+static TsTensor table_of(TsScope scope, int64_t rows, int64_t width)
 {
-    int64_t T = ts_dim(tokens, 1);
+    return ts_leave(scope, ts_declare(scope, "table",
+                                      (TsDeclare){.shape = ts_shape(rows, width),
+                                                  .initializer = {TS_INIT_NORMAL, EMBEDDING_SCALE},
+                                                  .decays = true}));
+}
+
+/* Sines in the first half of the columns, cosines in the second: (1, T, C). They are what (1, 0) becomes when it is
+ * turned. */
+static TsTensor sinusoids(TsScope scope, const TsTransformer *options, int64_t T, const TsCache *cache)
+{
+    int64_t half = options->width / 2;
+    TsTensor pair[] = {ts_constant(scope.graph, scope.dtype, ts_shape(1, T, 1, half), 1),
+                       ts_constant(scope.graph, scope.dtype, ts_shape(1, T, 1, half), 0)};
+    TsTensor turned =
+        ts_rotary(ts_concatenate(pair, 2, 3), cache ? cache->first : TS_NONE, (TsRotary){.base = options->rotary_base});
+    TsTensor swapped[] = {ts_slice(turned, 3, half, half), ts_slice(turned, 3, 0, half)};
+    return ts_reshape(ts_concatenate(swapped, 2, 3), ts_shape(1, T, 2 * half));
+}
+
+/* ESM-2 was trained with some tokens masked, of which a part left nothing: x (B, T, C) is what a sequence with as many
+ * would have given. */
+static TsTensor leave_masks_out(const TsTransformer *options, TsTensor x, TsTensor tokens, TsTensor seen)
+{
+    static const double left = 1 - 0.15 * 0.8;
+    TsGraph *graph = x.graph;
+    TsDtype dtype = ts_dtype_of(x);
+    TsShape rows = ts_shape(ts_dim(x, 0), ts_dim(x, 1), 1);
+    TsTensor zero = ts_constant(graph, dtype, ts_scalar, 0), one = ts_constant(graph, dtype, ts_scalar, 1);
+    TsTensor mask = ts_equal(tokens, ts_constant(graph, TS_I32, ts_scalar, (double)options->mask_token));
+    TsTensor masked = ts_where(mask, one, zero),
+             counted = seen.id < 0 || !seen.graph ? ts_constant(graph, dtype, ts_shape_of_tensor(tokens), 1)
+                                                  : ts_where(seen, one, zero);
+    TsTensor ratio = ts_div(ts_sum(masked, 1 << 1, true), ts_sum(counted, 1 << 1, true)); /* (B, 1) */
+    TsTensor factor = ts_div(ts_constant(graph, dtype, ts_scalar, left), ts_sub(one, ratio));
+    TsTensor keep = ts_mul(ts_mul(ts_sub(one, masked), counted), factor); /* (B, T) */
+    return ts_mul(x, ts_reshape(keep, rows));
+}
+
+/* token + position + type: tokens (B, T) -> (B, T, C) */
+static TsTensor embed(TsScope scope, const TsTransformer *options, TsTensor tokens, TsTensor seen, const TsCache *cache)
+{
+    int64_t T = ts_dim(tokens, 1), C = options->width;
     if (T > options->context)
         return ts_graph_error(scope.graph, "a sequence of %lld tokens is longer than the context of %lld", (long long)T,
                               (long long)options->context);
-    TsTensor x = ts_embedding(ts_in(scope, "tokens"), tokens, options->vocab, options->width, EMBEDDING_SCALE);
-    TsScope positions = ts_in(scope, "positions");
-    TsTensor table = ts_leave(positions, ts_declare(positions, "table",
-                                                    (TsDeclare){.shape = ts_shape(options->context, options->width),
-                                                                .initializer = {TS_INIT_NORMAL, EMBEDDING_SCALE},
-                                                                .decays = true}));
-    x = ts_add(x, cache ? ts_take(table, cache->ids) : ts_slice(table, 0, 0, T));
+    TsTensor x = ts_embedding(ts_in(scope, "tokens"), tokens, options->vocab, C, EMBEDDING_SCALE);
+    if (options->mask_token > 0)
+        x = leave_masks_out(options, x, tokens, seen);
+    if (options->positions == TS_POSITIONS_LEARNED) {
+        TsTensor table = table_of(ts_in(scope, "positions"), options->context, C);
+        x = ts_add(x, cache ? ts_take(table, cache->ids) : ts_slice(table, 0, 0, T));
+    } else if (options->positions == TS_POSITIONS_SINUSOIDAL) {
+        x = ts_add(x, sinusoids(scope, options, T, cache));
+    }
+    if (options->token_types > 0)
+        x = ts_add(x, ts_slice(table_of(ts_in(scope, "token_types"), options->token_types, C), 0, 0, 1));
+    if (options->post_norm)
+        x = norm(ts_in(scope, "embedding_norm"), options, x);
     return ts_dropout(ts_in(scope, "dropout"), x, options->dropout);
 }
 
-/* x + attention(norm(x)), then x + feed_forward(norm(x)). x (B, T, C) -> (B, T, C) */
+/* ---- blocks ---- */
+
+/* What a block adds, in its order. x (B, T, C) -> (B, T, C) */
+typedef TsTensor Part(TsScope scope, const TsTransformer *options, TsTensor x, TsTensor seen, const TsCache *cache);
+
+/* Outputs are small, so that the sum over blocks keeps its size. */
+static double out_gain(const TsTransformer *options)
+{
+    return 1 / sqrt(2 * (double)options->layers);
+}
+
+static TsTensor attend(TsScope scope, const TsTransformer *options, TsTensor x, TsTensor seen, const TsCache *cache)
+{
+    return ts_attention(
+        ts_in(scope, "attention"), x,
+        (TsAttention){.heads = options->heads,
+                      .key_value_heads = options->key_value_heads == TS_AUTO ? 0 : options->key_value_heads,
+                      .causal = options->causal,
+                      .window = options->window,
+                      .rotary = options->positions == TS_POSITIONS_ROTARY,
+                      .rotary_base = options->rotary_base,
+                      .alibi = options->positions == TS_POSITIONS_ALIBI,
+                      .without_bias = !options->biases,
+                      .keys_seen = seen,
+                      .dropout = options->dropout,
+                      .out_gain = out_gain(options)},
+        cache);
+}
+
+static TsTensor feed_forward(TsScope scope, const TsTransformer *options, TsTensor x, TsTensor seen,
+                             const TsCache *cache)
+{
+    (void)seen;
+    (void)cache;
+    return ts_feed_forward(
+        ts_in(scope, "feed_forward"), x,
+        (TsFeedForward){.hidden_width = options->hidden == TS_AUTO ? 4 * options->width : options->hidden,
+                        .activation = activations[options->activation],
+                        .gated = options->activation == TS_ACTIVATION_SWIGLU  ? ts_swiglu
+                                 : options->activation == TS_ACTIVATION_GEGLU ? ts_geglu
+                                                                              : NULL,
+                        .without_bias = !options->biases,
+                        .dropout = options->dropout,
+                        .out_gain = out_gain(options)});
+}
+
+/* x + part(norm(x)), or norm(x + part(x)). */
+static TsTensor add_part(TsScope scope, const TsTransformer *options, TsTensor x, TsTensor seen, const TsCache *cache,
+                         Part *part, const char *norm_name)
+{
+    TsTensor h = options->post_norm ? x : norm(ts_in(scope, norm_name), options, x);
+    x = ts_add(x, part(scope, options, h, seen, cache));
+    if (options->post_norm)
+        x = norm(ts_in(scope, norm_name), options, x);
+    return ts_between_blocks(scope, x);
+}
+
 static TsTensor block(TsScope scope, const TsTransformer *options, TsTensor x, TsTensor seen, const TsCache *cache)
 {
-    static TsTensor (*const activation[])(TsTensor) = {[TS_ACTIVATION_GELU] = ts_gelu,
-                                                       [TS_ACTIVATION_GELU_TANH] = ts_gelu_tanh,
-                                                       [TS_ACTIVATION_RELU] = ts_relu,
-                                                       [TS_ACTIVATION_SILU] = ts_silu};
-    double gain = 1 / sqrt(2 * (double)options->layers); /* so that the sum over blocks keeps its size */
-    int64_t hidden = options->hidden == TS_AUTO ? 4 * options->width : options->hidden;
-
-    TsTensor h = norm(ts_in(scope, "attention_norm"), options, x);
-    h = ts_attention(ts_in(scope, "attention"), h,
-                     (TsAttention){.heads = options->heads,
-                                   .causal = options->causal,
-                                   .keys_seen = seen,
-                                   .dropout = options->dropout,
-                                   .out_gain = gain},
-                     cache);
-    x = ts_between_blocks(scope, ts_add(x, h));
-
-    h = norm(ts_in(scope, "feed_forward_norm"), options, x);
-    h = ts_feed_forward(ts_in(scope, "feed_forward"), h,
-                        (TsFeedForward){.hidden_width = hidden,
-                                        .activation = activation[options->activation],
-                                        .dropout = options->dropout,
-                                        .out_gain = gain});
-    return ts_leave(scope, ts_between_blocks(scope, ts_add(x, h)));
+    x = add_part(scope, options, x, seen, cache, attend, "attention_norm");
+    return ts_leave(scope, add_part(scope, options, x, seen, cache, feed_forward, "feed_forward_norm"));
 }
 
 TsTensor ts_transformer(TsScope scope, const TsTransformer *options, TsTensor tokens, TsTensor seen,
                         const TsCache *cache)
 {
-    TsTensor x = ts_between_blocks(scope, embed(scope, options, tokens, cache));
+    TsTensor x = ts_between_blocks(scope, embed(scope, options, tokens, seen, cache));
     for (int64_t layer = 0; layer < options->layers; layer++)
         x = block(ts_in_numbered(scope, "layer", layer), options, x, seen, cache);
-    return ts_leave(scope, norm(ts_in(scope, "norm"), options, x));
+    return ts_leave(scope, options->post_norm ? x : norm(ts_in(scope, "norm"), options, x));
+}
+
+/* linear, activation, norm: (..., C) -> (..., C) */
+static TsTensor transform(TsScope scope, const TsTransformer *options, TsTensor hidden)
+{
+    TsTensor h = ts_linear(ts_in(scope, "dense"), hidden, options->width);
+    Activation *activation = activations[options->activation];
+    return ts_leave(scope, norm(ts_in(scope, "norm"), options, activation ? activation(h) : h));
 }
 
 TsTensor ts_transformer_logits(TsScope scope, const TsTransformer *options, TsTensor hidden)
 {
-    if (!options->tied)
-        return ts_leave(scope, ts_linear_with(ts_in(scope, "logits"), hidden,
-                                              (TsLinear){.out = ts_shape(options->vocab),
-                                                         .without_bias = true,
-                                                         .cut_columns = TS_AXIS_MODEL}));
-    TsTensor table = ts_embedding_table(ts_in(scope, "tokens"), options->vocab, options->width, EMBEDDING_SCALE);
-    return ts_leave(scope, ts_dot(hidden, table, (TsDot){.transpose_b = true}));
+    if (options->head_transform)
+        hidden = transform(ts_in(scope, "head"), options, hidden);
+    TsTensor logits;
+    if (options->tied) {
+        TsTensor table = ts_embedding_table(ts_in(scope, "tokens"), options->vocab, options->width, EMBEDDING_SCALE);
+        logits = ts_dot(hidden, table, (TsDot){.transpose_b = true});
+    } else {
+        logits = ts_linear_with(
+            ts_in(scope, "logits"), hidden,
+            (TsLinear){.out = ts_shape(options->vocab), .without_bias = true, .cut_columns = TS_AXIS_MODEL});
+    }
+    if (!options->head_transform)
+        return ts_leave(scope, logits);
+    TsScope head = ts_in(scope, "head");
+    TsDeclare bias = {.shape = ts_shape(options->vocab), .placement = ts_shard(ts_replicated, 0, TS_AXIS_MODEL)};
+    return ts_leave(scope, ts_leave(head, ts_add(logits, ts_declare(head, "bias", bias))));
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Transformer: a pre-norm decoder with learned positions, the backbone of GPT-2 (Radford et al. 2019) by its defaults.
+ * Transformer: one backbone that is GPT-2 (Radford et al. 2019) by its defaults, and Llama, BERT, RoBERTa or ESM-2 by
+ * its options.
  *
  * The same options and the same path give the same parameters wherever it is traced: to train, evaluate or decode. B
  * batch, T sequence, C width, V vocabulary.
@@ -14,20 +15,40 @@ typedef enum TsActivation {
     TS_ACTIVATION_GELU,
     TS_ACTIVATION_GELU_TANH,
     TS_ACTIVATION_RELU,
-    TS_ACTIVATION_SILU
+    TS_ACTIVATION_SILU,
+    TS_ACTIVATION_SWIGLU, /* gated: silu(gate) * up */
+    TS_ACTIVATION_GEGLU   /* gelu(gate) * up */
 } TsActivation;
 typedef enum TsNorm { TS_NORM_LAYER, TS_NORM_RMS } TsNorm;
+typedef enum TsPositions {
+    TS_POSITIONS_LEARNED,
+    TS_POSITIONS_SINUSOIDAL, /* Vaswani et al. 2017; sines in the first half of the width, cosines in the second */
+    TS_POSITIONS_ROTARY,
+    TS_POSITIONS_ALIBI,
+    TS_POSITIONS_NONE
+} TsPositions;
 
 typedef struct TsTransformer {
     int64_t layers, heads, width;
-    int64_t hidden;  /* TS_AUTO: 4 * width */
-    int64_t context; /* the longest sequence */
-    int64_t vocab;   /* TS_AUTO: that of the tokenizer, filled in before tracing */
+    int64_t key_value_heads; /* TS_AUTO or 0: as many as heads */
+    int64_t hidden;          /* TS_AUTO: 4 * width */
+    int64_t context;         /* the longest sequence */
+    int64_t vocab;           /* TS_AUTO: that of the tokenizer, filled in before tracing */
     double dropout;
     TsActivation activation;
     TsNorm norm;
-    bool tied;   /* logits come from the table of the embedding */
-    bool causal; /* a token sees none that comes after it */
+    TsPositions positions;
+    double rotary_base;  /* 0: 10000 */
+    int64_t window;      /* of the keys up to its own position a query sees so many; 0: all */
+    bool post_norm;      /* norms stand behind the sums, and one behind the embeddings, as in BERT */
+    double norm_epsilon; /* 0: 1e-5, or 1e-6 with RMS */
+    bool biases;         /* linear layers have them */
+    int64_t token_types; /* rows of an embedding of which every token takes the first; 0: there is none */
+    int64_t mask_token; /* ESM-2: embeddings of this token are zero, and the others larger for it; TS_AUTO or 0: none */
+    bool
+        head_transform; /* BERT: in front of the logits a linear layer, the activation and a norm; behind them a bias */
+    bool tied;          /* logits come from the table of the embedding */
+    bool causal;        /* a token sees none that comes after it */
 } TsTransformer;
 
 /* The keys of `backbone: {type: transformer, ...}`. */

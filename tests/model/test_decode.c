@@ -24,21 +24,26 @@ static void scale_weights(TsBatch *arrays)
     }
 }
 
-static TsDecoded *decode(Tiny *tiny, TsDecodeOptions options)
+static TsDecoded *decode_with(Tiny *tiny, const TsLanguageModel *model, TsDecodeOptions options)
 {
     TsWeights weights = {.parameters = tiny->parameters, .arrays = tiny->arrays, .dtype = TS_F32, .threads = 1};
     TsDecoded *decoded = NULL;
-    TEST_OK(ts_language_model.decode(&decoded, &tiny_model, weights, prompts, options));
+    TEST_OK(ts_language_model.decode(&decoded, model, weights, prompts, options));
     return decoded;
 }
 
+static TsDecoded *decode(Tiny *tiny, TsDecodeOptions options)
+{
+    return decode_with(tiny, &tiny_model, options);
+}
+
 /* Logits (1, length, V) of one row, all at once and without a cache. */
-static void score_row(float *logits, Tiny *tiny, const int32_t *tokens, int64_t length)
+static void score_row(float *logits, Tiny *tiny, const TsLanguageModel *model, const int32_t *tokens, int64_t length)
 {
     TsGraph *graph = ts_graph_create();
     TsScope scope = {.graph = graph, .parameters = tiny->parameters, .dtype = TS_F32, .step = TS_NONE};
     TsTensor input = ts_input(graph, "tokens", TS_I32, ts_shape(1, length), ts_replicated);
-    ts_output("logits", ts_language_model_logits(scope, &tiny_model, input, NULL), ts_replicated);
+    ts_output("logits", ts_language_model_logits(scope, model, input, NULL), ts_replicated);
     TsProgram *program = NULL;
     TsBatch *arrays = ts_batch_create();
     const TsMesh *mesh = ts_parameters_mesh(tiny->parameters);
@@ -66,7 +71,7 @@ static double log_softmax(const float *logits, int32_t token)
 }
 
 /* Every token that greedy decoding added is the likeliest after the whole row before it, computed without a cache. */
-static void expect_uncached(Tiny *tiny, const TsDecoded *decoded, int64_t row)
+static void expect_uncached(Tiny *tiny, const TsLanguageModel *model, const TsDecoded *decoded, int64_t row)
 {
     const int32_t *tokens = decoded->tokens + row * decoded->capacity_tokens;
     int64_t length = decoded->length_tokens[row], prompt = decoded->prompt_tokens[row];
@@ -74,7 +79,7 @@ static void expect_uncached(Tiny *tiny, const TsDecoded *decoded, int64_t row)
     double log_probability = 0;
     CU_ASSERT_EQUAL(length, prompts.length_tokens[row] + ADDED);
     CU_ASSERT_EQUAL(memcmp(tokens, prompts.tokens[row], (size_t)prompt * sizeof *tokens), 0);
-    score_row(logits, tiny, tokens, length);
+    score_row(logits, tiny, model, tokens, length);
     for (int64_t t = prompt; t < length; t++) {
         const float *scores = logits + (t - 1) * TINY_VOCAB;
         for (int v = 0; v < TINY_VOCAB; v++) /* the likeliest, up to rounding */
@@ -84,20 +89,47 @@ static void expect_uncached(Tiny *tiny, const TsDecoded *decoded, int64_t row)
     CU_ASSERT_DOUBLE_EQUAL(decoded->log_probability[row], log_probability, 1e-4);
 }
 
+static void expect_cached(const TsLanguageModel *model, int along_model)
+{
+    TsMesh *mesh = tiny_mesh(test_world, along_model);
+    Tiny tiny;
+    TEST_OK(tiny_create(&tiny, mesh, model, TS_F32));
+    scale_weights(tiny.arrays);
+    TsDecoded *decoded = decode_with(&tiny, model, (TsDecodeOptions){.max_tokens = ADDED, .end = -1});
+    for (int64_t row = 0; decoded && row < ROWS; row++)
+        expect_uncached(&tiny, model, decoded, row);
+    ts_decoded_free(&decoded);
+    tiny_free(&tiny);
+    ts_mesh_free(&mesh);
+}
+
 static void cached_equals_uncached(void)
 {
-    for (int along_model = 1; along_model <= ts_group_size(test_world); along_model *= 2) {
-        TsMesh *mesh = tiny_mesh(test_world, along_model);
-        Tiny tiny;
-        TEST_OK(tiny_create(&tiny, mesh, &tiny_model, TS_F32));
-        scale_weights(tiny.arrays);
-        TsDecoded *decoded = decode(&tiny, (TsDecodeOptions){.max_tokens = ADDED, .end = -1});
-        for (int64_t row = 0; decoded && row < ROWS; row++)
-            expect_uncached(&tiny, decoded, row);
-        ts_decoded_free(&decoded);
-        tiny_free(&tiny);
-        ts_mesh_free(&mesh);
-    }
+    for (int along_model = 1; along_model <= ts_group_size(test_world); along_model *= 2)
+        expect_cached(&tiny_model, along_model);
+}
+
+/* Every kind of position, norm, feed-forward and head that there is. */
+static void every_backbone(void)
+{
+    TsLanguageModel llama = tiny_model, bert = tiny_model, alibi = tiny_model, sinusoidal = tiny_model;
+    llama.backbone.positions = TS_POSITIONS_ROTARY;
+    llama.backbone.heads = 4;
+    llama.backbone.key_value_heads = 2;
+    llama.backbone.norm = TS_NORM_RMS;
+    llama.backbone.activation = TS_ACTIVATION_SWIGLU;
+    llama.backbone.biases = llama.backbone.tied = false;
+    bert.backbone.post_norm = bert.backbone.head_transform = true;
+    bert.backbone.token_types = 2;
+    bert.backbone.window = 4;
+    alibi.backbone.positions = TS_POSITIONS_ALIBI;
+    alibi.backbone.heads = 4;
+    alibi.backbone.activation = TS_ACTIVATION_GEGLU;
+    sinusoidal.backbone.positions = TS_POSITIONS_SINUSOIDAL;
+    const TsLanguageModel *const models[] = {&llama, &bert, &alibi, &sinusoidal};
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++)
+        for (int along_model = 1; along_model <= 2 && along_model <= ts_group_size(test_world); along_model++)
+            expect_cached(models[i], along_model);
 }
 
 /* One seed, one sample: again, and on one rank as on all; another seed, another sample. */
@@ -194,6 +226,6 @@ static void bad_prompts_are_errors(void)
     tiny_free(&tiny);
 }
 
-TEST_MAIN("decode", {"cached equals uncached", cached_equals_uncached},
+TEST_MAIN("decode", {"cached equals uncached", cached_equals_uncached}, {"every backbone", every_backbone},
           {"samples follow the seed", samples_follow_the_seed}, {"rows do not meet", rows_do_not_meet},
           {"rows end", rows_end}, {"bad prompts are errors", bad_prompts_are_errors})

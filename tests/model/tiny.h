@@ -17,6 +17,7 @@ static const TsLanguageModel tiny_model = {.backbone = {.layers = 2,
                                                         .hidden = TS_AUTO,
                                                         .context = TINY_CONTEXT,
                                                         .vocab = TINY_VOCAB,
+                                                        .biases = true,
                                                         .tied = true,
                                                         .causal = true},
                                            .ignored = -100};
