@@ -68,9 +68,11 @@ static void print_step(TsNodeRoom *room, const TsProgram *program, FILE *file, c
     TsCost cost = cost_of(room, program, node);
     if (cost.flops > 0)
         fprintf(file, "  %.3g flops", cost.flops);
-    if (action->move && ts_op_is_collective(action->op))
+    if (action->moves)
+        fprintf(file, "  with %d more", program->schedule.step[action->step].members - 1);
+    if ((action->move || action->moves) && ts_op_is_collective(action->op))
         fprintf(file, "  over %s  sends %.0f bytes", ts_axes_text(((const TsMoveStep *)node->attributes)->axes).text,
-                ts_move_sent_bytes(action->move));
+                ts_action_sent_bytes(action));
     fprintf(file, "\n");
 }
 
@@ -90,7 +92,7 @@ static void print_collectives(const TsProgram *program, FILE *file)
                 if (((const TsMoveStep *)node->attributes)->axes != axes)
                     continue;
                 count++;
-                bytes += ts_move_sent_bytes(action->move);
+                bytes += ts_action_sent_bytes(action);
             }
             if (count)
                 fprintf(file, "total     %d %s over %s, %.0f bytes sent by this rank\n", count, ts_move_op[kind].name,

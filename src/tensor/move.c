@@ -3,36 +3,13 @@
  * Move: one step of a redistribution on this rank: whose block lies where in what is brought and what is taken, and the
  * copies into and out of the order in which a collective wants them.
  */
-#include "tensor/redistribute.h"
+#include "tensor/move_internal.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/memory.h"
-
-/* A part of a local block. */
-typedef struct Box {
-    int64_t first[TS_MAX_DIMS], size[TS_MAX_DIMS];
-} Box;
-
-struct TsMove {
-    TsMoveKind kind;
-    TsDtype dtype;
-    TsReduction reduction;
-    TsAlgorithm algorithm;
-    TsGroup *group;    /* borrowed; NULL where the mesh is only described */
-    const char *label; /* borrowed */
-    TsShape in, out;   /* local */
-    int rank, size;    /* in the group */
-    Box *box;         /* (size): what goes to each rank, in `in`; of a gather, what comes from each, in `out`; of a cut,
-                         one, in `in` */
-    Box *receive_box; /* (size): of an all_to_all, what comes from each, in `out` */
-    int64_t *first;   /* (size + 1): where each rank's box begins on the wire, in elements */
-    int64_t *receive_first;
-    bool in_order, receive_in_order; /* the boxes stand in memory as on the wire: no copies */
-    bool keeps;                      /* of a mask: this rank keeps the value */
-};
 
 static int64_t box_elems(const Box *box, int dims)
 {
@@ -369,4 +346,31 @@ void ts_move_end(TsMove *move, void *out, void *scratch, TsRequest **request)
     if (move->kind == TS_MOVE_ALL_TO_ALL && !move->receive_in_order)
         copy_boxes(move, out, (char *)scratch + send_scratch_bytes(move), false, move->receive_box, move->receive_first,
                    move->out);
+}
+
+/* ---- as one of several ---- */
+
+int64_t ts_move_part_elems(const TsMove *move, int rank)
+{
+    if (move->kind == TS_MOVE_ALL_REDUCE)
+        return rank == 0 ? ts_shape_elems(move->in) : 0;
+    return move->first[rank + 1] - move->first[rank];
+}
+
+void ts_move_pack(const TsMove *move, int rank, void *packed, const void *in)
+{
+    size_t elem_bytes = ts_dtype_bytes(move->dtype);
+    if (move->kind == TS_MOVE_REDUCE_SCATTER)
+        copy_box((void *)in, packed, &move->box[rank], move->in, elem_bytes, true);
+    else
+        memcpy(packed, in, (size_t)ts_shape_elems(move->in) * elem_bytes);
+}
+
+void ts_move_unpack(const TsMove *move, int rank, void *out, const void *packed)
+{
+    size_t elem_bytes = ts_dtype_bytes(move->dtype);
+    if (move->kind == TS_MOVE_ALL_GATHER)
+        copy_box(out, (void *)packed, &move->box[rank], move->out, elem_bytes, false);
+    else
+        memcpy(out, packed, (size_t)ts_shape_elems(move->out) * elem_bytes);
 }

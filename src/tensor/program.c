@@ -33,8 +33,10 @@ static TsStatus run_passes(TsProgram *program)
         program->graph = ts_pass_prune(program->graph); /* what was made anew where it was wanted */
     if (!options.without_passes && !options.without_fusion)
         program->graph = ts_pass_fuse(program->graph);
+    TsScheduleOptions scheduling = {.bucket_bytes = options.bucket_bytes ? options.bucket_bytes : TS_BUCKET_BYTES,
+                                    .plain = options.without_passes};
     program->pieces = ts_pass_pieces(program->graph, program->mesh_shape);
-    program->schedule = ts_pass_schedule(program->graph, &program->pieces, program->mesh_shape, options.without_passes);
+    program->schedule = ts_pass_schedule(program->graph, &program->pieces, program->mesh_shape, scheduling);
     program->layout = ts_pass_allocate(program->graph, &program->schedule, program->mesh, options.threads,
                                        options.reproducible, options.without_passes);
     return TS_OK;
@@ -143,6 +145,19 @@ static TsCall make_call(TsProgram *program, const TsNode *node)
                     .fixed = program->options.reproducible};
 }
 
+/* The call of a bucket: the inputs of its members, then their outputs. */
+static TsCall make_bucket_call(TsProgram *program, TsProgramStep step)
+{
+    TsBlock *block = program->block + program->blocks;
+    for (int32_t k = 0; k < step.members; k++) {
+        const TsNode *node = &program->graph->node[ts_step_node(&program->schedule, step, k)];
+        fill_block(program, &block[k], *ts_node_in(program->graph, node));
+        fill_block(program, &block[step.members + k], node->first_out);
+    }
+    program->blocks += 2 * step.members;
+    return (TsCall){.inputs = step.members, .outputs = step.members, .in = block, .out = block + step.members};
+}
+
 /* A cut that the layout made a view of its input moves nothing. */
 static bool moves_nothing(const TsProgram *program, const TsNode *node)
 {
@@ -191,6 +206,21 @@ static void make_move(TsProgram *program, TsAction *action, const TsNode *node)
         ts_free(move);
 }
 
+/* The moves of a bucket, which are the same in each micro-batch. */
+static TsMoves *make_moves(const TsProgram *program, TsProgramStep step)
+{
+    TsMoves *moves = ts_moves_create(step.members);
+    for (int32_t k = 0; k < step.members; k++) {
+        const TsNode *node = &program->graph->node[ts_step_node(&program->schedule, step, k)];
+        const TsValue *value = &program->graph->value[node->first_out];
+        TsMove *move =
+            ts_move_create(node->attributes, value->dtype, value->shape, program->mesh[0], label_of(program, node));
+        ts_move_set_algorithm(move, algorithm_of(program, node->attributes));
+        ts_moves_add(moves, move);
+    }
+    return moves;
+}
+
 /* The action that ends what action `begun` began. */
 static void lower_end(TsProgram *program, int32_t begun, int32_t step)
 {
@@ -232,10 +262,15 @@ static void lower_steps(TsProgram *program)
             lower_end(program, begun_by[step.node], s);
             continue;
         }
-        *action = (TsAction){.kind = step.kind, .op = node->op, .call = make_call(program, node), .step = s};
+        *action = (TsAction){.kind = step.kind,
+                             .op = node->op,
+                             .call = step.members > 1 ? make_bucket_call(program, step) : make_call(program, node),
+                             .step = s};
         if (layout->scratch[s] >= 0)
             action->call.scratch = address(program, (TsLocation){.buffer = layout->scratch[s]});
-        if (ts_op_is_move(node->op) && !node->op->forward)
+        if (step.members > 1)
+            action->moves = make_moves(program, step);
+        else if (ts_op_is_move(node->op) && !node->op->forward)
             make_move(program, action, node);
         if (step.kind == TS_STEP_BEGIN)
             action->request = program->requests++;
@@ -402,8 +437,10 @@ void ts_program_free(TsProgram **handle)
         ts_free(program->varying_move[v].move);
     }
     for (int32_t a = 0; a < program->actions; a++)
-        if (program->action[a].kind != TS_STEP_END)
+        if (program->action[a].kind != TS_STEP_END) {
             ts_move_free(&program->action[a].move);
+            ts_moves_free(&program->action[a].moves);
+        }
     for (int m = 0; m < micros && micros > 1; m++)
         ts_mesh_free(&program->mesh[m]);
     ts_free(program->mesh);
@@ -549,12 +586,16 @@ static void run_piece(TsProgram *program, const TsProgramPiece *piece, int micro
             break;
         case TS_STEP_BEGIN:
             program->request[action->request] =
-                ts_move_begin(action->move, call->out[0].data, call->in[0].data, call->scratch);
+                action->moves ? ts_moves_begin(action->moves, call->in, call->scratch)
+                              : ts_move_begin(action->move, call->out[0].data, call->in[0].data, call->scratch);
             program->open[open++] = action->request;
             break;
         case TS_STEP_END:
             open = close_request(program, open, action->request);
-            ts_move_end(action->move, call->out[0].data, call->scratch, &program->request[action->request]);
+            if (action->moves)
+                ts_moves_end(action->moves, call->out, call->scratch, &program->request[action->request]);
+            else
+                ts_move_end(action->move, call->out[0].data, call->scratch, &program->request[action->request]);
             break;
         }
         if (program->timeline)

@@ -26,6 +26,7 @@ typedef struct TsCompileOptions {
     int threads;           /* of each kernel; 0: one */
     bool without_passes;   /* only what is needed to run: for tests that compare */
     bool without_fusion;   /* the same, of the fuse pass alone */
+    int64_t bucket_bytes;  /* of small collectives that run as one; 0: TS_BUCKET_BYTES, negative: none do */
     TsAlgorithm algorithm; /* of its collectives: TS_ALGORITHM_AUTO but in tests and benches */
     int micros;            /* micro-batches; 0: one */
     bool scatter_first;    /* sums that end cut among ranks are scattered in each micro-batch: ZeRO-2 and 3 */

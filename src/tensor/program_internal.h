@@ -13,9 +13,16 @@ typedef struct TsAction {
     const TsOp *op;
     TsCall call;     /* of kernels; its blocks lie in program->block */
     TsMove *move;    /* of moves, owned by the action that begins it; else NULL */
+    TsMoves *moves;  /* of a bucket of several, owned likewise: input and output k of the call are those of move k */
     int32_t request; /* of collectives: index into program->request */
     int32_t step;    /* index into the schedule */
 } TsAction;
+
+/* What this rank sends, by the formulas for rings; 0: it is no collective. */
+static inline double ts_action_sent_bytes(const TsAction *action)
+{
+    return action->moves ? ts_moves_sent_bytes(action->moves) : action->move ? ts_move_sent_bytes(action->move) : 0;
+}
 
 /* A pointer that follows what is bound: *data = array->data + offset. */
 typedef struct TsPatch {

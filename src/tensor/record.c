@@ -30,7 +30,7 @@ static TsTimelineEvent event_of(const TsProgram *program, const TsAction *action
     event.backward = node->backward;
     if (ts_op_is_collective(node->op)) {
         event.axes = ((const TsMoveStep *)node->attributes)->axes;
-        event.sent_bytes = ts_move_sent_bytes(action->move);
+        event.sent_bytes = ts_action_sent_bytes(action);
     }
     return event;
 }

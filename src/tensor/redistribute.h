@@ -112,3 +112,41 @@ TsRequest *ts_move_begin(TsMove *move, void *out, const void *in, void *scratch)
 
 /* Waits for what ts_move_begin gave, and puts what came where it belongs. */
 void ts_move_end(TsMove *move, void *out, void *scratch, TsRequest **request);
+
+/* What `rank` of the group has of what is sent, or receives of what is brought: where buckets cut. Of an all_reduce,
+ * rank 0 has all. */
+int64_t ts_move_part_elems(const TsMove *move, int rank);
+
+/* Copies that part out of the input (of an all_gather: this rank's, the only one that it has) to `packed`, and out of
+ * `packed` to the output. */
+void ts_move_pack(const TsMove *move, int rank, void *packed, const void *in);
+void ts_move_unpack(const TsMove *move, int rank, void *out, const void *packed);
+
+/* ---- several as one ---- */
+
+/* Moves of one kind, group, dtype and reduction that run as one collective: what they bring is packed, each rank's
+ * parts side by side, so that the sums are those that each would give by itself wherever ranks own the same elements.
+ */
+typedef struct TsMoves TsMoves;
+
+/* Room for `count` moves. Not collective. */
+TsMoves *ts_moves_create(int count);
+
+/* Adds one, owned from now on. */
+void ts_moves_add(TsMoves *moves, TsMove *move);
+
+/* Sets *moves to NULL; NULL is fine. */
+void ts_moves_free(TsMoves **moves);
+
+/* Room that is borrowed from begin to end. */
+size_t ts_moves_scratch_bytes(const TsMoves *moves);
+
+/* What ts_move_sent_bytes says of all of them. */
+double ts_moves_sent_bytes(const TsMoves *moves);
+
+/* Begins, when all have been added; in[k].data is the k-th one's input, and free again afterwards. Collective on the
+ * ranks along the axes, and so is the end. */
+TsRequest *ts_moves_begin(TsMoves *moves, const TsBlock *in, void *scratch);
+
+/* Waits, and writes out[k].data. */
+void ts_moves_end(TsMoves *moves, const TsBlock *out, void *scratch, TsRequest **request);

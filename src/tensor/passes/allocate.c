@@ -30,6 +30,7 @@ typedef struct Allocator {
     int32_t *first, *last; /* (values): of roots: the steps of the writer's beginning and of the last reader's end */
     int32_t *begin, *end;  /* (nodes): the steps in which a node runs */
     bool *slots;           /* (values): of roots: kept for each micro-batch, because a later piece reads it */
+    int32_t *read, *write; /* (nodes): the last step that reads its inputs, and the first that writes its outputs */
     int32_t buffer_capacity;
     bool plain;
 } Allocator;
@@ -88,12 +89,19 @@ static void find_steps(Allocator *allocator)
 {
     const TsProgramSchedule *schedule = allocator->schedule;
     for (int32_t n = 0; n < allocator->graph->nodes; n++)
-        allocator->begin[n] = allocator->end[n] = -1;
+        allocator->begin[n] = allocator->end[n] = allocator->read[n] = allocator->write[n] = -1;
     for (int32_t s = 0; s < schedule->steps; s++) {
-        if (schedule->step[s].kind != TS_STEP_END)
-            allocator->begin[schedule->step[s].node] = s;
-        if (schedule->step[s].kind != TS_STEP_BEGIN)
-            allocator->end[schedule->step[s].node] = s;
+        TsProgramStep step = schedule->step[s];
+        for (int32_t k = 0; k < step.members; k++) {
+            int32_t n = ts_step_node(schedule, step, k);
+            bool packed = step.members > 1; /* copied out of the inputs when it begins, into the outputs at the end */
+            if (step.kind != TS_STEP_END)
+                allocator->begin[n] = allocator->write[n] = allocator->read[n] = s;
+            if (step.kind != TS_STEP_BEGIN)
+                allocator->end[n] = s;
+            if (step.kind == TS_STEP_END)
+                *(packed ? &allocator->write[n] : &allocator->read[n]) = s;
+        }
     }
 }
 
@@ -133,13 +141,13 @@ static void find_lives(Allocator *allocator)
 {
     const TsGraph *graph = allocator->graph;
     for (int32_t v = 0; v < graph->values; v++) {
-        allocator->first[v] = allocator->begin[graph->value[v].node];
+        allocator->first[v] = allocator->write[graph->value[v].node];
         allocator->last[v] = allocator->end[graph->value[v].node];
     }
     for (int32_t n = 0; n < graph->nodes; n++) {
         const TsNode *node = &graph->node[n];
         for (int i = 0; i < node->inputs; i++) {
-            int32_t root = allocator->root[ts_node_in(graph, node)[i]], end = allocator->end[n];
+            int32_t root = allocator->root[ts_node_in(graph, node)[i]], end = allocator->read[n];
             int32_t piece = allocator->schedule->pieces->of_node[n];
             if (end >= 0 && ts_piece_repeats(piece) && piece_of(allocator, root) != piece) {
                 end = allocator->schedule->first_of[piece + 1]; /* it is read again in the next micro-batch */
@@ -171,11 +179,11 @@ static void find_lives(Allocator *allocator)
 static bool read_before(const Allocator *allocator, int32_t root, int32_t maker)
 {
     const TsGraph *graph = allocator->graph;
-    if (allocator->last[root] < allocator->begin[maker])
+    if (allocator->last[root] < allocator->write[maker])
         return true;
     for (int32_t n = 0; n < graph->nodes; n++) {
         const TsNode *node = &graph->node[n];
-        if (n == maker || allocator->end[n] < allocator->begin[maker])
+        if (n == maker || allocator->read[n] < allocator->write[maker])
             continue;
         for (int i = 0; i < node->inputs; i++)
             if (allocator->root[ts_node_in(graph, node)[i]] == root)
@@ -301,7 +309,7 @@ static bool take_over(Allocator *allocator, int32_t n, int i, int k)
         value_bytes(allocator, in) != value_bytes(allocator, allocator->root[in]) ||
         layout->buffer[at].last > allocator->end[n] || shares_buffer(allocator, node, i, at))
         return false;
-    if (allocator->begin[n] < allocator->end[n] && !read_before(allocator, allocator->root[in], n))
+    if (allocator->write[n] < allocator->end[n] && !read_before(allocator, allocator->root[in], n))
         return false; /* a collective writes from its beginning on, while others may still read */
     layout->location[out] = (TsLocation){.buffer = at};
     if (allocator->last[out] > layout->buffer[at].last)
@@ -376,6 +384,19 @@ static size_t scratch_bytes(const Allocator *allocator, const TsNode *node, int 
     return bytes;
 }
 
+static size_t bucket_scratch_bytes(const Allocator *allocator, TsProgramStep step)
+{
+    TsMoves *moves = ts_moves_create(step.members);
+    for (int32_t k = 0; k < step.members; k++) {
+        const TsNode *node = &allocator->graph->node[ts_step_node(allocator->schedule, step, k)];
+        const TsValue *value = &allocator->graph->value[node->first_out];
+        ts_moves_add(moves, ts_move_create(node->attributes, value->dtype, value->shape, allocator->mesh[0], ""));
+    }
+    size_t bytes = ts_moves_scratch_bytes(moves);
+    ts_moves_free(&moves);
+    return bytes;
+}
+
 /* Walks the steps in their order, so that what is taken over in place was given its buffer before. */
 static void place_steps(Allocator *allocator, int threads)
 {
@@ -384,17 +405,18 @@ static void place_steps(Allocator *allocator, int threads)
         if (allocator->graph->node[n].op == &ts_constant_op)
             place_outputs(allocator, n);
     for (int32_t s = 0; s < schedule->steps; s++) {
-        int32_t n = schedule->step[s].node;
-        allocator->layout.scratch[s] = -1;
-        if (schedule->step[s].kind == TS_STEP_END) {
-            allocator->layout.scratch[s] = allocator->layout.scratch[allocator->begin[n]];
+        TsProgramStep step = schedule->step[s];
+        int32_t n = step.node;
+        allocator->layout.scratch[s] = step.kind == TS_STEP_END ? allocator->layout.scratch[allocator->begin[n]] : -1;
+        for (int32_t k = 0; k < step.members; k++)
+            if (s == allocator->write[n])
+                place_outputs(allocator, ts_step_node(schedule, step, k));
+        if (step.kind == TS_STEP_END)
             continue;
-        }
-        place_outputs(allocator, n);
         const TsNode *node = &allocator->graph->node[n];
         int32_t piece = schedule->pieces->of_node[n];
-        size_t bytes = 0;
-        for (int m = 0; m < (ts_piece_repeats(piece) ? allocator->micros : 1); m++) {
+        size_t bytes = step.members > 1 ? bucket_scratch_bytes(allocator, step) : 0;
+        for (int m = 0; step.members == 1 && m < (ts_piece_repeats(piece) ? allocator->micros : 1); m++) {
             size_t needed = scratch_bytes(allocator, node, threads, m);
             bytes = needed > bytes ? needed : bytes;
         }
@@ -452,7 +474,9 @@ TsLayout ts_pass_allocate(const TsGraph *graph, const TsProgramSchedule *schedul
                            .first = ts_alloc(values * sizeof *allocator.first),
                            .last = ts_alloc(values * sizeof *allocator.last),
                            .begin = ts_alloc(nodes * sizeof *allocator.begin),
-                           .end = ts_alloc(nodes * sizeof *allocator.end)};
+                           .end = ts_alloc(nodes * sizeof *allocator.end),
+                           .read = ts_alloc(nodes * sizeof *allocator.read),
+                           .write = ts_alloc(nodes * sizeof *allocator.write)};
     TsLayout *layout = &allocator.layout;
     layout->block = ts_alloc(values * sizeof *layout->block);
     layout->location = ts_alloc(values * sizeof *layout->location);
@@ -476,6 +500,8 @@ TsLayout ts_pass_allocate(const TsGraph *graph, const TsProgramSchedule *schedul
     ts_free(allocator.last);
     ts_free(allocator.begin);
     ts_free(allocator.end);
+    ts_free(allocator.read);
+    ts_free(allocator.write);
     return *layout;
 }
 

@@ -6,7 +6,7 @@
  *     place     gives every value a Placement, and puts in the moves between them
  *     fuse      makes one node of several whose results need not be in memory
  *     pieces    which nodes run once for each micro-batch, and which once a step
- *     schedule  orders the nodes of each piece; collectives begin early and end late
+ *     schedule  orders the nodes of each piece; collectives begin early and end late, small ones in buckets (bucket.h)
  *     allocate  gives every value a place in memory
  *
  * differentiate has run before, where the trace asked for gradients. Passes see global shapes alone, so all ranks order
@@ -96,19 +96,35 @@ typedef enum TsProgramStepKind {
 
 typedef struct TsProgramStep {
     TsProgramStepKind kind;
-    int32_t node;
+    int32_t node;         /* of several: the first */
+    int32_t members;      /* collectives that run as one; of all else 1 */
+    int32_t first_member; /* of more than one: schedule->member[first_member, first_member + members) */
 } TsProgramStep;
 
 typedef struct TsProgramSchedule {
     TsProgramStep *step;    /* (steps), owned */
     int32_t *first_of;      /* (pieces + 1), owned: where the steps of each piece begin */
     const TsPieces *pieces; /* borrowed */
+    int32_t *member;        /* nodes, owned */
     int32_t steps;
 } TsProgramSchedule;
 
-/* Views, bindings and constants take no step. Collectives end in the piece in which they begin. `plain`: in the order
- * of the trace, collectives end where they begin. */
-TsProgramSchedule ts_pass_schedule(const TsGraph *graph, const TsPieces *pieces, TsMeshShape mesh_shape, bool plain);
+enum { TS_BUCKET_BYTES = 4 << 20 };
+
+typedef struct TsScheduleOptions {
+    int64_t bucket_bytes; /* small collectives of gradients and parameters run as one up to this size; 0: none do */
+    bool plain;           /* in the order of the trace, collectives end where they begin */
+} TsScheduleOptions;
+
+/* Views, bindings and constants take no step. Collectives end in the piece in which they begin. */
+TsProgramSchedule ts_pass_schedule(const TsGraph *graph, const TsPieces *pieces, TsMeshShape mesh_shape,
+                                   TsScheduleOptions options);
+
+/* The k-th node of a step, 0 <= k < step.members. */
+static inline int32_t ts_step_node(const TsProgramSchedule *schedule, TsProgramStep step, int32_t k)
+{
+    return step.members > 1 ? schedule->member[step.first_member + k] : step.node;
+}
 void ts_schedule_free(TsProgramSchedule *schedule);
 
 /* ---- allocate ---- */

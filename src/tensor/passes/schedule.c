@@ -3,19 +3,26 @@
  * Schedule: the order in which nodes run, and where collectives begin and end.
  *
  * Nodes keep the order of the trace, but for readers of what is assigned, which come before the node that makes the new
- * value where that can be, so that it may be written in place. A collective begins as soon as its input is there and
- * ends right before the first reader of its output. Where its output is larger than its input (all_gather) it begins at
- * most LOOK_AHEAD gathers early: a parameter is gathered while the layer before computes, not at the start of the step.
- * All this holds within a piece; one piece runs after another.
+ * value where that can be, so that it may be written in place. Collectives run in buckets (bucket.h). A bucket begins
+ * as soon as its inputs are there and ends right before the first reader of its outputs. What takes more memory than it
+ * brings, the gathers of parameters, begins at most so many bytes early: a parameter is gathered while the layer before
+ * computes, not at the start of the step. What nothing waits for, the reductions of gradients, ends where all that is
+ * under way holds so many bytes that memory counts, or at the end. All this holds within a piece; one piece runs after
+ * another.
  */
 #include "tensor/passes/passes.h"
 
 #include <string.h>
 
 #include "base/memory.h"
+#include "tensor/passes/bucket.h"
 #include "tensor/redistribute.h"
 
-enum { LOOK_AHEAD = 2 };
+/* Gathers that have begun before they are needed: so many, or so many buckets' bytes. */
+enum { LOOK_AHEAD = 2, LOOK_AHEAD_BUCKETS = 4 };
+
+/* Bytes of reductions under way that nothing waits for: so many buckets', but at least the largest. */
+enum { PENDING_BUCKETS = 8 };
 
 static bool takes_a_step(const TsNode *node)
 {
@@ -137,170 +144,250 @@ static int32_t *order_nodes(const TsGraph *graph, const TsPieces *pieces, bool p
 
 /* ---- steps ---- */
 
-/* The collectives of the graph in their order, and how far each one has come. */
-typedef struct Collective {
-    int32_t node;
-    bool grows; /* its output is larger than its input */
+/* How far a bucket has come. */
+typedef struct Progress {
     bool begun, ended;
-} Collective;
+} Progress;
 
 typedef struct Scheduler {
     const TsGraph *graph;
     TsProgramSchedule schedule;
-    Collective *collective; /* (collectives) */
-    int32_t *of_node;       /* (nodes): index into collective, or -1 */
-    bool *there;            /* (values): computed */
+    TsBuckets buckets;
+    Progress *progress; /* (buckets) */
+    bool *there;        /* (values): computed */
+    bool *postponed;    /* (nodes): a sink that was met, and waits for what is deferred */
+    double pending_bytes, most_pending_bytes, most_ahead_bytes;
     bool plain;
-    int32_t collectives, first_open; /* all before first_open have begun */
-    int32_t piece;                   /* that is being scheduled */
+    int32_t first_open; /* all before it have ended */
+    int32_t piece;      /* that is being scheduled */
 } Scheduler;
 
 static void add_step(Scheduler *scheduler, TsProgramStepKind kind, int32_t node)
 {
-    scheduler->schedule.step[scheduler->schedule.steps++] = (TsProgramStep){.kind = kind, .node = node};
+    scheduler->schedule.step[scheduler->schedule.steps++] =
+        (TsProgramStep){.kind = kind, .node = node, .members = 1, .first_member = -1};
 }
 
-static void begin(Scheduler *scheduler, Collective *collective)
+static void add_bucket_step(Scheduler *scheduler, TsProgramStepKind kind, const TsBucket *bucket)
 {
-    collective->begun = true;
-    add_step(scheduler, TS_STEP_BEGIN, collective->node);
+    scheduler->schedule.step[scheduler->schedule.steps++] =
+        (TsProgramStep){.kind = kind,
+                        .node = scheduler->buckets.member[bucket->first],
+                        .members = bucket->count,
+                        .first_member = bucket->first};
 }
 
-/* Begins what can begin: everything that does not grow, and the next LOOK_AHEAD that do. */
-static void begin_what_can(Scheduler *scheduler)
+/* The node that made `value`, through views. */
+static const TsNode *maker_of(const TsGraph *graph, int32_t value)
 {
-    int growing = 0;
-    if (scheduler->plain)
-        return;
-    while (scheduler->first_open < scheduler->collectives && scheduler->collective[scheduler->first_open].ended)
-        scheduler->first_open++;
-    for (int32_t c = scheduler->first_open; c < scheduler->collectives; c++) {
-        Collective *collective = &scheduler->collective[c];
-        const TsNode *node = &scheduler->graph->node[collective->node];
-        if (collective->ended)
-            continue;
-        if (scheduler->schedule.pieces->of_node[collective->node] != scheduler->piece)
-            break;
-        growing += collective->grows;
-        if (!collective->begun && scheduler->there[*ts_node_in(scheduler->graph, node)] &&
-            (!collective->grows || growing <= LOOK_AHEAD))
-            begin(scheduler, collective);
-    }
+    const TsNode *node = &graph->node[graph->value[value].node];
+    while (node->op->flags & TS_OP_VIEW)
+        node = &graph->node[graph->value[*ts_node_in(graph, node)].node];
+    return node;
 }
 
-static void end(Scheduler *scheduler, Collective *collective)
-{
-    const TsNode *node = &scheduler->graph->node[collective->node];
-    if (collective->ended)
-        return;
-    if (!collective->begun)
-        begin(scheduler, collective);
-    collective->ended = true;
-    add_step(scheduler, TS_STEP_END, collective->node);
-    scheduler->there[node->first_out] = true;
-    begin_what_can(scheduler);
-}
-
-/* Ends the collective, if it is one, that `value` comes from, through views. */
-static void end_source(Scheduler *scheduler, int32_t value)
+static bool inputs_are_there(const Scheduler *scheduler, const TsBucket *bucket)
 {
     const TsGraph *graph = scheduler->graph;
-    const TsNode *node = &graph->node[graph->value[value].node];
-    while (node->op->flags & TS_OP_VIEW) {
-        value = *ts_node_in(graph, node);
-        node = &graph->node[graph->value[value].node];
+    for (int32_t m = bucket->first; m < bucket->first + bucket->count; m++) {
+        const TsNode *maker = maker_of(graph, *ts_node_in(graph, &graph->node[scheduler->buckets.member[m]]));
+        if (maker->op != &ts_bound_op && !scheduler->there[maker->first_out])
+            return false;
     }
-    int32_t c = scheduler->of_node[graph->value[value].node];
-    if (c >= 0)
-        end(scheduler, &scheduler->collective[c]);
+    return true;
+}
+
+static void begin(Scheduler *scheduler, int32_t b)
+{
+    const TsBucket *bucket = &scheduler->buckets.bucket[b];
+    scheduler->progress[b].begun = true;
+    if (bucket->deferred)
+        scheduler->pending_bytes += bucket->bytes;
+    add_bucket_step(scheduler, TS_STEP_BEGIN, bucket);
+}
+
+/* The bucket, if any, that `value` comes from, through views; -1: it is no collective's. */
+static int32_t bucket_behind(const Scheduler *scheduler, int32_t value)
+{
+    return scheduler->buckets.of_node[maker_of(scheduler->graph, value) - scheduler->graph->node];
+}
+
+/* Whether a sink may run: all that is deferred among its inputs has ended. */
+static bool may_run(const Scheduler *scheduler, int32_t n)
+{
+    const TsNode *node = &scheduler->graph->node[n];
+    for (int i = 0; i < node->inputs; i++) {
+        int32_t b = bucket_behind(scheduler, ts_node_in(scheduler->graph, node)[i]);
+        if (b >= 0 && scheduler->buckets.bucket[b].deferred && !scheduler->progress[b].ended)
+            return false;
+    }
+    return true;
+}
+
+static void end_sources(Scheduler *scheduler, int32_t n);
+
+static void run_node(Scheduler *scheduler, int32_t n)
+{
+    const TsNode *node = &scheduler->graph->node[n];
+    end_sources(scheduler, n);
+    if (takes_a_step(node))
+        add_step(scheduler, TS_STEP_RUN, n);
+    for (int k = 0; k < node->outputs; k++)
+        scheduler->there[node->first_out + k] = true;
+}
+
+/* Runs the sinks that have waited for this bucket. */
+static void run_postponed(Scheduler *scheduler, int32_t b)
+{
+    for (int32_t n = 0; n < scheduler->graph->nodes; n++) {
+        const TsNode *node = &scheduler->graph->node[n];
+        bool reads = false;
+        for (int i = 0; i < node->inputs && scheduler->postponed[n]; i++)
+            reads |= bucket_behind(scheduler, ts_node_in(scheduler->graph, node)[i]) == b;
+        if (reads && may_run(scheduler, n)) {
+            scheduler->postponed[n] = false;
+            run_node(scheduler, n);
+        }
+    }
+}
+
+static void end(Scheduler *scheduler, int32_t b)
+{
+    const TsBucket *bucket = &scheduler->buckets.bucket[b];
+    if (scheduler->progress[b].ended)
+        return;
+    if (!scheduler->progress[b].begun)
+        begin(scheduler, b);
+    scheduler->progress[b].ended = true;
+    add_bucket_step(scheduler, TS_STEP_END, bucket);
+    for (int32_t m = bucket->first; m < bucket->first + bucket->count; m++)
+        scheduler->there[scheduler->graph->node[scheduler->buckets.member[m]].first_out] = true;
+    if (bucket->deferred) {
+        scheduler->pending_bytes -= bucket->bytes;
+        run_postponed(scheduler, b);
+    }
+}
+
+/* Ends the collectives that a node's inputs come from. */
+static void end_sources(Scheduler *scheduler, int32_t n)
+{
+    const TsNode *node = &scheduler->graph->node[n];
+    for (int i = 0; i < node->inputs; i++) {
+        int32_t b = bucket_behind(scheduler, ts_node_in(scheduler->graph, node)[i]);
+        if (b >= 0)
+            end(scheduler, b);
+    }
+}
+
+/* Begins what can begin: everything that does not grow, and the next few that do. True if something began. */
+static bool begin_ready(Scheduler *scheduler)
+{
+    const TsBuckets *buckets = &scheduler->buckets;
+    int growing = 0;
+    double ahead_bytes = 0;
+    bool any = false;
+    while (scheduler->first_open < buckets->buckets && scheduler->progress[scheduler->first_open].ended)
+        scheduler->first_open++;
+    for (int32_t b = scheduler->first_open; b < buckets->buckets; b++) {
+        const TsBucket *bucket = &buckets->bucket[b];
+        if (scheduler->progress[b].ended || bucket->piece != scheduler->piece)
+            continue;
+        growing += bucket->grows;
+        ahead_bytes += bucket->grows ? bucket->bytes : 0;
+        bool early = !bucket->grows || growing <= LOOK_AHEAD || ahead_bytes <= scheduler->most_ahead_bytes;
+        if (early && !scheduler->progress[b].begun && inputs_are_there(scheduler, bucket)) {
+            begin(scheduler, b);
+            any = true;
+        }
+    }
+    return any;
+}
+
+/* Begins what can begin, and ends the oldest of what nothing waits for where too much of it is under way. */
+static void begin_what_can(Scheduler *scheduler)
+{
+    bool changed = !scheduler->plain;
+    while (changed) {
+        changed = begin_ready(scheduler) && scheduler->pending_bytes > scheduler->most_pending_bytes;
+        for (int32_t s = 0; scheduler->pending_bytes > scheduler->most_pending_bytes && s < scheduler->schedule.steps;
+             s++) {
+            int32_t b = scheduler->buckets.of_node[scheduler->schedule.step[s].node];
+            if (b >= 0 && scheduler->buckets.bucket[b].deferred)
+                end(scheduler, b);
+        }
+    }
 }
 
 static void run(Scheduler *scheduler, int32_t n)
 {
     const TsGraph *graph = scheduler->graph;
     const TsNode *node = &graph->node[n];
-    if (node->op->flags & TS_OP_VIEW) {
-        /* A view of what a collective brings is there when that has ended, which its readers see to. */
-        int32_t source = *ts_node_in(graph, node);
-        if (!scheduler->there[source])
-            return;
+    int32_t b = scheduler->buckets.of_node[n];
+    if (node->op->flags & TS_OP_VIEW)
+        return; /* it is there when what it shows is */
+    if (b >= 0) {
+        end_sources(scheduler, n);
+        if (scheduler->plain)
+            end(scheduler, b);
+    } else if (scheduler->buckets.is_sink[n] && !scheduler->plain && !may_run(scheduler, n)) {
+        scheduler->postponed[n] = true;
+        return;
     } else {
-        for (int i = 0; i < node->inputs; i++)
-            end_source(scheduler, ts_node_in(graph, node)[i]);
-        if (scheduler->of_node[n] >= 0) {
-            if (scheduler->plain)
-                end(scheduler, &scheduler->collective[scheduler->of_node[n]]);
-            return;
-        }
-        if (takes_a_step(node))
-            add_step(scheduler, TS_STEP_RUN, n);
+        run_node(scheduler, n);
     }
-    for (int k = 0; k < node->outputs; k++)
-        scheduler->there[node->first_out + k] = true;
-    if (takes_a_step(node) || (node->op->flags & TS_OP_VIEW) || node->op == &ts_bound_op)
+    if (node->op != &ts_constant_op)
         begin_what_can(scheduler);
 }
 
-static double elems_of(const TsGraph *graph, TsMeshShape mesh_shape, TsPlacement placement, int32_t value)
+/* Begins the next pieces, up to this one: what has begun ends. */
+static void turn_to_piece(Scheduler *scheduler, int32_t piece)
 {
-    double elems = (double)ts_shape_elems(graph->value[value].shape);
-    TsAxisSet axes = ts_placement_axes(placement);
-    for (int axis = 1; axis < TS_AXES; axis++)
-        if ((axes & TS_AXIS_BIT(axis)) && mesh_shape.size[axis] > 1)
-            elems /= mesh_shape.size[axis];
-    return elems;
-}
-
-static void find_collectives(Scheduler *scheduler, const int32_t *order, TsMeshShape mesh_shape)
-{
-    const TsGraph *graph = scheduler->graph;
-    for (int32_t i = 0; i < graph->nodes; i++) {
-        const TsNode *node = &graph->node[order[i]];
-        scheduler->of_node[order[i]] = -1;
-        if (!ts_op_is_collective(node->op))
-            continue;
-        const TsMoveStep *step = node->attributes;
-        scheduler->of_node[order[i]] = scheduler->collectives;
-        scheduler->collective[scheduler->collectives++] =
-            (Collective){.node = order[i],
-                         .grows = elems_of(graph, mesh_shape, step->to, node->first_out) >
-                                  elems_of(graph, mesh_shape, step->from, node->first_out)};
+    const TsBuckets *buckets = &scheduler->buckets;
+    while (scheduler->piece < piece) {
+        for (int32_t b = 0; b < buckets->buckets; b++)
+            if (buckets->bucket[b].piece == scheduler->piece) {
+                end(scheduler, b);
+                begin_what_can(scheduler);
+            }
+        scheduler->schedule.first_of[++scheduler->piece] = scheduler->schedule.steps;
     }
 }
 
-/* Begins the piece that node n belongs to, if it is not in the same as the one before: what has begun ends. */
-static void turn_to_piece(Scheduler *scheduler, int32_t piece)
-{
-    if (piece == scheduler->piece)
-        return;
-    for (int32_t c = scheduler->first_open; c < scheduler->collectives; c++)
-        if (scheduler->schedule.pieces->of_node[scheduler->collective[c].node] == scheduler->piece)
-            end(scheduler, &scheduler->collective[c]);
-    while (scheduler->piece < piece)
-        scheduler->schedule.first_of[++scheduler->piece] = scheduler->schedule.steps;
-}
-
-TsProgramSchedule ts_pass_schedule(const TsGraph *graph, const TsPieces *pieces, TsMeshShape mesh_shape, bool plain)
+TsProgramSchedule ts_pass_schedule(const TsGraph *graph, const TsPieces *pieces, TsMeshShape mesh_shape,
+                                   TsScheduleOptions options)
 {
     size_t nodes = (size_t)graph->nodes + 1;
-    int32_t *order = order_nodes(graph, pieces, plain);
+    int32_t *order = order_nodes(graph, pieces, options.plain);
+    int64_t bucket_bytes = options.plain ? 0 : options.bucket_bytes;
+    double unit_bytes = (double)(bucket_bytes > TS_BUCKET_BYTES ? bucket_bytes : TS_BUCKET_BYTES);
     Scheduler scheduler = {.graph = graph,
-                           .plain = plain,
-                           .collective = ts_alloc(nodes * sizeof *scheduler.collective),
-                           .of_node = ts_alloc(nodes * sizeof *scheduler.of_node),
-                           .there = ts_calloc((size_t)graph->values + 1, sizeof *scheduler.there)};
-    scheduler.schedule.step = ts_alloc(2 * nodes * sizeof *scheduler.schedule.step);
-    scheduler.schedule.first_of = ts_calloc((size_t)pieces->pieces + 1, sizeof *scheduler.schedule.first_of);
-    scheduler.schedule.pieces = pieces;
-    find_collectives(&scheduler, order, mesh_shape);
+                           .plain = options.plain,
+                           .buckets = ts_buckets_find(graph, pieces, order, mesh_shape, bucket_bytes),
+                           .postponed = ts_calloc(nodes, sizeof *scheduler.postponed),
+                           .there = ts_calloc((size_t)graph->values + 1, sizeof *scheduler.there),
+                           .most_ahead_bytes = LOOK_AHEAD_BUCKETS * unit_bytes,
+                           .most_pending_bytes = PENDING_BUCKETS * unit_bytes};
+    scheduler.schedule = (TsProgramSchedule){
+        .step = ts_alloc(2 * nodes * sizeof(TsProgramStep)),
+        .first_of = ts_calloc((size_t)pieces->pieces + 1, sizeof(int32_t)),
+        .pieces = pieces,
+    };
+    scheduler.progress = ts_calloc((size_t)scheduler.buckets.buckets + 1, sizeof *scheduler.progress);
+    for (int32_t b = 0; b < scheduler.buckets.buckets; b++) {
+        const TsBucket *bucket = &scheduler.buckets.bucket[b];
+        if (bucket->deferred && bucket->bytes > scheduler.most_pending_bytes)
+            scheduler.most_pending_bytes = bucket->bytes;
+    }
     for (int32_t i = 0; i < graph->nodes; i++) {
         turn_to_piece(&scheduler, pieces->of_node[order[i]]);
         run(&scheduler, order[i]);
     }
     turn_to_piece(&scheduler, pieces->pieces);
+    scheduler.schedule.member = scheduler.buckets.member;
+    ts_buckets_free(&scheduler.buckets);
     ts_free(order);
-    ts_free(scheduler.collective);
-    ts_free(scheduler.of_node);
+    ts_free(scheduler.progress);
+    ts_free(scheduler.postponed);
     ts_free(scheduler.there);
     return scheduler.schedule;
 }
@@ -309,5 +396,6 @@ void ts_schedule_free(TsProgramSchedule *schedule)
 {
     ts_free(schedule->step);
     ts_free(schedule->first_of);
+    ts_free(schedule->member);
     *schedule = (TsProgramSchedule){.steps = 0};
 }
