@@ -39,6 +39,9 @@ static const TsKey keys[] = {
                "micro-batches that each rank cuts its part of a batch into, to go through them one after another: the "
                "same step with the activations of one",
                .fallback = "1", .range = TS_BETWEEN(1, 1 << 16), .unit = "micro-batches"),
+    TS_KEY_BYTES(TsLearnerConfig, bucket,
+                 "small gradients are reduced together up to this size, small parameters gathered; 0: each by itself",
+                 .fallback = "4 MiB", .range = TS_BETWEEN(0, 1 << 30)),
     TS_KEYS_END};
 
 const TsConfigTable ts_learner_table = {"learner", "How parameters learn.", sizeof(TsLearnerConfig), keys, NULL};
@@ -172,8 +175,10 @@ static TsStatus compile(TsLearner *learner)
     for (int user = 0; user < learner->setting.user_count; user++) {
         TsGraph *graph = ts_graph_create();
         trace(graph, learner, user);
-        TS_TRY(ts_program_compile(&learner->programs[user], graph,
-                                  (TsCompileOptions){.mesh = learner->mesh, .threads = learner->setting.threads}));
+        TsCompileOptions options = {.mesh = learner->mesh,
+                                    .threads = learner->setting.threads,
+                                    .bucket_bytes = ts_learner_bucket_bytes(learner->setting.config)};
+        TS_TRY(ts_program_compile(&learner->programs[user], graph, options));
     }
     return TS_OK;
 }
@@ -203,6 +208,11 @@ static void bind(TsLearner *learner)
         ts_bind_batch(program, learner->scalars);
         ts_bind_new(program, learner->scalars, TS_BIND_OUTPUT, mesh);
     }
+}
+
+int64_t ts_learner_bucket_bytes(const TsLearnerConfig *config)
+{
+    return config->bucket ? config->bucket : -1;
 }
 
 TsStatus ts_learner_create(TsLearner **learner, TsLearnerSetting setting)

@@ -23,6 +23,7 @@ typedef struct TsLearnerConfig {
     double skip_above;  /* steps of a larger norm are skipped; infinity: only those that are not finite */
     int64_t skip_limit; /* so many skipped steps in a row end the run */
     int64_t accumulate; /* micro-batches of a step */
+    int64_t bucket;     /* bytes; 0: each gradient and parameter by itself */
 } TsLearnerConfig;
 
 extern const TsVariants ts_optimizers;
@@ -45,6 +46,9 @@ typedef struct TsLearnerSetting {
  * binds, and nothing else: a head that had no gradient neither moves nor decays. Gradients lie in memory that the ranks
  * of a node share. Collective on the mesh; same on all ranks: everything. The Status is agreed. Owned by the caller. */
 TS_MUST_USE TsStatus ts_learner_create(TsLearner **learner, TsLearnerSetting setting);
+
+/* What TsCompileOptions.bucket_bytes is by the config. */
+int64_t ts_learner_bucket_bytes(const TsLearnerConfig *config);
 
 /* Sets *learner to NULL; NULL is fine. Collective on the mesh. */
 void ts_learner_free(TsLearner **learner);

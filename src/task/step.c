@@ -100,10 +100,12 @@ TsStatus ts_step_create(TsStep **step, const TsTask *task, const TsBatch *batch,
     TsArrayOptions slots = {.micros = micros_of(batch)};
     const TsShardingConfig *sharding = ts_parameters_sharding(options.parameters);
     bool scattered = sharding->shard == TS_SHARD_DATA || sharding->gradient_shard == TS_SHARD_DATA;
-    TsStatus status = ts_program_compile(
-        &program, graph,
-        (TsCompileOptions){
-            .mesh = mesh, .threads = options.threads, .micros = slots.micros, .scatter_first = scattered});
+    TsCompileOptions compile = {.mesh = mesh,
+                                .threads = options.threads,
+                                .micros = slots.micros,
+                                .scatter_first = scattered,
+                                .bucket_bytes = options.learner ? ts_learner_bucket_bytes(options.learner) : 0};
+    TsStatus status = ts_program_compile(&program, graph, compile);
     *step = NULL;
     if (status)
         return ts_status_annotate(status, "task %s", task->name);
