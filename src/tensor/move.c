@@ -114,17 +114,19 @@ static Box box_common(TsBlockRange a, TsBlockRange b, TsBlockRange base)
     return box;
 }
 
-/* Lines the boxes up on the wire; true if that is how they lie in an array of `shape`. */
-static bool line_up(int64_t *first, const Box *box, int count, TsShape shape)
+/* Boxes one after the other on the wire. */
+typedef struct Line {
+    int64_t elems;
+    bool in_order; /* that is how they lie in the array */
+} Line;
+
+/* Adds a box of an array of `shape`; gives where it begins on the wire. */
+static int64_t line_up(Line *line, const Box *box, TsShape shape)
 {
-    bool in_order = true;
-    first[0] = 0;
-    for (int r = 0; r < count; r++) {
-        int64_t elems = box_elems(&box[r], shape.dims);
-        first[r + 1] = first[r] + elems;
-        in_order &= !elems || (box_is_solid(&box[r], shape) && box_begin(&box[r], shape) == first[r]);
-    }
-    return in_order;
+    int64_t first = line->elems, elems = box_elems(box, shape.dims);
+    line->in_order &= !elems || (box_is_solid(box, shape) && box_begin(box, shape) == first);
+    line->elems += elems;
+    return first;
 }
 
 /* Finds the blocks of the group's ranks. */
@@ -143,29 +145,48 @@ static void find_boxes(TsMove *move, const TsMoveStep *step, TsShape shape, cons
     }
     if (move->kind == TS_MOVE_MASK || move->kind == TS_MOVE_ALL_REDUCE)
         return;
-    move->box = ts_alloc(size * sizeof *move->box);
-    move->first = ts_alloc((size + 1) * sizeof *move->first);
-    if (move->kind == TS_MOVE_ALL_TO_ALL) {
-        move->receive_box = ts_alloc(size * sizeof *move->receive_box);
-        move->receive_first = ts_alloc((size + 1) * sizeof *move->receive_first);
+    bool all_to_all = move->kind == TS_MOVE_ALL_TO_ALL, gathers = move->kind == TS_MOVE_ALL_GATHER;
+    if (move->group) {
+        move->box = ts_alloc(size * sizeof *move->box);
+        move->first = ts_alloc((size + 1) * sizeof *move->first);
+        move->receive_box = all_to_all ? ts_alloc(size * sizeof *move->receive_box) : NULL;
+        move->receive_first = all_to_all ? ts_alloc((size + 1) * sizeof *move->receive_first) : NULL;
     }
+    Line line = {.in_order = true}, receive_line = {.in_order = true};
     for (int r = 0; r < move->size; r++) {
         member_coord(coord, mesh, step->axes, r);
         TsBlockRange their_from = ts_placement_block(step->from, shape, mesh_shape, coord);
         TsBlockRange their_to = ts_placement_block(step->to, shape, mesh_shape, coord);
-        if (move->kind == TS_MOVE_ALL_GATHER) {
-            move->box[r] = box_within(their_from, to);
-        } else if (move->kind == TS_MOVE_REDUCE_SCATTER) {
-            move->box[r] = box_within(their_to, from);
-        } else {
-            move->box[r] = box_common(from, their_to, from);
-            move->receive_box[r] = box_common(their_from, to, to);
+        Box box = gathers      ? box_within(their_from, to)
+                  : all_to_all ? box_common(from, their_to, from)
+                               : box_within(their_to, from);
+        int64_t first = line_up(&line, &box, gathers ? move->out : move->in), receive_first = 0;
+        if (r == move->rank) {
+            move->own_first = first;
+            move->own_elems = line.elems - first;
+        }
+        Box receive_box = {.first = {0}};
+        if (all_to_all) {
+            receive_box = box_common(their_from, to, to);
+            receive_first = line_up(&receive_line, &receive_box, move->out);
+        }
+        if (!move->group)
+            continue;
+        move->box[r] = box;
+        move->first[r] = first;
+        if (all_to_all) {
+            move->receive_box[r] = receive_box;
+            move->receive_first[r] = receive_first;
         }
     }
-    move->in_order =
-        line_up(move->first, move->box, move->size, move->kind == TS_MOVE_ALL_GATHER ? move->out : move->in);
-    if (move->kind == TS_MOVE_ALL_TO_ALL)
-        move->receive_in_order = line_up(move->receive_first, move->receive_box, move->size, move->out);
+    move->wire_elems = line.elems;
+    move->receive_elems = receive_line.elems;
+    move->in_order = line.in_order;
+    move->receive_in_order = receive_line.in_order;
+    if (move->group)
+        move->first[move->size] = line.elems;
+    if (move->group && all_to_all)
+        move->receive_first[move->size] = receive_line.elems;
 }
 
 TsMove *ts_move_create(const TsMoveStep *step, TsDtype dtype, TsShape shape, const TsMesh *mesh, const char *label)
@@ -217,16 +238,16 @@ void ts_move_free(TsMove **move)
 static size_t send_scratch_bytes(const TsMove *move)
 {
     bool packs = (move->kind == TS_MOVE_REDUCE_SCATTER || move->kind == TS_MOVE_ALL_TO_ALL) && !move->in_order;
-    return packs ? ((size_t)move->first[move->size] * ts_dtype_bytes(move->dtype) + 63) / 64 * 64 : 0;
+    return packs ? ((size_t)move->wire_elems * ts_dtype_bytes(move->dtype) + 63) / 64 * 64 : 0;
 }
 
 size_t ts_move_scratch_bytes(const TsMove *move)
 {
     size_t bytes = send_scratch_bytes(move);
     if (move->kind == TS_MOVE_ALL_GATHER && !move->in_order)
-        bytes += (size_t)move->first[move->size] * ts_dtype_bytes(move->dtype);
+        bytes += (size_t)move->wire_elems * ts_dtype_bytes(move->dtype);
     if (move->kind == TS_MOVE_ALL_TO_ALL && !move->receive_in_order)
-        bytes += (size_t)move->receive_first[move->size] * ts_dtype_bytes(move->dtype);
+        bytes += (size_t)move->receive_elems * ts_dtype_bytes(move->dtype);
     return bytes;
 }
 
@@ -235,7 +256,7 @@ int64_t ts_move_alias_elems(const TsMove *move)
     if (move->kind == TS_MOVE_CUT)
         return box_is_solid(move->box, move->in) ? box_begin(move->box, move->in) : -1;
     if (move->kind == TS_MOVE_ALL_GATHER && move->in_order)
-        return move->first[move->rank];
+        return move->own_first;
     return -1;
 }
 
@@ -243,15 +264,13 @@ double ts_move_sent_bytes(const TsMove *move)
 {
     double bytes = (double)ts_dtype_bytes(move->dtype), in = (double)ts_shape_elems(move->in) * bytes;
     switch (move->kind) {
-    case TS_MOVE_ALL_GATHER: /* a ring passes on every block but that of the next rank */
-        return (double)(move->first[move->size] -
-                        (move->first[(move->rank + 1) % move->size + 1] - move->first[(move->rank + 1) % move->size])) *
-               bytes;
+    case TS_MOVE_ALL_GATHER:
+        return (double)move->own_elems * bytes * (move->size - 1);
     case TS_MOVE_ALL_REDUCE:
         return 2 * in * (move->size - 1) / move->size;
     case TS_MOVE_REDUCE_SCATTER:
     case TS_MOVE_ALL_TO_ALL: /* all but the own block */
-        return in - (double)(move->first[move->rank + 1] - move->first[move->rank]) * bytes;
+        return in - (double)move->own_elems * bytes;
     default:
         return 0;
     }

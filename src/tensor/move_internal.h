@@ -6,7 +6,7 @@
 
 #include "tensor/redistribute.h"
 
-/* A part of a local block. */
+/* A part of a local block. On a mesh that is only described no lists by rank are kept: plans are for many ranks. */
 typedef struct Box {
     int64_t first[TS_MAX_DIMS], size[TS_MAX_DIMS];
 } Box;
@@ -25,6 +25,8 @@ struct TsMove {
     Box *receive_box; /* (size): of an all_to_all, what comes from each, in `out` */
     int64_t *first;   /* (size + 1): where each rank's box begins on the wire, in elements */
     int64_t *receive_first;
-    bool in_order, receive_in_order; /* the boxes stand in memory as on the wire: no copies */
-    bool keeps;                      /* of a mask: this rank keeps the value */
+    int64_t wire_elems, receive_elems; /* of all boxes */
+    int64_t own_first, own_elems;      /* this rank's of what `first` counts */
+    bool in_order, receive_in_order;   /* the boxes stand in memory as on the wire: no copies */
+    bool keeps;                        /* of a mask: this rank keeps the value */
 };

@@ -15,9 +15,10 @@
 #include "tensor/move_internal.h"
 
 struct TsMoves {
-    TsMove **move;     /* (count) owned */
-    int64_t *first;    /* (size + 1): where each rank's parts begin on the wire, in elements */
-    const char *label; /* borrowed for the life of the process */
+    TsMove **move;                            /* (count) owned */
+    int64_t *first;                           /* (size + 1): where each rank's parts begin on the wire, in elements */
+    int64_t wire_elems, own_first, own_elems; /* of all parts; and this rank's */
+    const char *label;                        /* borrowed for the life of the process */
     int count, capacity;
 };
 
@@ -32,9 +33,15 @@ TsMoves *ts_moves_create(int count)
 /* Lengthens the parts on the wire by those of one more move. */
 static void lengthen(TsMoves *moves, const TsMove *move)
 {
+    bool reduces = move->kind == TS_MOVE_ALL_REDUCE;
+    int64_t elems = reduces ? ts_shape_elems(move->in) : move->wire_elems, before = 0;
+    moves->wire_elems += elems;
+    moves->own_first += reduces ? 0 : move->own_first;
+    moves->own_elems += reduces ? 0 : move->own_elems;
+    if (!move->group)
+        return;
     if (!moves->first)
         moves->first = ts_calloc((size_t)move->size + 1, sizeof *moves->first);
-    int64_t before = 0;
     for (int rank = 0; rank < move->size; rank++) {
         before += ts_move_part_elems(move, rank);
         moves->first[rank + 1] += before;
@@ -94,22 +101,27 @@ static size_t elem_bytes_of(const TsMoves *moves)
 /* The bytes on the wire, so that what follows is aligned. */
 static size_t wire_bytes(const TsMoves *moves)
 {
-    return ((size_t)moves->first[moves->move[0]->size] * elem_bytes_of(moves) + 63) / 64 * 64;
+    return ((size_t)moves->wire_elems * elem_bytes_of(moves) + 63) / 64 * 64;
 }
 
 size_t ts_moves_scratch_bytes(const TsMoves *moves)
 {
-    const TsMove *first = moves->move[0];
-    size_t own_bytes = (size_t)(moves->first[first->rank + 1] - moves->first[first->rank]) * elem_bytes_of(moves);
-    return wire_bytes(moves) + (first->kind == TS_MOVE_REDUCE_SCATTER ? own_bytes : 0);
+    size_t own_bytes = (size_t)moves->own_elems * elem_bytes_of(moves);
+    return wire_bytes(moves) + (moves->move[0]->kind == TS_MOVE_REDUCE_SCATTER ? own_bytes : 0);
 }
 
 double ts_moves_sent_bytes(const TsMoves *moves)
 {
-    double bytes = 0;
-    for (int k = 0; k < moves->count; k++)
-        bytes += ts_move_sent_bytes(moves->move[k]);
-    return bytes;
+    const TsMove *first = moves->move[0];
+    double elems = 0;
+    if (first->kind == TS_MOVE_ALL_GATHER) {
+        elems = (double)moves->own_elems * (first->size - 1);
+    } else if (first->kind == TS_MOVE_REDUCE_SCATTER) {
+        elems = (double)(moves->wire_elems - moves->own_elems);
+    } else {
+        elems = 2 * (double)moves->wire_elems * (first->size - 1) / first->size;
+    }
+    return elems * (double)elem_bytes_of(moves);
 }
 
 /* Copies the parts of one rank between the wire and the blocks of all moves. */
@@ -130,10 +142,10 @@ TsRequest *ts_moves_begin(TsMoves *moves, const TsBlock *in, void *scratch)
 {
     const TsMove *first = moves->move[0];
     size_t elem_bytes = elem_bytes_of(moves);
-    unsigned char *wire = scratch, *own = wire + (size_t)moves->first[first->rank] * elem_bytes;
+    unsigned char *wire = scratch, *own = wire + (size_t)moves->own_first * elem_bytes;
     TsTransfer transfer = {.out = wire,
                            .in = wire,
-                           .count_elems = moves->first[first->size],
+                           .count_elems = moves->wire_elems,
                            .first_elem = moves->first,
                            .dtype = first->dtype,
                            .reduction = first->reduction,

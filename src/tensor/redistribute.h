@@ -103,7 +103,8 @@ size_t ts_move_scratch_bytes(const TsMove *move);
  * where its input of an all_gather lies in the output, if the blocks of all ranks stand there in order. Else -1. */
 int64_t ts_move_alias_elems(const TsMove *move);
 
-/* The bytes that this rank sends, by the ring's formulas. */
+/* The bytes that this rank sends, by the ring's formulas: what the accounting counts, but for the
+ * rounding of an all_reduce whose elements ranks do not divide. */
 double ts_move_sent_bytes(const TsMove *move);
 
 /* Begins: NULL where the move ended at once. Collective on the ranks along step->axes, and so is the end. The buffers

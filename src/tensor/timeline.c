@@ -91,11 +91,20 @@ void ts_timeline_add(TsTimeline *timeline, TsTimelineEvent event)
         timeline->capacity = timeline->capacity ? 2 * timeline->capacity : 4096;
         timeline->event = ts_realloc(timeline->event, (size_t)timeline->capacity * sizeof *timeline->event);
     }
-    Event *kept = &timeline->event[timeline->events++];
+    Event *kept = &timeline->event[timeline->events++]; /* its category is a constant of the program */
     *kept = (Event){.event = event, .path = timeline->paths.size_bytes};
     snprintf(kept->name, sizeof kept->name, "%s", event.name);
     const char *path = event.path ? event.path : "";
     ts_text_append_bytes(&timeline->paths, path, strlen(path) + 1);
+}
+
+double ts_timeline_seconds(const TsTimeline *timeline, const char *category, const char *name)
+{
+    double seconds = 0;
+    for (int64_t i = 0; i < timeline->events; i++)
+        if (strcmp(timeline->event[i].name, name) == 0 && strcmp(timeline->event[i].event.category, category) == 0)
+            seconds += timeline->event[i].event.end_s - timeline->event[i].event.begin_s;
+    return seconds;
 }
 
 /* ---- as text ---- */

@@ -19,8 +19,8 @@ typedef enum TsLane {
 /* Times are those of ts_timeline_now. */
 typedef struct TsTimelineEvent {
     double begin_s, end_s;
-    const char *name;     /* "dot"; copied, as are the others */
-    const char *category; /* "kernel", "wait", "collective", "host" */
+    const char *name;     /* "dot"; copied, as is the path */
+    const char *category; /* "kernel", "begin", "wait", "collective", "host"; borrowed for the life of the timeline */
     const char *path;     /* the layer; NULL or empty: none */
     double sent_bytes;    /* of collectives: by this rank; else 0 */
     TsAxisSet axes;       /* of collectives */
@@ -42,6 +42,9 @@ void ts_timeline_free(TsTimeline **timeline);
 
 /* Not collective. */
 void ts_timeline_add(TsTimeline *timeline, TsTimelineEvent event);
+
+/* Seconds of this rank's events of that category and name. Not collective. */
+double ts_timeline_seconds(const TsTimeline *timeline, const char *category, const char *name);
 
 /* Writes the events of all ranks to `path`, by rank 0 of the group. Collective; the same status on all ranks. */
 TS_MUST_USE TsStatus ts_timeline_write(TsTimeline *timeline, const char *path);
