@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "ckpt/commit.h"
+#include "ckpt/damage.h"
 #include "ckpt/directory.h"
 #include "ckpt/durable.h"
 #include "ckpt/restore.h"
@@ -71,29 +72,69 @@ static TsStatus list_steps(int64_t **steps, int64_t *count, TsGroup *group, cons
     return TS_OK;
 }
 
-/* Opens the checkpoint and reads all of it. Collective. */
-static TsStatus open_verified(TsCheckpoint **checkpoint, TsGroup *group, const char *path)
+/* What is asked of the newest checkpoint: to verify, or to fill arrays while it does. */
+typedef struct Wish {
+    TsGroup *group;
+    const TsBatch *arrays; /* NULL: only to verify */
+    TsRestoreOptions options;
+} Wish;
+
+/* Fails where the checkpoint is known to be damaged; says why. Collective. */
+static TsStatus expect_undamaged(TsGroup *group, const char *path)
 {
-    TS_TRY(ts_checkpoint_open(checkpoint, group, path));
-    TsStatus status = ts_checkpoint_verify(*checkpoint);
-    if (status)
+    char *reason = NULL;
+    TsStatus status = TS_OK;
+    if (ts_group_rank(group) == 0 && ts_damage_known(&reason, path))
+        status = ts_status_error(TS_CODE_CORRUPT, "known from an earlier start: %s", reason);
+    ts_free(reason);
+    return ts_root_status(group, status);
+}
+
+/* Reads all values, and writes down for the next start what was found to be damaged. Collective. */
+static TsStatus read_values(TsCheckpoint *checkpoint, Wish wish)
+{
+    TsStatus status =
+        wish.arrays ? ts_restore_read(checkpoint->group, checkpoint->manifest, wish.arrays, checkpoint->state_path)
+                    : ts_checkpoint_verify(checkpoint);
+    if (ts_status_code(status) == TS_CODE_CORRUPT && ts_group_rank(wish.group) == 0)
+        ts_damage_note(checkpoint->path, ts_status_message(status));
+    return status;
+}
+
+/* *checkpoint is NULL where it cannot be used, and *reason says why. An error is one for which no other checkpoint is
+ * to be tried. Collective. */
+static TsStatus try_checkpoint(TsCheckpoint **checkpoint, TsStatus *reason, Wish wish, const char *path)
+{
+    *reason = expect_undamaged(wish.group, path);
+    if (!*reason)
+        *reason = ts_checkpoint_open(checkpoint, wish.group, path);
+    if (ts_status_code(*reason) == TS_CODE_UNSUPPORTED) { /* going on from an earlier one would overwrite it */
+        TsStatus newer = ts_status_annotate(*reason, "a newer program has gone on here");
+        *reason = TS_OK;
+        return newer;
+    }
+    if (*reason)
+        return TS_OK;
+    TsStatus status =
+        wish.arrays ? ts_restore_compare((*checkpoint)->manifest, wish.arrays, wish.options, path) : TS_OK;
+    if (!status)
+        *reason = read_values(*checkpoint, wish);
+    if (status || *reason)
         ts_checkpoint_close(checkpoint);
     return status;
 }
 
-TsStatus ts_checkpoint_latest(TsCheckpoint **checkpoint, TsGroup *group, const char *run_dir)
+static TsStatus find_newest(TsCheckpoint **checkpoint, Wish wish, const char *run_dir)
 {
     *checkpoint = NULL;
     char *root = ts_directory_root(run_dir);
     int64_t *steps, count;
-    TsStatus status = list_steps(&steps, &count, group, root);
+    TsStatus status = list_steps(&steps, &count, wish.group, root);
     for (int64_t i = 0; !status && !*checkpoint && i < count; i++) {
         char *path = ts_directory_path(root, steps[i]);
-        TsStatus reason = open_verified(checkpoint, group, path);
-        if (ts_status_code(reason) == TS_CODE_UNSUPPORTED) { /* going on from an earlier one would overwrite it */
-            status = ts_status_annotate(reason, "a newer program has gone on here");
-            reason = TS_OK;
-        } else if (reason && ts_group_rank(group) == 0)
+        TsStatus reason;
+        status = try_checkpoint(checkpoint, &reason, wish, path);
+        if (reason && ts_group_rank(wish.group) == 0)
             ts_log(TS_LOG_WARNING, "SKIPPED the checkpoint of step %lld: %s", (long long)steps[i],
                    ts_status_message(reason));
         ts_status_free(&reason);
@@ -106,6 +147,17 @@ TsStatus ts_checkpoint_latest(TsCheckpoint **checkpoint, TsGroup *group, const c
     ts_free(steps);
     ts_free(root);
     return status;
+}
+
+TsStatus ts_checkpoint_latest(TsCheckpoint **checkpoint, TsGroup *group, const char *run_dir)
+{
+    return find_newest(checkpoint, (Wish){.group = group}, run_dir);
+}
+
+TsStatus ts_checkpoint_resume(TsCheckpoint **checkpoint, TsGroup *group, const char *run_dir, const TsBatch *arrays,
+                              TsRestoreOptions options)
+{
+    return find_newest(checkpoint, (Wish){.group = group, .arrays = arrays, .options = options}, run_dir);
 }
 
 int64_t ts_checkpoint_step(const TsCheckpoint *checkpoint)

@@ -21,8 +21,22 @@ typedef struct json_t json_t; /* jansson's, whose header is needed only to make 
 
 typedef struct TsCheckpointSaver TsCheckpointSaver;
 
+/* Which checkpoints stay once a newer one is committed: any of these keeps one. The one just saved stays anyhow, and so
+ * do those that another names, those of later steps, and what was not committed. */
+typedef struct TsKeepPolicy {
+    int64_t latest;       /* so many of the newest, the one just saved included; 0: all, whatever the rest says */
+    int64_t every_steps;  /* those of a multiple of so many steps; 0: none */
+    double every_s;       /* one in so much time; 0: none */
+    const int64_t *steps; /* (step_count) those of these steps */
+    int64_t step_count;
+    int64_t best;   /* so many of the best by metric `by`, a name in the object `metrics` of the state; of those whose
+                       state says another `evaluated_step` than their own, the metric does not count */
+    const char *by; /* NULL where best is 0 */
+    bool higher;    /* is better */
+} TsKeepPolicy;
+
 typedef struct TsCheckpointSaverOptions {
-    int keep_latest;         /* how many stay, the one just saved included; older ones are removed; 0 keeps all */
+    TsKeepPolicy keep;       /* what it points at is borrowed for the life of the saver */
     bool skip_verify;        /* do not read back and compare checksums before committing */
     bool asynchronous;       /* a thread writes a copy of the arrays while the caller goes on */
     const char *config_hash; /* recorded in the manifest; NULL: not recorded. Borrowed for the call */
@@ -71,10 +85,21 @@ typedef struct TsCheckpoint TsCheckpoint;
 TS_MUST_USE TsStatus ts_checkpoint_open(TsCheckpoint **checkpoint, TsGroup *group, const char *path);
 
 /* Opens the newest checkpoint of a run whose checksums all verify, read by all ranks together; those that are skipped
- * on the way are named in warnings, each with its reason. *checkpoint is NULL, and the status success, where the run
+ * on the way are named in warnings, each with its reason; one that is found to be damaged is marked, and the next time
+ * skipped unread, until its files change (ckpt/damage.h). *checkpoint is NULL, and the status success, where the run
  * has none; that there are some and none verifies is an error, and so is one of a newer program, which is not skipped:
  * going on from an earlier one would overwrite it. */
 TS_MUST_USE TsStatus ts_checkpoint_latest(TsCheckpoint **checkpoint, TsGroup *group, const char *run_dir);
+
+typedef struct TsRestoreOptions {
+    bool allow_unused; /* the checkpoint may hold arrays that are not asked for: weights alone, to decode with */
+    bool cast;         /* floats and integers may have other dtypes here than there (ckpt/convert.h) */
+} TsRestoreOptions;
+
+/* Fills `arrays` as ts_checkpoint_restore does, from the newest checkpoint of a run whose checksums all verify while it
+ * is read; otherwise as ts_checkpoint_latest. One that holds other arrays is an error, and is not skipped. */
+TS_MUST_USE TsStatus ts_checkpoint_resume(TsCheckpoint **checkpoint, TsGroup *group, const char *run_dir,
+                                          const TsBatch *arrays, TsRestoreOptions options);
 
 /* Sets *checkpoint to NULL; NULL is fine. */
 void ts_checkpoint_close(TsCheckpoint **checkpoint);
@@ -99,10 +124,6 @@ TsCheckpointEntry ts_checkpoint_entry(const TsCheckpoint *checkpoint, int index)
 /* Reads every array, each rank its share, and compares all checksums. Fails with the first that differs: the array and
  * the range of bytes in it. */
 TS_MUST_USE TsStatus ts_checkpoint_verify(TsCheckpoint *checkpoint);
-
-typedef struct TsRestoreOptions {
-    bool allow_unused; /* the checkpoint may hold arrays that are not asked for: weights alone, to decode with */
-} TsRestoreOptions;
 
 /* Fills the local blocks of `arrays` from the checkpoint, by name, and compares checksums while reading. Before
  * anything is read it fails with lists of what the checkpoint lacks, what it has too much, and what has another shape

@@ -184,8 +184,8 @@ void ts_commit_discard(const char *root, int64_t step)
     ts_free(tmp);
 }
 
-/* Takes a checkpoint's name away first, so that what a crash leaves of it is a left-over and not half a checkpoint. */
-static void remove_checkpoint(const char *root, int64_t step)
+/* Takes its name away first, so that what a crash leaves of it is a left-over and not half a checkpoint. */
+void ts_commit_remove(const char *root, int64_t step)
 {
     char *path = ts_directory_path(root, step), *tmp = ts_directory_tmp_path(root, step);
     TsStatus status = ts_directory_expect_ours(path);
@@ -200,22 +200,6 @@ static void remove_checkpoint(const char *root, int64_t step)
     ts_status_free(&status);
     ts_free(path);
     ts_free(tmp);
-}
-
-void ts_commit_prune(const char *root, int64_t step, int keep_latest)
-{
-    int64_t *steps = NULL, count = 0, kept = 0;
-    TsStatus status = keep_latest > 0 ? ts_directory_list(&steps, &count, root, false) : TS_OK;
-    if (status)
-        ts_log(TS_LOG_WARNING, "%s; nothing is pruned", ts_status_message(status));
-    ts_status_free(&status);
-    for (int64_t i = 0; i < count; i++) {
-        char *path = ts_directory_path(root, steps[i]);
-        if (steps[i] <= step && ts_directory_holds(path, TS_CHECKPOINT_COMMIT) && ++kept > keep_latest)
-            remove_checkpoint(root, steps[i]);
-        ts_free(path);
-    }
-    ts_free(steps);
 }
 
 /* What COMMIT says. */

@@ -5,7 +5,7 @@
  *   begin    left-overs removed, the place and the space looked at, step_N.tmp made and marked
  *            (the arrays are written, read back and synced: saver.c)
  *   finish   manifest.json, synced; COMMIT, synced; the directory synced; renamed to step_N; the parent synced
- *   prune    only then
+ *   remove   only then, of those that no rule keeps: keep.c
  *
  * COMMIT is text, written when all else is on disk:
  *
@@ -38,9 +38,8 @@ TS_MUST_USE TsStatus ts_commit_finish(const char *root, int64_t step, const char
 /* Removes the temporary directory of a save that failed, as far as that is possible. */
 void ts_commit_discard(const char *root, int64_t step);
 
-/* Removes checkpoints but the newest `keep_latest` of those up to `step`; what is newer than `step`, or was not
- * committed, stays and does not count. 0 keeps all. What cannot be removed is a warning. */
-void ts_commit_prune(const char *root, int64_t step, int keep_latest);
+/* Removes the checkpoint of `step`; that it cannot be removed is a warning. */
+void ts_commit_remove(const char *root, int64_t step);
 
 /* Reads COMMIT in `path`, checks that it is of this program and version, that the files which it names are as long as
  * it says and that the manifest has its checksum, and gives the text of the manifest; owned by the caller: ts_free. */

@@ -19,7 +19,8 @@
 #define SUFFIX ".tmp"
 
 /* What a directory of ours can hold; and files state.h5.*, which MPI-IO makes for a moment beside the one it opens. */
-static const char *const our_files[] = {TS_CHECKPOINT_COMMIT, TS_CHECKPOINT_MANIFEST, TS_CHECKPOINT_STATE, MARK};
+static const char *const our_files[] = {TS_CHECKPOINT_COMMIT, TS_CHECKPOINT_MANIFEST, TS_CHECKPOINT_STATE, MARK,
+                                        TS_CHECKPOINT_DAMAGED_MARK};
 enum { OUR_FILES = sizeof our_files / sizeof our_files[0] };
 
 char *ts_directory_root(const char *run_dir)

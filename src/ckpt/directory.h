@@ -15,9 +15,10 @@
 
 #include "base/status.h"
 
-#define TS_CHECKPOINT_STATE    "state.h5"
-#define TS_CHECKPOINT_MANIFEST "manifest.json"
-#define TS_CHECKPOINT_COMMIT   "COMMIT"
+#define TS_CHECKPOINT_STATE        "state.h5"
+#define TS_CHECKPOINT_MANIFEST     "manifest.json"
+#define TS_CHECKPOINT_COMMIT       "COMMIT"
+#define TS_CHECKPOINT_DAMAGED_MARK "damaged" /* damage.h */
 
 /* RUN_DIR/checkpoints, and in it the directory of a step, and the one where it is written. Owned by the caller. */
 char *ts_directory_root(const char *run_dir);

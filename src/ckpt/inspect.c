@@ -13,8 +13,10 @@
 
 #include "base/memory.h"
 #include "ckpt/commit.h"
+#include "ckpt/damage.h"
 #include "ckpt/directory.h"
 #include "ckpt/durable.h"
+#include "ckpt/keep.h"
 #include "ckpt/manifest.h"
 #include "ckpt/root.h"
 
@@ -51,8 +53,9 @@ static double age_of(const char *path)
                  : 0;
 }
 
-/* Reads manifest and COMMIT; a damaged one is no error but a condition. */
-static void read_committed(TsCheckpointSummary *summary, const char *path)
+/* Reads manifest and COMMIT; a damaged one is no error but a condition. The manifest is owned by the caller; NULL where
+ * the checkpoint is of no use. */
+static TsManifest *read_committed(TsCheckpointSummary *summary, const char *path)
 {
     char *text = NULL;
     size_t bytes = 0;
@@ -60,19 +63,21 @@ static void read_committed(TsCheckpointSummary *summary, const char *path)
     TsStatus status = ts_commit_read(&text, &bytes, path);
     if (!status)
         status = ts_manifest_parse(&manifest, text, bytes, path);
-    if (status) {
-        summary->condition = TS_CHECKPOINT_DAMAGED;
+    if (status)
         summary->reason = ts_strdup(ts_status_message(status));
-    } else {
-        json_t *metrics = json_object_get(manifest->state, "metrics");
-        summary->metrics = json_is_object(metrics) ? json_incref(metrics) : NULL;
-    }
+    else if (ts_damage_known(&summary->reason, path))
+        ts_manifest_free(&manifest);
+    if (!manifest)
+        summary->condition = TS_CHECKPOINT_DAMAGED;
+    json_t *metrics = manifest ? json_object_get(manifest->state, "metrics") : NULL;
+    summary->metrics = json_is_object(metrics) ? json_incref(metrics) : NULL;
     ts_status_free(&status);
-    ts_manifest_free(&manifest);
     ts_free(text);
+    return manifest;
 }
 
-static TsCheckpointSummary summarize(const char *root, int64_t step, bool temporary)
+/* *manifest is of a checkpoint that can be used, and owned by the caller; else NULL. */
+static TsCheckpointSummary summarize(TsManifest **manifest, const char *root, int64_t step, bool temporary)
 {
     char *path = temporary ? ts_directory_tmp_path(root, step) : ts_directory_path(root, step);
     TsCheckpointSummary summary = {.step = step, .size_bytes = directory_bytes(path), .age_s = age_of(path)};
@@ -81,12 +86,40 @@ static TsCheckpointSummary summarize(const char *root, int64_t step, bool tempor
     else if (!ts_directory_holds(path, TS_CHECKPOINT_COMMIT))
         summary.condition = TS_CHECKPOINT_UNCOMMITTED;
     else
-        read_committed(&summary, path);
+        *manifest = read_committed(&summary, path);
     ts_free(path);
     return summary;
 }
 
 /* ---- a run ---- */
+
+/* Says why each that can be used is kept, by the rules that the newest was saved under. manifests[i] is of items[i], or
+ * NULL. */
+static void explain(TsCheckpointList *list, TsManifest *const *manifests, const char *root)
+{
+    TsKeepItem *items = ts_calloc((size_t)list->count + 1, sizeof *items);
+    int64_t *steps = NULL, count = 0;
+    const json_t *rules = NULL;
+    for (int64_t i = 0; i < list->count; i++)
+        if (manifests[i])
+            rules = json_object_get(manifests[i]->provenance, "keep");
+    TsKeepPolicy policy = ts_keep_parse(rules, &steps);
+    for (int64_t i = 0; i < list->count; i++)
+        if (manifests[i]) {
+            char *path = ts_directory_path(root, list->items[i].step);
+            items[count] = ts_keep_item(manifests[i], &policy);
+            for (int64_t k = 0; k < list->count; k++)
+                items[count].named |= k != i && manifests[k] && ts_keep_names(manifests[k], path);
+            count++;
+            ts_free(path);
+        }
+    ts_keep_decide(items, count, &policy);
+    for (int64_t i = 0, k = 0; i < list->count; i++)
+        if (manifests[i])
+            list->items[i].kept = rules ? ts_keep_words(items[k++].because, &policy) : NULL;
+    ts_free(items);
+    ts_free(steps);
+}
 
 static TsStatus expect_directory(const char *root)
 {
@@ -106,12 +139,20 @@ static TsStatus list_root(TsCheckpointList *list, const char *root)
     TsStatus status = ts_directory_list(&steps[0], &count[0], root, false);
     if (!status)
         status = ts_directory_list(&steps[1], &count[1], root, true);
+    size_t all = (size_t)(count[0] + count[1]);
+    TsManifest **manifests = ts_calloc(all + 1, sizeof *manifests);
     if (!status)
-        list->items = ts_calloc((size_t)(count[0] + count[1]), sizeof *list->items);
+        list->items = ts_calloc(all, sizeof *list->items);
     while (!status && count[0] + count[1] > 0) {
         bool temporary = count[0] == 0 || (count[1] > 0 && steps[1][count[1] - 1] < steps[0][count[0] - 1]);
-        list->items[list->count++] = summarize(root, steps[temporary][--count[temporary]], temporary);
+        list->items[list->count] =
+            summarize(&manifests[list->count], root, steps[temporary][--count[temporary]], temporary);
+        list->count++;
     }
+    explain(list, manifests, root);
+    for (int64_t i = 0; i < list->count; i++)
+        ts_manifest_free(&manifests[i]);
+    ts_free(manifests);
     ts_free(steps[0]);
     ts_free(steps[1]);
     return status;
@@ -135,6 +176,7 @@ void ts_checkpoint_list_free(TsCheckpointList **list)
         return;
     for (int64_t i = 0; i < (*list)->count; i++) {
         ts_free((*list)->items[i].reason);
+        ts_free((*list)->items[i].kept);
         json_decref((*list)->items[i].metrics); /* NULL is fine */
     }
     ts_free((*list)->items);

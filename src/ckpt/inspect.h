@@ -22,6 +22,7 @@ typedef struct TsCheckpointSummary {
     int64_t size_bytes; /* of all its files */
     double age_s;       /* since COMMIT was written, or else since the directory changed */
     char *reason;       /* of damage; NULL otherwise. Owned */
+    char *kept;         /* why it is kept, "latest, best lm/loss"; NULL where that is not known. Owned */
     json_t *metrics;    /* the object `metrics` of its state; NULL: it has none. Owned */
 } TsCheckpointSummary;
 

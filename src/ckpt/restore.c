@@ -4,11 +4,15 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "ckpt/convert.h"
 #include "ckpt/segments.h"
 #include "ckpt/slab.h"
 #include "ckpt/state_file.h"
 
 enum { NAMES_LISTED = 20 };
+
+/* Read and added to the checksums at once: it is in the processor's cache when it is read again. */
+static const int64_t piece_bytes = 8 << 20;
 
 /* A list of names in a message, cut where it gets long. */
 typedef struct Names {
@@ -33,9 +37,10 @@ static void append_names(TsText *message, Names *names)
     ts_text_free(&names->text);
 }
 
-static void compare_one(Names *different, const TsManifestArray *saved, const TsArray *array)
+static void compare_one(Names *different, const TsManifestArray *saved, const TsArray *array, bool cast)
 {
-    if (ts_shape_equal(saved->shape, array->shape) && saved->dtype == array->dtype)
+    bool same_dtype = saved->dtype == array->dtype || (cast && ts_convert_allowed(array->dtype, saved->dtype));
+    if (ts_shape_equal(saved->shape, array->shape) && same_dtype)
         return;
     char *words =
         ts_format("%s is %s %s there and %s %s here", saved->name, ts_dtype_name(saved->dtype),
@@ -51,7 +56,7 @@ TsStatus ts_restore_compare(const TsManifest *manifest, const TsBatch *arrays, T
     for (int i = 0; i < ts_batch_count(arrays); i++) {
         int saved = ts_manifest_find(manifest, ts_batch_name(arrays, i));
         if (saved >= 0)
-            compare_one(&different, &manifest->arrays[saved], ts_batch_array(arrays, i));
+            compare_one(&different, &manifest->arrays[saved], ts_batch_array(arrays, i), options.cast);
         else
             add_name(&missing, ts_batch_name(arrays, i));
     }
@@ -81,21 +86,72 @@ static bool holds_copy(const TsArray *array)
     return !array->mesh || pinned == TS_AXIS_NONE || ts_mesh_coord(array->mesh, pinned) == array->placement.at_coord;
 }
 
+/* What is read, added to the checksums and converted, one piece at a time. */
+typedef struct Reader {
+    TsStateFile *file;
+    const TsManifestArray *saved;
+    int index; /* of `saved` */
+    TsArray *array;
+    uint32_t *sums;
+    void *buffer; /* of piece_bytes; NULL: straight into the array */
+} Reader;
+
+/* Puts a piece from the buffer where it belongs in the array's block, a row of its last dim at a time. */
+static void convert_piece(const Reader *reader, TsBlockRange piece)
+{
+    TsArray *array = reader->array;
+    int dims = array->shape.dims;
+    int64_t row_elems = dims ? piece.shape.size[dims - 1] : 1, rows = ts_shape_elems(piece.shape) / row_elems;
+    for (int64_t row = 0; row < rows; row++) {
+        int64_t rest = row, at = dims ? piece.first[dims - 1] - array->block.first[dims - 1] : 0;
+        int64_t stride = dims ? array->block.shape.size[dims - 1] : 1;
+        for (int d = dims - 2; d >= 0; d--) {
+            at += (piece.first[d] - array->block.first[d] + rest % piece.shape.size[d]) * stride;
+            rest /= piece.shape.size[d];
+            stride *= array->block.shape.size[d];
+        }
+        ts_convert((char *)array->data + (size_t)at * ts_dtype_bytes(array->dtype), array->dtype,
+                   (const char *)reader->buffer + (size_t)(row * row_elems) * ts_dtype_bytes(reader->saved->dtype),
+                   reader->saved->dtype, row_elems);
+    }
+}
+
+static TsStatus read_piece(TsBlockRange piece, void *context)
+{
+    const Reader *reader = context;
+    void *data = reader->buffer ? reader->buffer : reader->array->data;
+    TsBlockRange block = reader->buffer ? piece : reader->array->block;
+    TS_TRY(ts_state_file_read(reader->file, reader->index, data, block, piece));
+    ts_segments_add(
+        reader->sums,
+        (TsSegmentPart){
+            .dtype = reader->saved->dtype, .shape = reader->saved->shape, .block = block, .slab = piece, .data = data});
+    if (reader->buffer)
+        convert_piece(reader, piece);
+    return TS_OK;
+}
+
+/* Reads this rank's block of one array, and adds up its checksums. */
+static TsStatus read_block(TsStateFile *file, uint32_t *sums, const TsManifest *manifest, int saved, TsArray *array)
+{
+    Reader reader = {.file = file, .saved = &manifest->arrays[saved], .index = saved, .array = array, .sums = sums};
+    if (reader.saved->dtype != array->dtype)
+        reader.buffer = ts_alloc((size_t)piece_bytes);
+    TsStatus status =
+        ts_slab_pieces(array->block, piece_bytes / (int64_t)ts_dtype_bytes(reader.saved->dtype), read_piece, &reader);
+    ts_free(reader.buffer);
+    return status;
+}
+
 /* Reads this rank's blocks, and adds up their checksums. Not collective. */
 static TsStatus read_blocks(TsStateFile *file, uint32_t *sums, const TsManifest *manifest, const TsBatch *arrays)
 {
     for (int i = 0; i < ts_batch_count(arrays); i++) {
         TsArray *array = ts_batch_array(arrays, i);
-        if (holds_copy(array)) {
-            int saved = ts_manifest_find(manifest, ts_batch_name(arrays, i));
-            TS_TRY(ts_state_file_read(file, saved, array->data, array->block, array->block));
-            ts_segments_add(sums, (TsSegmentPart){.dtype = array->dtype,
-                                                  .shape = array->shape,
-                                                  .block = array->block,
-                                                  .slab = array->block,
-                                                  .data = array->data});
-        }
-        sums += ts_manifest_segments(array->dtype, array->shape);
+        int saved = ts_manifest_find(manifest, ts_batch_name(arrays, i));
+        if (holds_copy(array))
+            TS_TRY(read_block(file, sums, manifest, saved, array));
+        sums += manifest->arrays[saved].segments;
     }
     return TS_OK;
 }
@@ -107,17 +163,16 @@ static TsStatus compare_copies(uint32_t *sums, const TsManifest *manifest, const
     TsStatus status = TS_OK;
     for (int i = 0; i < ts_batch_count(arrays); i++) {
         const TsArray *array = ts_batch_array(arrays, i);
-        int64_t segments = ts_manifest_segments(array->dtype, array->shape);
+        const TsManifestArray *saved = &manifest->arrays[ts_manifest_find(manifest, ts_batch_name(arrays, i))];
         if (holds_copy(array)) {
             TsGroup *group = copy_group(array);
             if (group)
-                ts_segments_reduce(group, sums, segments);
-            ts_segments_finish(sums, array->dtype, array->shape);
+                ts_segments_reduce(group, sums, saved->segments);
+            ts_segments_finish(sums, saved->dtype, saved->shape);
             if (!status)
-                status = ts_segments_compare(
-                    sums, &manifest->arrays[ts_manifest_find(manifest, ts_batch_name(arrays, i))], state_path);
+                status = ts_segments_compare(sums, saved, state_path);
         }
-        sums += segments;
+        sums += saved->segments;
     }
     return status;
 }
@@ -130,7 +185,7 @@ static TsStatus read_open_file(TsStateFile *file, TsGroup *group, const TsManife
     for (int i = 0; i < ts_batch_count(arrays); i++) {
         const TsArray *array = ts_batch_array(arrays, i);
         TS_CHECK(!array->placement.partial, "%s is Partial: it cannot be restored", ts_batch_name(arrays, i));
-        segments += ts_manifest_segments(array->dtype, array->shape);
+        segments += manifest->arrays[ts_manifest_find(manifest, ts_batch_name(arrays, i))].segments;
     }
     uint32_t *sums = ts_calloc((size_t)segments, sizeof *sums);
     TsStatus status = ts_comm_agree(group, read_blocks(file, sums, manifest, arrays));

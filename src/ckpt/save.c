@@ -113,7 +113,7 @@ static TsStatus commit(const TsSave *save)
         status = ts_commit_finish(save->root, save->manifest->step, text, strlen(text));
         ts_free(text);
         if (!status)
-            ts_commit_prune(save->root, save->manifest->step, save->keep_latest);
+            ts_keep_prune(save->root, save->manifest->step, save->keep);
     }
     return agree_with_root(save, status);
 }

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "ckpt/manifest.h"
+#include "ckpt/keep.h"
 #include "ckpt/pace.h"
 #include "ckpt/snapshot.h"
 
@@ -14,7 +14,7 @@ typedef struct TsSave {
     const char *root;
     TsManifest *manifest; /* complete but for the checksums, which are put in; it has a provenance */
     const TsSnapshot *snapshot;
-    int keep_latest;
+    const TsKeepPolicy *keep;
     bool skip_verify;
     TsPace *pace; /* NULL: the caller waits */
 } TsSave;

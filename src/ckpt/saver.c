@@ -110,6 +110,7 @@ static json_t *provenance(const TsCheckpointSaver *saver, const TsBatch *arrays)
                   stamp, "host", ts_log_host(), "ranks", ts_group_size(saver->group), "hdf5", ts_state_file_library());
     if (saver->config_hash)
         json_object_set_new(json, "config_hash", json_string(saver->config_hash));
+    json_object_set_new(json, "keep", ts_keep_json(&saver->options.keep));
     const TsMesh *mesh = NULL;
     for (int i = 0; !mesh && i < ts_batch_count(arrays); i++)
         mesh = ts_batch_array(arrays, i)->mesh;
@@ -128,7 +129,7 @@ static TsStatus run(TsCheckpointSaver *saver, TsPace *pace)
                                  .root = saver->root,
                                  .manifest = saver->manifest,
                                  .snapshot = &saver->snapshot,
-                                 .keep_latest = saver->options.keep_latest,
+                                 .keep = &saver->options.keep,
                                  .skip_verify = saver->options.skip_verify,
                                  .pace = pace});
 }

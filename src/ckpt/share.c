@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ckpt/share.h"
 
-#include <math.h>
-
-#include "base/check.h"
+#include "ckpt/convert.h"
 
 /* What a rank reads at once, but for an array that is larger. */
 static const int64_t portion_bytes = (int64_t)256 << 20;
@@ -29,54 +27,14 @@ int64_t ts_share_elems(const TsArray *array)
     return repeated ? 0 : ts_array_local_elems(array);
 }
 
-/* Sign 1, exponent 5, mantissa 10, bias 15. */
-static double from_f16(uint16_t bits)
-{
-    int exponent = bits >> 10 & 31, mantissa = bits & 1023;
-    double size;
-    if (exponent == 31)
-        size = mantissa ? NAN : INFINITY;
-    else if (exponent == 0)
-        size = ldexp(mantissa, -24);
-    else
-        size = ldexp(1024 + mantissa, exponent - 25);
-    return bits >> 15 ? -size : size;
-}
-
 double ts_share_value(const TsArray *array, int64_t index)
 {
-    switch (array->dtype) {
-    case TS_F32:
-        return ((const float *)array->data)[index];
-    case TS_F64:
-        return ((const double *)array->data)[index];
-    case TS_BF16:
-        return ts_bf16_to_f32(((const TsBf16 *)array->data)[index]);
-    case TS_I32:
-        return ((const int32_t *)array->data)[index];
-    case TS_I64:
-        return (double)((const int64_t *)array->data)[index];
-    case TS_BOOL:
-        return ((const uint8_t *)array->data)[index] != 0;
-    case TS_F16:
-        return from_f16(((const uint16_t *)array->data)[index]);
-    case TS_DTYPES:
-        break;
-    }
-    TS_CHECK(false, "dtype %d", (int)array->dtype);
-    return 0;
+    return ts_convert_value(array->data, array->dtype, index);
 }
 
 void ts_share_set(TsArray *array, int64_t index, double value)
 {
-    if (array->dtype == TS_F32)
-        ((float *)array->data)[index] = (float)value;
-    else if (array->dtype == TS_F64)
-        ((double *)array->data)[index] = value;
-    else if (array->dtype == TS_BF16)
-        ((TsBf16 *)array->data)[index] = ts_bf16_from_f32((float)value);
-    else
-        TS_CHECK(false, "%s is not set by value", ts_dtype_name(array->dtype));
+    ts_convert_set(array->data, array->dtype, index, value);
 }
 
 int ts_share_portion(const TsCheckpoint *checkpoint, int first, TsGroup *group)

@@ -21,7 +21,7 @@ int64_t ts_share_elems(const TsArray *array);
 /* An element as a double, by its place in the block; bool is 0 or 1. i64 is rounded. */
 double ts_share_value(const TsArray *array, int64_t index);
 
-/* Sets an element of an array of floats, rounded to the nearest. f16 occurs in files only: it is a bug here. */
+/* Sets an element of an array of floats, rounded to the nearest. */
 void ts_share_set(TsArray *array, int64_t index, double value);
 
 /* The arrays of the checkpoint from `first` on, as many as a rank should read at once: the index behind the last. */

@@ -97,8 +97,12 @@ static void append_summary(TsText *text, const TsCheckpointSummary *summary)
     append_age(text, summary->age_s);
     pad_to(text, line, 34);
     ts_text_append(text, "%s", words[summary->condition]);
-    if (summary->metrics || summary->reason)
+    if (summary->metrics || summary->reason || summary->kept)
         pad_to(text, line, 49);
+    if (summary->kept)
+        ts_text_append(text, "%s", summary->kept[0] ? summary->kept : "by no rule now");
+    if (summary->kept && summary->metrics)
+        pad_to(text, line, 75);
     if (summary->metrics)
         append_numbers(text, summary->metrics, "");
     ts_text_append(text, "%s\n", summary->reason ? summary->reason : "");
@@ -108,7 +112,7 @@ static TsStatus list_run(TsText *text, const char *run_dir)
 {
     TsCheckpointList *list = NULL;
     TS_TRY(ts_checkpoint_list_create(&list, run_dir));
-    ts_text_append(text, "      step  size        age       condition      metrics\n");
+    ts_text_append(text, "      step  size        age       condition      kept because              metrics\n");
     for (int64_t i = 0; i < list->count; i++)
         append_summary(text, &list->items[i]);
     ts_checkpoint_list_free(&list);

@@ -52,12 +52,12 @@ static TsStatus read_words(DecodeWords *read, int count, const char *const *word
 static TsStatus restore(const TsJob *job)
 {
     TsCheckpoint *checkpoint = NULL;
-    TS_TRY(ts_checkpoint_latest(&checkpoint, job->group, job->keys->run.dir));
-    if (!checkpoint)
-        return ts_status_error(TS_CODE_NOT_FOUND, "%s has no checkpoint: train it first", job->keys->run.dir);
     TsBatch *kept = ts_job_kept(job);
-    TsStatus status = ts_checkpoint_restore(checkpoint, kept, (TsRestoreOptions){.allow_unused = true});
+    TsStatus status = ts_checkpoint_resume(&checkpoint, job->group, job->keys->run.dir, kept,
+                                           (TsRestoreOptions){.allow_unused = true});
     ts_batch_free(&kept);
+    if (!status && !checkpoint)
+        status = ts_status_error(TS_CODE_NOT_FOUND, "%s has no checkpoint: train it first", job->keys->run.dir);
     ts_checkpoint_close(&checkpoint);
     return status;
 }

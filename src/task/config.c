@@ -70,13 +70,42 @@ static const TsKey mesh_keys[] = {
 static const TsConfigTable mesh_table = {"mesh", "How ranks are laid out; their product is the number of ranks.",
                                          sizeof(TsMeshConfig), mesh_keys, NULL};
 
-static const TsKey keep_keys[] = {TS_KEY_INT(TsKeepConfig, latest, "so many of the newest; 0 keeps all",
-                                             .fallback = "3", .range = TS_BETWEEN(0, 1000000)),
-                                  TS_KEYS_END};
-static const TsConfigTable keep_table = {"keep", "Which checkpoints stay.", sizeof(TsKeepConfig), keep_keys, NULL};
+static const char *const better_words[] = {"lower", "higher", NULL};
+
+static TsStatus check_keep(const void *value)
+{
+    const TsKeepConfig *keep = value;
+    TS_TRY(check_interval("every", keep->every));
+    if (keep->best > 0 && !keep->by)
+        return ts_status_error(TS_CODE_INVALID, "best: %lld, but no metric is named by `by`", (long long)keep->best);
+    return TS_OK;
+}
+
+static const TsKey keep_keys[] = {
+    TS_KEY_INT(TsKeepConfig, latest, "so many of the newest; 0 keeps all", .fallback = "3",
+               .range = TS_BETWEEN(0, 1000000)),
+    TS_KEY_INTERVAL(TsKeepConfig, every, "those of a multiple of so many steps, or one in so much time",
+                    .fallback = "never"),
+    TS_KEY_SECONDS(TsKeepConfig, every_time, "one in so much time, where `every` counts steps; 0: none",
+                   .fallback = "0", .range = TS_AT_LEAST(0)),
+    TS_KEY_LIST(TsKeepConfig, steps, TS_ELEMENT(TS_KIND_INT), "those of these steps", .fallback = "[]"),
+    TS_KEY_INT(TsKeepConfig, best, "so many of the best by a metric", .fallback = "0", .range = TS_BETWEEN(0, 1000000)),
+    TS_KEY_STRING(TsKeepConfig, by, "the metric of `best`, TASK/METRIC as evaluation names it",
+                  .range = TS_AT_LEAST(1)),
+    TS_KEY_ENUM(TsKeepConfig, better, better_words, "which values of it are better", .fallback = "lower"),
+    TS_KEYS_END};
+static const TsConfigTable keep_table = {
+    "keep", "Which checkpoints stay: any of these rules keeps one. The newest stays, and those that another names.",
+    sizeof(TsKeepConfig), keep_keys, check_keep};
 
 static const TsKey checkpoint_keys[] = {
-    TS_KEY_INTERVAL(TsCheckpointConfig, every, "how often, beside at the end", .fallback = "500 steps"),
+    TS_KEY_INTERVAL(TsCheckpointConfig, every, "how often, in steps or time", .fallback = "500 steps"),
+    TS_KEY_SECONDS(TsCheckpointConfig, every_time, "and where the last save is so long ago; 0: no", .fallback = "0",
+                   .range = TS_AT_LEAST(0)),
+    TS_KEY_LIST(TsCheckpointConfig, steps, TS_ELEMENT(TS_KIND_INT), "and after these steps", .fallback = "[]"),
+    TS_KEY_BOOL(TsCheckpointConfig, last, "and after the last step", .fallback = "true"),
+    TS_KEY_BOOL(TsCheckpointConfig, on_stop, "and when a signal asks for the end, as before a preemption",
+                .fallback = "true"),
     TS_KEY_STRUCT(TsCheckpointConfig, keep, &keep_table, "which stay"),
     TS_KEY_BOOL(TsCheckpointConfig, verify, "read back and compare checksums before committing", .fallback = "true"),
     TS_KEY_BOOL(TsCheckpointConfig, asynchronous,

@@ -42,12 +42,23 @@ typedef struct TsMeshConfig {
     bool sequence_parallel;
 } TsMeshConfig;
 
+typedef enum TsBetter { TS_BETTER_LOWER, TS_BETTER_HIGHER } TsBetter;
+
 typedef struct TsKeepConfig {
     int64_t latest;
+    TsInterval every;  /* steps or time */
+    double every_time; /* in seconds; 0: never */
+    TsList steps;      /* of int64_t */
+    int64_t best;
+    const char *by; /* NULL only where best is 0 */
+    TsBetter better;
 } TsKeepConfig;
 
 typedef struct TsCheckpointConfig {
-    TsInterval every;
+    TsInterval every;  /* steps or time */
+    double every_time; /* in seconds; 0: never */
+    TsList steps;      /* of int64_t */
+    bool last, on_stop;
     TsKeepConfig keep;
     bool verify, asynchronous;
 } TsCheckpointConfig;

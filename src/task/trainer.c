@@ -7,11 +7,12 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/version.h"
-#include "ckpt/checkpoint.h"
+#include "base/text.h"
 #include "comm/collectives.h"
 #include "task/evaluator.h"
 #include "task/progress.h"
 #include "task/run_dir.h"
+#include "task/saving.h"
 
 /* A task in training. */
 typedef struct Course {
@@ -28,14 +29,13 @@ typedef struct Trainer {
     int64_t *task_steps; /* (job->task_count) that each had so far */
     TsMixture *mixture;
     TsLearner *learner;
-    TsCheckpointSaver *saver;
+    TsSaving *saving;
     TsBatch *kept; /* parameters and optimizer state, lent: what a checkpoint holds */
     int64_t step;  /* that was finished last */
     int64_t skipped_steps, skipped_in_row;
     TsLearnerReport report; /* of the last step */
     TsProgress progress;
-    int64_t saved_step, evaluated_step; /* -1: none */
-    double saved_s, evaluated_s, said_s;
+    double evaluated_s, said_s;
     TsTimeline *timeline; /* of the steps that are recorded; NULL before and after them */
     int64_t recorded_from;
     double marked_s; /* where the span ended that was recorded last */
@@ -152,12 +152,14 @@ static bool is_due(TsInterval interval, int64_t step, double since_s)
 static Decision decide(const Trainer *trainer)
 {
     const TsJobConfig *keys = trainer->keys;
-    bool last = trainer->step >= keys->run.steps || trainer->skipped_in_row >= keys->learner.skip_limit;
+    bool failing = trainer->skipped_in_row >= keys->learner.skip_limit;
+    bool last = trainer->step >= keys->run.steps || failing;
+    TsSavingMoment moment = {.step = trainer->step, .last = last, .stopping = stop_signal != 0};
     Decision mine = {.stop = stop_signal,
                      .say = last || is_due(keys->run.log, trainer->step, trainer->said_s),
                      .evaluate = last || is_due(keys->run.evaluate, trainer->step, trainer->evaluated_s),
-                     .save = last || stop_signal || is_due(keys->checkpoint.every, trainer->step, trainer->saved_s),
-                     .failed = ts_checkpoint_saver_failed(trainer->saver)};
+                     .save = !failing && ts_saving_is_due(trainer->saving, moment),
+                     .failed = ts_saving_failed(trainer->saving)};
     Decision all = {0};
     ts_all_reduce(trainer->job->group, (TsTransfer){.out = &all,
                                                     .in = &mine,
@@ -165,7 +167,9 @@ static Decision decide(const Trainer *trainer)
                                                     .dtype = TS_I32,
                                                     .reduction = TS_MAX,
                                                     .label = "step/decision"});
-    all.save |= all.stop != 0;
+    moment.stopping = all.stop != 0; /* of any rank */
+    all.save |= !failing && moment.stopping && ts_saving_is_due(trainer->saving, moment);
+    all.evaluate |= all.save && !all.stop && ts_saving_wants_evaluation(trainer->saving);
     return all;
 }
 
@@ -190,6 +194,15 @@ static void say(Trainer *trainer)
     trainer->said_s = ts_progress_now();
 }
 
+static void note_scores(Trainer *trainer, const char *task, const TsScores *scores)
+{
+    for (int i = 0; i < scores->count; i++) {
+        char *path = ts_format("%s/%s", task, scores->score[i].name);
+        ts_saving_note_metric(trainer->saving, trainer->step, path, scores->score[i].scalar.value);
+        ts_free(path);
+    }
+}
+
 static void evaluate(Trainer *trainer)
 {
     for (int i = 0; i < trainer->job->task_count; i++) {
@@ -199,8 +212,8 @@ static void evaluate(Trainer *trainer)
         TsScores scores;
         ts_evaluator_run(course->evaluator, &scores, NULL, NULL);
         ts_progress_say_evaluation(trainer->dir, trainer->step, course->task->name, &scores);
+        note_scores(trainer, course->task->name, &scores);
     }
-    trainer->evaluated_step = trainer->step;
     trainer->evaluated_s = ts_progress_now();
 }
 
@@ -212,29 +225,50 @@ static json_t *pack_state(const Trainer *trainer)
         json_object_set_new(tasks, trainer->courses[i].task->name,
                             json_pack("{s:I, s:I}", "place", (json_int_t)trainer->courses[i].task->place, "steps",
                                       (json_int_t)trainer->task_steps[i]));
-    return json_pack("{s:I, s:I, s:I, s:I, s:o}", "seed", (json_int_t)trainer->keys->run.seed, "step",
-                     (json_int_t)trainer->step, "skipped_steps", (json_int_t)trainer->skipped_steps, "skipped_in_row",
-                     (json_int_t)trainer->skipped_in_row, "tasks", tasks);
+    json_t *state = json_pack("{s:I, s:I, s:I, s:I, s:o}", "seed", (json_int_t)trainer->keys->run.seed, "step",
+                              (json_int_t)trainer->step, "skipped_steps", (json_int_t)trainer->skipped_steps,
+                              "skipped_in_row", (json_int_t)trainer->skipped_in_row, "tasks", tasks);
+    ts_saving_pack(trainer->saving, state);
+    return state;
 }
 
 static TsStatus save(Trainer *trainer)
 {
     json_t *state = pack_state(trainer);
-    TsStatus status = ts_checkpoint_save(trainer->saver, trainer->step, trainer->kept, state);
+    TsStatus status = ts_saving_save(trainer->saving, trainer->step, trainer->kept, state);
     json_decref(state);
-    trainer->saved_s = ts_progress_now();
     return status;
 }
 
-/* A save that is under way ends, so that saved_step is of the last one. */
-static void conclude_save(Trainer *trainer)
+/* The step of the last checkpoint, once a save that is under way has ended. Collective. */
+static long long last_saved_step(Trainer *trainer)
 {
-    TsStatus status = ts_checkpoint_saver_wait(trainer->saver);
+    TsStatus status = ts_saving_wait(trainer->saving);
     if (status && ts_group_rank(trainer->job->group) == 0)
         ts_log(TS_LOG_WARNING, "%s", ts_status_message(status));
     ts_status_free(&status);
-    if (ts_checkpoint_saver_step(trainer->saver) >= 0)
-        trainer->saved_step = ts_checkpoint_saver_step(trainer->saver);
+    return (long long)ts_saving_committed_step(trainer->saving);
+}
+
+/* The run ends because the steps go wrong. */
+static TsStatus too_many_skipped(Trainer *trainer)
+{
+    return ts_status_error(TS_CODE_INVALID,
+                           "%lld steps in a row had a gradient that is not finite or above learner.skip_above (the "
+                           "last norm is %g); the last checkpoint is of step %lld",
+                           (long long)trainer->skipped_in_row, trainer->report.gradient_norm, last_saved_step(trainer));
+}
+
+/* The run ends because a signal asked for it. */
+static TsStatus stopped(Trainer *trainer, int signal)
+{
+    TS_TRY(ts_saving_wait(trainer->saving));
+    long long saved = last_saved_step(trainer);
+    return ts_status_error(TS_CODE_INTERRUPTED, "stopped by signal %d after step %lld; the same command goes on %s%s",
+                           signal, (long long)trainer->step, saved == trainer->step ? "from there" : "from ",
+                           saved == trainer->step ? ""
+                           : saved < 0            ? "the beginning"
+                                                  : "the last checkpoint");
 }
 
 /* In this order: summaries, evaluation, checkpoint, ends of the run. */
@@ -242,27 +276,16 @@ static TsStatus run_hooks(Trainer *trainer)
 {
     Decision due = decide(trainer);
     if (due.failed)
-        return ts_checkpoint_saver_wait(trainer->saver);
+        return ts_saving_wait(trainer->saving);
     if (due.say)
         say(trainer);
-    if (trainer->skipped_in_row >= trainer->keys->learner.skip_limit) {
-        conclude_save(trainer);
-        return ts_status_error(TS_CODE_INVALID,
-                               "%lld steps in a row had a gradient that is not finite or above learner.skip_above (the "
-                               "last norm is %g); the last checkpoint is of step %lld",
-                               (long long)trainer->skipped_in_row, trainer->report.gradient_norm,
-                               (long long)trainer->saved_step);
-    }
+    if (trainer->skipped_in_row >= trainer->keys->learner.skip_limit)
+        return too_many_skipped(trainer);
     if (due.evaluate)
         evaluate(trainer);
     if (due.save)
         TS_TRY(save(trainer));
-    if (!due.stop)
-        return TS_OK;
-    TS_TRY(ts_checkpoint_saver_wait(trainer->saver));
-    return ts_status_error(TS_CODE_INTERRUPTED,
-                           "stopped by signal %d after step %lld; the same command goes on from there", due.stop,
-                           (long long)trainer->step);
+    return due.stop ? stopped(trainer, due.stop) : TS_OK;
 }
 
 /* ---- the beginning ---- */
@@ -326,6 +349,8 @@ static TsStatus read_state(Trainer *trainer, const TsCheckpoint *checkpoint)
     if (trainer->step != ts_checkpoint_step(checkpoint))
         return ts_status_error(TS_CODE_CORRUPT, "%s: its state is of step %lld", ts_checkpoint_path(checkpoint),
                                (long long)trainer->step);
+    ts_saving_unpack(trainer->saving, state);
+    ts_saving_note_committed(trainer->saving, trainer->step);
     return TS_OK;
 }
 
@@ -333,16 +358,14 @@ static TsStatus read_state(Trainer *trainer, const TsCheckpoint *checkpoint)
 static TsStatus resume(Trainer *trainer)
 {
     TsCheckpoint *checkpoint = NULL;
-    TS_TRY(ts_checkpoint_latest(&checkpoint, trainer->job->group, trainer->keys->run.dir));
+    TS_TRY(ts_checkpoint_resume(&checkpoint, trainer->job->group, trainer->keys->run.dir, trainer->kept,
+                                (TsRestoreOptions){0}));
     if (!checkpoint)
         return TS_OK;
-    TsStatus status = ts_checkpoint_restore(checkpoint, trainer->kept, (TsRestoreOptions){0});
-    if (!status)
-        status = read_state(trainer, checkpoint);
+    TsStatus status = read_state(trainer, checkpoint);
     ts_checkpoint_close(&checkpoint);
     if (status)
         return status;
-    trainer->saved_step = trainer->step;
     ts_log(TS_LOG_INFO, "going on after step %lld", (long long)trainer->step);
     return TS_OK;
 }
@@ -379,6 +402,30 @@ static void collect_kept(Trainer *trainer)
         ts_batch_lend(trainer->kept, ts_batch_name(state, i), ts_batch_array(state, i));
 }
 
+/* That an evaluation gives the metric by which the best checkpoints are kept. */
+static TsStatus expect_metric(const Trainer *trainer)
+{
+    const TsKeepConfig *keep = &trainer->keys->checkpoint.keep;
+    TsText names = {0};
+    bool found = keep->best == 0;
+    for (int i = 0; i < trainer->job->task_count && !found; i++) {
+        const char *name[TS_MAX_SCORES];
+        int count = trainer->courses[i].evaluator ? ts_evaluator_names(trainer->courses[i].evaluator, name) : 0;
+        for (int k = 0; k < count; k++) {
+            char *path = ts_format("%s/%s", trainer->courses[i].task->name, name[k]);
+            ts_text_append(&names, "%s%s", names.size_bytes ? ", " : "", path);
+            found |= strcmp(path, keep->by) == 0;
+            ts_free(path);
+        }
+    }
+    TsStatus status =
+        found ? TS_OK
+              : ts_config_error_at(trainer->job->config, "checkpoint.keep.by", "no evaluation gives %s; there %s %s",
+                                   keep->by, names.data ? "are" : "is", names.data ? names.data : "none");
+    ts_text_free(&names);
+    return status;
+}
+
 static TsStatus begin(Trainer *trainer, TsGroup *group, const TsConfig *config, TsTrainOptions options)
 {
     TS_TRY(ts_job_open(&trainer->job, group, config, (TsJobOptions){0}));
@@ -397,15 +444,13 @@ static TsStatus begin(Trainer *trainer, TsGroup *group, const TsConfig *config, 
     TS_TRY(ts_comm_agree(group, compiled)); /* an arena may be too large for one host alone */
     TS_TRY(ts_run_dir_open(&trainer->dir, group, trainer->keys->run.dir, config, options.force));
     introduce(trainer);
-    TsCheckpointSaverOptions saving = {.keep_latest = (int)trainer->keys->checkpoint.keep.latest,
-                                       .skip_verify = !trainer->keys->checkpoint.verify,
-                                       .asynchronous = trainer->keys->checkpoint.asynchronous};
-    TS_TRY(ts_checkpoint_saver_create(&trainer->saver, group, trainer->keys->run.dir, saving));
+    TS_TRY(expect_metric(trainer));
+    TS_TRY(ts_saving_create(&trainer->saving, group, &trainer->keys->checkpoint, trainer->keys->run.dir));
     collect_kept(trainer);
     TS_TRY(resume(trainer));
     TS_TRY(ts_run_dir_write_config(trainer->dir));
     trainer->progress = ts_progress_start(trainer->step, trainer->keys->run.steps);
-    trainer->saved_s = trainer->evaluated_s = trainer->said_s = trainer->progress.started_s;
+    trainer->evaluated_s = trainer->said_s = trainer->progress.started_s;
     return TS_OK;
 }
 
@@ -421,7 +466,7 @@ static void end(Trainer *trainer)
     ts_free(trainer->task_steps);
     ts_learner_free(&trainer->learner);
     ts_mixture_free(&trainer->mixture);
-    ts_checkpoint_saver_free(&trainer->saver);
+    ts_saving_free(&trainer->saving);
     ts_batch_free(&trainer->kept);
     ts_run_dir_close(&trainer->dir);
     ts_job_close(&trainer->job);
@@ -439,7 +484,7 @@ static TsStatus run_steps(Trainer *trainer)
     while (!status && trainer->step < trainer->keys->run.steps)
         status = run_step(trainer);
     if (!status)
-        status = ts_checkpoint_saver_wait(trainer->saver);
+        status = ts_saving_wait(trainer->saving);
     TsStatus recorded = end_recording(trainer, true);
     if (status)
         ts_status_free(&recorded); /* the first error is told */
@@ -454,7 +499,7 @@ TsStatus ts_train(TsGroup *group, const TsConfig *config, TsTrainOptions options
     for (int i = 0; i < 3; i++)
         sigaction(signals[i], &action, &before[i]);
 
-    Trainer trainer = {.saved_step = -1, .evaluated_step = -1};
+    Trainer trainer = {0};
     TsStatus status = begin(&trainer, group, config, options);
     if (!status)
         status = run_steps(&trainer);

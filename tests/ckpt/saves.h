@@ -207,7 +207,7 @@ static inline void save_steps(TsGroup *group, RunDir run, int layout, int keep, 
     TsMesh *mesh = make_mesh(group, layout);
     TsBatch *batch = make_arrays(mesh, layout);
     TsCheckpointSaver *saver;
-    TEST_OK(ts_checkpoint_saver_create(&saver, group, run.path, (TsCheckpointSaverOptions){.keep_latest = keep}));
+    TEST_OK(ts_checkpoint_saver_create(&saver, group, run.path, (TsCheckpointSaverOptions){.keep = {.latest = keep}}));
     for (int i = 0; i < count; i++) {
         json_t *state = json_pack("{s:I}", "cursor", (json_int_t)steps[i] * 10);
         fill(batch, (int)steps[i]);

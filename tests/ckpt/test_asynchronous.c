@@ -11,7 +11,7 @@ static TsCheckpointSaver *make_saver(RunDir run, int keep)
 {
     TsCheckpointSaver *saver = NULL;
     TEST_OK(ts_checkpoint_saver_create(&saver, test_world, run.path,
-                                       (TsCheckpointSaverOptions){.keep_latest = keep, .asynchronous = true}));
+                                       (TsCheckpointSaverOptions){.keep = {.latest = keep}, .asynchronous = true}));
     return saver;
 }
 

@@ -3,6 +3,7 @@
  *
  * Checkpoints: saved on one mesh and restored on another, and what becomes of damaged and foreign ones.
  */
+#include "ckpt/inspect.h"
 #include "ckpt/saves.h"
 
 /* Any layout, on any number of ranks, from any other. */
@@ -229,7 +230,108 @@ static void foreign_is_refused(void)
     remove_run(run);
 }
 
+/* Going on: read and verified in one pass; what does not verify is skipped, and the next time unread. */
+
+static TsStatus resume_step(RunDir run, int layout, int64_t *step)
+{
+    TsMesh *mesh = make_mesh(test_world, layout);
+    TsBatch *batch = make_arrays(mesh, layout);
+    TsCheckpoint *checkpoint = NULL;
+    TsStatus status = ts_checkpoint_resume(&checkpoint, test_world, run.path, batch, (TsRestoreOptions){0});
+    *step = checkpoint ? ts_checkpoint_step(checkpoint) : -1;
+    if (checkpoint)
+        CU_ASSERT_EQUAL(count_wrong(batch, (int)*step), 0);
+    ts_checkpoint_close(&checkpoint);
+    ts_batch_free(&batch);
+    ts_mesh_free(&mesh);
+    return status;
+}
+
+static void goes_on_from_the_newest(void)
+{
+    RunDir run = make_run();
+    SAVE(run, 0, 1, 2, 3);
+    int64_t step;
+    TEST_OK(resume_step(run, 1, &step));
+    CU_ASSERT_EQUAL(step, 3);
+    ON_ROOT(flip_bit(inside(run, "step_00000003/state.h5"), -1000000));
+    for (int layout = 0; layout < 3; layout++) { /* the second time it is known */
+        TEST_OK(resume_step(run, layout, &step));
+        CU_ASSERT_EQUAL(step, 2);
+        CU_ASSERT_TRUE(there(inside(run, "step_00000003/damaged")));
+    }
+    if (is_root()) {
+        TsCheckpointList *list = NULL;
+        TEST_OK(ts_checkpoint_list_create(&list, run.path));
+        CU_ASSERT_EQUAL(list->items[2].condition, TS_CHECKPOINT_DAMAGED);
+        CU_ASSERT_PTR_NOT_NULL(strstr(list->items[2].reason, "are not what was saved"));
+        ts_checkpoint_list_free(&list);
+    }
+    SAVE(run, 1, 4); /* it does not count among those that are kept, and stays */
+    CU_ASSERT_TRUE(there(inside(run, "step_00000003/COMMIT")));
+    CU_ASSERT_FALSE(there(inside(run, "step_00000002")));
+    ON_ROOT(flip_bit(inside(run, "step_00000004/state.h5"), -1000000));
+    TEST_ERROR(resume_step(run, 0, &step), "none of its 2 checkpoints can be used");
+    ON_ROOT(flip_bit(inside(run, "step_00000003/state.h5"), -1000000)); /* mended: its time is another */
+    TEST_OK(resume_step(run, 2, &step));
+    CU_ASSERT_EQUAL(step, 3);
+    remove_run(run);
+}
+
+/* Other dtypes on request. */
+
+static void casts_on_request(void)
+{
+    RunDir run = make_run();
+    TsMesh *mesh = make_mesh(test_world, 2);
+    TsBatch *saved = ts_batch_create(), *read = ts_batch_create();
+    TsPlacement rows, both;
+    TEST_OK(ts_placement_parse(&rows, "0: data", 2));
+    TEST_OK(ts_placement_parse(&both, "0: model; 1: data", 2));
+    TsArrayOptions plain = {0};
+    TsArray *f32 = ts_array_create(mesh, TS_F32, ts_shape(13, 7), rows, plain);
+    TsArray *i32 = ts_array_create(mesh, TS_I32, ts_scalar, ts_replicated, plain);
+    for (int64_t i = 0; i < ts_array_local_elems(f32); i++)
+        ((float *)f32->data)[i] = (float)(f32->block.first[0] * 7 + i) + 1.0f / 512; /* the rest is lost in bf16 */
+    *(int32_t *)i32->data = -5;
+    ts_batch_put(saved, "w", f32);
+    ts_batch_put(saved, "n", i32);
+    TsCheckpointSaver *saver;
+    json_t *state = json_object();
+    TEST_OK(ts_checkpoint_saver_create(&saver, test_world, run.path, (TsCheckpointSaverOptions){0}));
+    TEST_OK(ts_checkpoint_save(saver, 1, saved, state));
+    TsArray *bf16 = ts_array_create(mesh, TS_BF16, ts_shape(13, 7), both, plain);
+    TsArray *f64 = ts_array_create(mesh, TS_F64, ts_scalar, ts_replicated, plain);
+    ts_batch_put(read, "w", bf16);
+    ts_batch_put(read, "n", f64);
+    TsCheckpoint *checkpoint;
+    TEST_ERROR(ts_checkpoint_resume(&checkpoint, test_world, run.path, read, (TsRestoreOptions){0}),
+               "w is f32 (13, 7) there and bf16 (13, 7) here, n is i32 () there and f64 () here");
+    TEST_OK(ts_checkpoint_resume(&checkpoint, test_world, run.path, read, (TsRestoreOptions){.cast = true}));
+    int64_t wrong = 0, columns = bf16->block.shape.size[1];
+    for (int64_t i = 0; i < ts_array_local_elems(bf16); i++) {
+        int64_t row = bf16->block.first[0] + i / columns, column = bf16->block.first[1] + i % columns;
+        wrong += ((TsBf16 *)bf16->data)[i] != ts_bf16_from_f32((float)(row * 7 + column) + 1.0f / 512);
+    }
+    CU_ASSERT_EQUAL(wrong, 0);
+    CU_ASSERT(*(double *)f64->data == -5);
+    ts_checkpoint_close(&checkpoint);
+    ts_batch_free(&read);
+    read = ts_batch_create();
+    ts_batch_put(read, "w", ts_array_create(mesh, TS_I32, ts_shape(13, 7), rows, plain)); /* what would lose values */
+    TEST_ERROR(ts_checkpoint_resume(&checkpoint, test_world, run.path, read,
+                                    (TsRestoreOptions){.cast = true, .allow_unused = true}),
+               "w is f32 (13, 7) there and i32 (13, 7) here");
+    json_decref(state);
+    ts_checkpoint_saver_free(&saver);
+    ts_batch_free(&read);
+    ts_batch_free(&saved);
+    ts_mesh_free(&mesh);
+    remove_run(run);
+}
+
 TEST_MAIN("checkpoint", {"any mesh to any mesh", any_mesh_to_any_mesh},
           {"arrays without a mesh, and pinned ones", without_mesh_and_pinned}, {"state is exact", state_is_exact},
           {"no checkpoint yet", no_checkpoint_yet}, {"names what does not fit", names_what_does_not_fit},
-          {"damage is found", damage_is_found}, {"foreign is refused", foreign_is_refused})
+          {"damage is found", damage_is_found}, {"foreign is refused", foreign_is_refused},
+          {"goes on from the newest", goes_on_from_the_newest}, {"casts on request", casts_on_request})

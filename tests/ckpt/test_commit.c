@@ -12,7 +12,8 @@ static void expect_save_error(RunDir run, int64_t step, const char *words)
     TsBatch *none = ts_batch_create();
     TsCheckpointSaver *saver = NULL;
     json_t *state = json_object();
-    TEST_OK(ts_checkpoint_saver_create(&saver, test_world, run.path, (TsCheckpointSaverOptions){.keep_latest = 1}));
+    TEST_OK(
+        ts_checkpoint_saver_create(&saver, test_world, run.path, (TsCheckpointSaverOptions){.keep = {.latest = 1}}));
     if (saver)
         TEST_ERROR(ts_checkpoint_save(saver, step, none, state), words);
     ts_checkpoint_saver_free(&saver);
@@ -77,7 +78,8 @@ static void refused_writes(void)
     fill(batch, 2);
     TsCheckpointSaver *saver;
     json_t *state = json_object();
-    TEST_OK(ts_checkpoint_saver_create(&saver, test_world, run.path, (TsCheckpointSaverOptions){.keep_latest = 1}));
+    TEST_OK(
+        ts_checkpoint_saver_create(&saver, test_world, run.path, (TsCheckpointSaverOptions){.keep = {.latest = 1}}));
     struct rlimit limit, small;
     getrlimit(RLIMIT_FSIZE, &limit);
     signal(SIGXFSZ, SIG_IGN);
@@ -164,7 +166,7 @@ static void prunes(void)
     expect_latest(run, 2);
     SAVE(run, 1, 4);
     CU_ASSERT_FALSE(there(inside(run, "step_00000002")));
-    CU_ASSERT_FALSE(there(inside(run, "step_00000003")));
+    CU_ASSERT_TRUE(there(inside(run, "step_00000003"))); /* found to be damaged: nobody removes it */
     expect_latest(run, 4);
     remove_run(run);
 }

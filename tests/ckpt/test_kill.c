@@ -39,7 +39,7 @@ static TsBatch *make_arrays(void)
 static TsStatus save_steps(TsGroup *group, const char *run, int64_t step, int64_t end)
 {
     TsCheckpointSaver *saver;
-    TS_TRY(ts_checkpoint_saver_create(&saver, group, run, (TsCheckpointSaverOptions){.keep_latest = 2}));
+    TS_TRY(ts_checkpoint_saver_create(&saver, group, run, (TsCheckpointSaverOptions){.keep = {.latest = 2}}));
     TsBatch *batch = make_arrays();
     TsStatus status = TS_OK;
     for (; !status && step < end; step++) {
