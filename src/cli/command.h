@@ -28,6 +28,7 @@ TS_MUST_USE TsStatus ts_command_unknown(const char *name);
 
 extern const TsCommand ts_command_train;   /* train.c */
 extern const TsCommand ts_command_decode;  /* decode.c */
+extern const TsCommand ts_command_plan;    /* plan.c */
 extern const TsCommand ts_command_ckpt;    /* ckpt.c */
 extern const TsCommand ts_command_help;    /* help.c */
 extern const TsCommand ts_command_version; /* version.c */

@@ -40,6 +40,7 @@ const TsCommand ts_command_train = {
     .usage = "CONFIG... [key=value...] [--force]",
     .help =
         "Trains what the configuration says, in its run.dir. The same command again goes on where the run stands, on\n"
-        "any number of ranks. --force goes on in the directory of another configuration. trace=FILE writes a timeline of\n"
+        "any number of ranks. --force goes on in the directory of another configuration. trace=FILE writes a timeline "
+        "of\n"
         "three steps on every rank, for ui.perfetto.dev; trace: in the configuration says which.",
     .run = train};

@@ -155,6 +155,7 @@ static const TsKey job_keys[] = {
     TS_KEY_STRUCT(TsJobConfig, checkpoint, &checkpoint_table, "the state of the run on disk"),
     TS_KEY_STRUCT(TsJobConfig, decode, &decode_table, "how text is continued"),
     TS_KEY_STRUCT(TsJobConfig, trace, &trace_table, "a timeline of some steps; on the command line also trace=FILE"),
+    TS_KEY_STRUCT(TsJobConfig, cluster, &ts_cluster_table, "the machine that a plan is for"),
     TS_KEYS_END};
 const TsConfigTable ts_job_table = {"job", "A job: what is learned, how, and where it is kept.", sizeof(TsJobConfig),
                                     job_keys, NULL};

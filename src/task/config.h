@@ -12,10 +12,12 @@
  *     checkpoint: {every: 500 steps, keep: {latest: 3}}
  *     decode:     {tokens: 200, temperature: 0.8}
  *     trace:      {file: steps.json, from_step: 2, steps: 3}
+ *     cluster:    {flops: 1e11, nodes: 16, link: {latency: 0.02 ms, bandwidth: 1.25e9}}
  */
 #pragma once
 
 #include "comm/mesh.h"
+#include "task/cluster.h"
 #include "task/learner.h"
 #include "task/mixture.h"
 
@@ -90,6 +92,7 @@ typedef struct TsJobConfig {
     TsCheckpointConfig checkpoint;
     TsDecodeConfig decode;
     TsTraceConfig trace;
+    TsClusterConfig cluster;
 } TsJobConfig;
 
 extern const TsConfigTable ts_job_table;

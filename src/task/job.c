@@ -148,13 +148,25 @@ static TsStatus check_batches(const TsJob *job)
     return TS_OK;
 }
 
+static int last_rank(TsMeshShape shape)
+{
+    int ranks = 1;
+    for (int axis = 1; axis < TS_AXES; axis++)
+        ranks *= shape.size[axis] > 1 ? shape.size[axis] : 1;
+    return ranks - 1;
+}
+
 TsStatus ts_job_open(TsJob **job, TsGroup *group, const TsConfig *config, TsJobOptions options)
 {
     TsJob *made = ts_calloc(1, sizeof *made);
     *made = (TsJob){.group = group, .config = config, .keys = ts_config_value(config)};
     made->dtype = ts_job_dtype(made->keys);
     made->threads = ts_job_threads(group, made->keys);
-    TsStatus status = ts_job_mesh(&made->mesh, group, config);
+    TsStatus status = TS_OK;
+    if (options.described)
+        made->mesh = ts_mesh_describe(*options.described, last_rank(*options.described));
+    else
+        status = ts_job_mesh(&made->mesh, group, config);
     if (!status && ts_group_rank(group) == 0)
         warn_of_idle_axes(made->mesh);
     if (!status)
@@ -165,9 +177,9 @@ TsStatus ts_job_open(TsJob **job, TsGroup *group, const TsConfig *config, TsJobO
         status = check_batches(made);
     if (!status)
         status = declare_parameters(made);
-    if (!status)
+    if (!status && !options.described)
         status = ts_comm_agree(group, ts_fit_check(made->parameters, group, !options.without_data));
-    if (!status)
+    if (!status && !options.described)
         made->arrays = ts_parameters_initialize(made->parameters, (uint64_t)made->keys->run.seed);
     if (status)
         ts_job_close(&made);

@@ -25,7 +25,9 @@ typedef struct TsJob {
 } TsJob;
 
 typedef struct TsJobOptions {
-    bool without_data; /* tasks open no files: to decode */
+    bool without_data;            /* tasks open no files: to decode */
+    const TsMeshShape *described; /* only described: the mesh has this shape, whatever the group, this rank is its last,
+                                     and parameters have no arrays. NULL: the config's mesh over the group */
 } TsJobOptions;
 
 /* Makes mesh, tasks and parameters. Collective on group; the same status on all ranks. Owned by the caller. */

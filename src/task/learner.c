@@ -233,7 +233,7 @@ TsStatus ts_learner_create(TsLearner **learner, TsLearnerSetting setting)
         status = ts_comm_agree(ts_mesh_all(made->mesh), status);
     if (status)
         ts_learner_free(&made);
-    else
+    else if (!made->mesh || ts_mesh_all(made->mesh)) /* else it is only described, and has no arrays */
         bind(made);
     *learner = made;
     return status;
@@ -299,4 +299,9 @@ void ts_learner_record(TsLearner *learner, TsTimeline *timeline)
 {
     for (int user = 0; user < learner->setting.user_count; user++)
         ts_program_record(learner->programs[user], timeline);
+}
+
+const TsProgram *ts_learner_program(const TsLearner *learner, int user)
+{
+    return learner->programs[user];
 }

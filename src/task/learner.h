@@ -10,7 +10,7 @@
 
 #include "model/parameter.h"
 #include "task/schedule.h"
-#include "tensor/timeline.h"
+#include "tensor/program.h"
 
 typedef struct TsAdamwConfig {
     double rate, decay, beta1, beta2, epsilon;
@@ -80,3 +80,7 @@ TsLearnerReport ts_learner_step(TsLearner *learner, int user, const int64_t *use
 
 /* Records what steps of it do from now on; NULL: no more. Not collective. */
 void ts_learner_record(TsLearner *learner, TsTimeline *timeline);
+
+/* What a step of the user runs, for plans; borrowed. On a mesh that is only described a Learner has it alone, and
+ * neither gradients nor state. */
+const TsProgram *ts_learner_program(const TsLearner *learner, int user);

@@ -183,3 +183,8 @@ const TsBatch *ts_step_given(const TsStep *step)
 {
     return step->given;
 }
+
+const TsProgram *ts_step_program(const TsStep *step)
+{
+    return step->program;
+}

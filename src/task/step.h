@@ -48,3 +48,6 @@ void ts_step_record(TsStep *step, TsTimeline *timeline);
 
 /* What the task's kind gives out, by name, as of the last run: rows cut along data, nothing else. Borrowed. */
 const TsBatch *ts_step_given(const TsStep *step);
+
+/* What it runs, for plans; borrowed. */
+const TsProgram *ts_step_program(const TsStep *step);

@@ -218,6 +218,16 @@ static void end_collective(Walker *walker, const TsAction *action)
     }
 }
 
+static void run_action(Walker *walker, const TsAction *action)
+{
+    if (action->kind == TS_STEP_BEGIN)
+        begin_collective(walker, action);
+    else if (action->kind == TS_STEP_END)
+        end_collective(walker, action);
+    else
+        run_kernel(walker, action);
+}
+
 void ts_program_estimate(TsEstimate *estimate, const TsProgram *program, const TsMachineModel *machine)
 {
     Walker *walker = ts_calloc(1, sizeof *walker);
@@ -225,15 +235,10 @@ void ts_program_estimate(TsEstimate *estimate, const TsProgram *program, const T
                        .machine = machine,
                        .estimate = estimate,
                        .over_s = ts_calloc((size_t)program->requests + 1, sizeof *walker->over_s)};
-    for (int32_t a = 0; a < program->actions; a++) {
-        const TsAction *action = &program->action[a];
-        if (action->kind == TS_STEP_BEGIN)
-            begin_collective(walker, action);
-        else if (action->kind == TS_STEP_END)
-            end_collective(walker, action);
-        else
-            run_kernel(walker, action);
-    }
+    for (int32_t p = 0; p < program->pieces.pieces; p++)
+        for (int run = 0; run < program->piece[p].runs; run++)
+            for (int32_t a = program->piece[p].first_action; a < program->piece[p + 1].first_action; a++)
+                run_action(walker, &program->action[a]);
     estimate->seconds += walker->now_s;
     ts_free(walker->over_s);
     ts_free(walker);

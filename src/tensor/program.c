@@ -515,6 +515,11 @@ void ts_program_cost(const TsProgram *program, double *flops, double *bytes)
     *bytes = cost.bytes;
 }
 
+size_t ts_program_constant_bytes(const TsProgram *program)
+{
+    return program->layout.constant_bytes;
+}
+
 /* ---- running ---- */
 
 /* Moves on the oldest collectives that are under way. Gives how many are left in `open`. */

@@ -69,6 +69,7 @@ void ts_program_describe(const TsProgram *program, FILE *file);
 void ts_program_describe_dot(const TsProgram *program, FILE *file);
 
 size_t ts_program_arena_bytes(const TsProgram *program);
+size_t ts_program_constant_bytes(const TsProgram *program);
 
 /* What one run costs by the rows of its ops, of global sizes: as if one rank did it all. */
 void ts_program_cost(const TsProgram *program, double *flops, double *bytes);

@@ -23,24 +23,47 @@ static TsStatus infer(TsInference *inference)
     return TS_OK;
 }
 
-static TsCost cost(const TsNodeView *node)
+/* How many elements are multiplied and added for one of the product. */
+static double depth_of(const TsNodeView *node)
+{
+    const TsDotAttributes *dot = &((const TsFusedAttributes *)node->attributes)->dot;
+    TsShape a = node->in_shape[0];
+    return dot->transpose_a ? (double)ts_op_elems_between(a, 0, dot->contract)
+                            : (double)ts_op_elems_between(a, a.dims - dot->contract, a.dims);
+}
+
+/* Elements of what the steps give, by the shapes of the view: those of a rank's blocks, where it shows them. */
+static double elems_of(const TsNodeView *node)
 {
     const TsFusedAttributes *attributes = node->attributes;
-    const TsFused *program = &attributes->program;
-    double elems = (double)ts_shape_elems(attributes->shape);
+    double elems = 0;
+    for (int k = 0; k < node->outputs; k++)
+        if (attributes->program.output[k] >= 0)
+            return (double)ts_shape_elems(node->out_shape[k]);
+    if (multiplies(node->op)) {
+        double depth = depth_of(node);
+        return depth > 0 ? (double)ts_shape_elems(node->in_shape[0]) / depth *
+                               ((double)ts_shape_elems(node->in_shape[1]) / depth)
+                         : 0;
+    }
+    for (int i = 0; i < node->inputs; i++) /* sums alone: of the largest operand */
+        if ((double)ts_shape_elems(node->in_shape[i]) > elems)
+            elems = (double)ts_shape_elems(node->in_shape[i]);
+    return elems;
+}
+
+static TsCost cost(const TsNodeView *node)
+{
+    const TsFused *program = &((const TsFusedAttributes *)node->attributes)->program;
+    double elems = elems_of(node);
     TsCost cost = {.bytes = ts_op_bytes(node)};
     for (int s = 0; s < program->steps; s++) {
         int kind = program->step[s].kind;
         bool norm = kind == TS_FUSED_NORMALIZE || kind == TS_FUSED_D_NORMALIZE;
         cost.flops += norm ? 8 * elems : kind == TS_FUSED_REPEAT || kind == TS_FUSED_CAST ? 0 : elems;
     }
-    if (multiplies(node->op)) {
-        const TsDotAttributes *dot = &attributes->dot;
-        TsShape a = node->in_shape[0];
-        double depth = dot->transpose_a ? (double)ts_op_elems_between(a, 0, dot->contract)
-                                        : (double)ts_op_elems_between(a, a.dims - dot->contract, a.dims);
-        cost.flops += 2 * depth * elems;
-    }
+    if (multiplies(node->op))
+        cost.flops += 2 * depth_of(node) * elems;
     return cost;
 }
 
