@@ -23,6 +23,14 @@ for source in tests/comm/test_collectives*.c; do
     done
 done
 
+# ---- what the accounting counts is what goes through the interfaces
+
+traffic() {
+    $hosts up 3 && $hosts run -n 3 --per-host 1 --limit 60 "$BUILD/tests/comm-test_traffic" 2>&1 | tee "$BUILD/traffic.log" | grep accounted
+    [ "$(grep -c accounted "$BUILD/traffic.log")" = 3 ] && ! grep -q 'Failed *[1-9]\|rank [0-9]*: tests' "$BUILD/traffic.log"
+}
+check 'the accounting agrees with the interfaces of 3 hosts within 5 %' traffic
+
 # ---- the line from config to checkpoint, a rank on each of 2 hosts: the losses of 2 ranks on one machine
 
 line() {
@@ -42,3 +50,4 @@ rm -rf "$BUILD/line-hosts" "$BUILD/line-alone"
 $hosts down
 run_ctest -L '^cluster$'
 bash tests/cluster/check_hosts.sh
+bash tests/cluster/check_plan.sh
