@@ -39,22 +39,43 @@ static TsTensor alibi_slopes(TsScope scope, int64_t heads)
     return ts_concatenate((const TsTensor[]){first, between}, 2, 0);
 }
 
+/* An error where the heads cannot be dealt out. */
+static TsStatus check_heads(TsScope scope, int64_t heads, int64_t key_value_heads, int64_t width)
+{
+    const TsMesh *mesh = ts_parameters_mesh(scope.parameters);
+    int ranks = mesh ? ts_mesh_size(mesh, TS_AXIS_MODEL) : 1;
+    if (heads < 1 || width % heads)
+        return ts_status_error(TS_CODE_INVALID, "%lld heads do not divide the width %lld", (long long)heads,
+                               (long long)width);
+    if (key_value_heads < 1 || heads % key_value_heads)
+        return ts_status_error(TS_CODE_INVALID, "%lld heads of keys and values do not divide %lld of queries",
+                               (long long)key_value_heads, (long long)heads);
+    if (ranks > key_value_heads)
+        return ts_status_error(
+            TS_CODE_INVALID,
+            "mesh.model: %d ranks for %lld head%s of keys and values: a head is not cut, so more ranks "
+            "would have no work",
+            ranks, (long long)key_value_heads, key_value_heads == 1 ? "" : "s");
+    return TS_OK;
+}
+
 TsTensor ts_attention(TsScope scope, TsTensor x, TsAttention options, const TsCache *cache)
 {
     int64_t width = ts_dim(x, -1), key_value_heads = options.key_value_heads ? options.key_value_heads : options.heads;
-    if (options.heads < 1 || width % options.heads)
-        return ts_leave(scope, ts_graph_error(scope.graph, "%lld heads do not divide the width %lld",
-                                              (long long)options.heads, (long long)width));
-    if (key_value_heads < 1 || options.heads % key_value_heads)
-        return ts_leave(scope,
-                        ts_graph_error(scope.graph, "%lld heads of keys and values do not divide %lld of queries",
-                                       (long long)key_value_heads, (long long)options.heads));
-    TsLinear to_heads = {.out = ts_shape(options.heads, width / options.heads),
+    TsStatus status = check_heads(scope, options.heads, key_value_heads, width);
+    if (status) {
+        TsTensor error = ts_graph_error(scope.graph, "%s", ts_status_message(status));
+        ts_status_free(&status);
+        return ts_leave(scope, error);
+    }
+    int64_t group = options.heads / key_value_heads, head_width = width / options.heads;
+    TsLinear to_fewer = {.out = ts_shape(key_value_heads, head_width),
                          .without_bias = options.without_bias,
                          .cut_columns = TS_AXIS_MODEL};
-    TsLinear to_fewer = to_heads;
-    to_fewer.out.size[0] = key_value_heads;
-    TsTensor query = ts_linear_with(ts_in(scope, "query"), x, to_heads); /* (B, T, H, D) */
+    TsLinear to_heads = to_fewer;
+    if (group > 1)
+        to_heads.out = ts_shape(key_value_heads, group, head_width);
+    TsTensor query = ts_linear_with(ts_in(scope, "query"), x, to_heads); /* (B, T, H, D), or (B, T, Hkv, G, D) */
     TsTensor key = ts_linear_with(ts_in(scope, "key"), x, to_fewer);
     TsTensor value = ts_linear_with(ts_in(scope, "value"), x, to_fewer);
     TsTensor first = cache ? cache->first : TS_NONE;
@@ -66,15 +87,17 @@ TsTensor ts_attention(TsScope scope, TsTensor x, TsAttention options, const TsCa
         key = extend_cache(scope, "key", key, cache);
         value = extend_cache(scope, "value", value, cache);
     }
-    TsAttended attended =
-        ts_attend(query, key, value, first,
-                  (TsAttend){.causal = options.causal,
-                             .window = options.window,
-                             .keys_seen = options.keys_seen,
-                             .slopes = options.alibi ? alibi_slopes(scope, options.heads) : (TsTensor){0}});
+    TsTensor slopes = {0};
+    if (options.alibi)
+        slopes = ts_reshape(alibi_slopes(scope, options.heads),
+                            group > 1 ? ts_shape(key_value_heads, group) : ts_shape(options.heads));
+    TsAttended attended = ts_attend(
+        query, key, value, first,
+        (TsAttend){
+            .causal = options.causal, .window = options.window, .keys_seen = options.keys_seen, .slopes = slopes});
     TsTensor out = ts_linear_with(ts_in(scope, "out"), attended.out,
                                   (TsLinear){.out = ts_shape(width),
-                                             .contract = 2,
+                                             .contract = to_heads.out.dims,
                                              .without_bias = options.without_bias,
                                              .cut_rows = TS_AXIS_MODEL,
                                              .gain = options.out_gain});

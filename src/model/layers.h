@@ -49,7 +49,8 @@ typedef struct TsCache {
 /* Self-attention: out(attend(query(x), key(x), value(x))). x (B, T, C) -> (B, T, C). Kernels (C, H, D) and (H, D, C),
  * so that shards of them fall on heads: heads are cut along model. With a cache (or NULL), keys and values are also
  * those of earlier runs, in states of shape (B, positions, H, D). Vaswani et al. 2017; with fewer heads of keys and
- * values, each for several of queries, Ainslie et al. 2023. attention.c */
+ * values, Hkv, each for a group of G of queries, Ainslie et al. 2023: kernels of queries are (C, Hkv, G, D) then, and
+ * (Hkv, G, D, C), so that shards fall on groups. attention.c */
 typedef struct TsAttention {
     int64_t heads;           /* divides C */
     int64_t key_value_heads; /* divides heads; 0: as many */

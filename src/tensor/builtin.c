@@ -4,6 +4,7 @@
  */
 #include "tensor/node.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -84,6 +85,7 @@ static void forward_constant(const TsCall *call)
 
 const TsOp ts_constant_op = {.name = "constant",
                              .attributes_bytes = sizeof(TsConstantAttributes),
+                             .placement_at = offsetof(TsConstantAttributes, placement),
                              .outputs = 1,
                              .flags = TS_OP_NO_GRADIENT,
                              .infer = infer_constant,

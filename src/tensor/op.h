@@ -47,6 +47,7 @@ typedef struct TsPlaceRule {
     int8_t (*in_label)[TS_MAX_DIMS]; /* (inputs), zeroed before the call */
     int8_t out_label[TS_MAX_OUTPUTS][TS_MAX_DIMS];
     uint32_t uncut; /* bit l: label l may not be cut */
+    uint32_t free;  /* bit l: label l is of outputs alone: a rank can compute any part of that dim by itself */
     TsReduction reduction;
     TsLinearity linearity;
 } TsPlaceRule;
@@ -99,6 +100,8 @@ typedef enum TsOpFlags {
 typedef struct TsOp {
     const char *name;
     int attributes_bytes;
+    int placement_at; /* where in the attributes stands a TsPlacement, which the place pass sets: the part of the output
+                         that is wanted there is made there, and nothing moves; 0: there is none. Inputs are whole */
     int outputs;
     uint32_t flags; /* TsOpFlags */
     TsStatus (*infer)(TsInference *inference);

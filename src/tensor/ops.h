@@ -112,7 +112,7 @@ TsTensor ts_take(TsTensor table, TsTensor ids);
 TsTensor ts_gather(TsTensor x, TsTensor ids, int dim);
 TsTensor ts_scatter_add(TsTensor x, TsTensor source, TsTensor ids, int dim);
 
-/* Turns pairs of columns of x (B, T, H, D) by angles that grow with the position, which is i + first (an i64 scalar, or
+/* Turns pairs of columns of x (B, T, H, D), or (B, T, Hkv, G, D), by angles that grow with the position, which is i + first (an i64 scalar, or
  * TS_NONE: 0): Su et al. 2021. ops/rotary.c */
 typedef struct TsRotary {
     double base;      /* 0: 10000 */
@@ -121,7 +121,8 @@ typedef struct TsRotary {
 } TsRotary;
 TsTensor ts_rotary(TsTensor x, TsTensor first, TsRotary options);
 
-/* softmax(q k^T * scale + mask) v without a (T, T) matrix. q (B, Tq, H, D); k, v (B, Tk, Hkv, D); Hkv divides H.
+/* softmax(q k^T * scale + mask) v without a (T, T) matrix. q (B, Tq, H, D); k, v (B, Tk, Hkv, D); Hkv divides H. Or q
+ * (B, Tq, Hkv, G, D), the same in memory, of which heads are cut where keys' are; H is then (Hkv, G) everywhere.
  * Query i stands at position i + query_first (an i64 scalar, or TS_NONE: Tk - Tq), key j at j. A query that sees no key
  * gives 0, and a logsumexp of -infinity. Options that are left out are not there. ops/attend.c */
 typedef struct TsAttend {

@@ -12,7 +12,7 @@
 enum { TINY_BATCH = 4, TINY_LENGTH = 6, TINY_VOCAB = 11, TINY_CONTEXT = 12 };
 
 static const TsLanguageModel tiny_model = {.backbone = {.layers = 2,
-                                                        .heads = 2,
+                                                        .heads = 4,
                                                         .width = 8,
                                                         .hidden = TS_AUTO,
                                                         .context = TINY_CONTEXT,

@@ -71,6 +71,7 @@ verdict "ranks started with different words (code $code)" "$(said $code "rank 1 
 count=4
 expect "a mesh that leaves ranks over" "mesh" "${line[@]}" mesh.data=1
 expect "a text that is not there" "$top/none.txt" "${line[@]}" "tasks.lm.data.text=$top/none.txt"
+expect "more ranks along model than heads" "4 ranks for 2 heads of keys and values" "${line[@]}" mesh.model=4
 count=0
 expect "a mesh of two without a launcher" "there is 1 rank" "${line[@]}" mesh.data=2
 expect "a mesh larger than any number" "99999999999999999999" "${line[@]}" mesh.data=99999999999999999999
@@ -115,6 +116,7 @@ expect "a placement on an axis that is none" '"dta" is not a mesh axis' "${line[
 expect "a placement of a dim that is none" '"1" is not a dim: expected 0 to 0' "${line[@]}" 'parameters.rules=[["norm/bias", "1: data"]]'
 expect "a parameter that rests as a sum" "rests whole or cut" "${line[@]}" 'parameters.rules=[["bias", "partial: data"]]'
 expect "a rule of three words" "rules" "${line[@]}" 'parameters.rules=[["bias", "0: data", "0: model"]]'
+expect "key-value heads that do not divide heads" "3 heads of keys and values do not divide" "${line[@]}" backbone.key_value_heads=3
 expect "whole state of cut gradients" "gradient_shard: data" "${line[@]}" parameters.gradient_shard=data parameters.optimizer_shard=none
 expect "an option that is none" "--frobnicate" "${line[@]}" --frobnicate
 

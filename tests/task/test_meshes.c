@@ -213,6 +213,10 @@ static const Model models[] = {
     {"run.precision=f64 backbone.dropout=0.1 backbone.heads=8 backbone.width=24 backbone.hidden=50 backbone.vocab=261 "
      "tasks.lm.data.batch=7",
      8},
+    {"run.precision=f64 backbone.heads=6 backbone.key_value_heads=3 backbone.width=30 backbone.tied=false "
+     "backbone.norm=rms "
+     "tasks.lm.data.batch=3 tasks.lm.smoothing=0.1 tasks.lm.z_loss=0.01",
+     3},
 };
 
 static void compare_on(const Expected *expected, const Model *model, int data, int expert, int along_model, int degree,

@@ -79,6 +79,29 @@ static TsTensor build_all(const TsTensor *in)
         }                                                                                                              \
     }
 
+/* q (B, Tq, Hkv, G, D) is q (B, Tq, H, D): the same heads, weights that drop included. */
+static TsTensor build_named(const TsTensor *in)
+{
+    TsTensor named = ts_reshape(in[0], ts_shape(2, 5, 3, 2, 4));
+    TsAttend options = {.causal = true, .drop_rate = 0.4, .stream = 77};
+    options.step = ts_constant(in[0].graph, TS_I64, ts_scalar, 5);
+    TsTensor out = ts_attend(named, in[1], in[2], TS_NONE, options).out;
+    return ts_sub(ts_reshape(out, ts_shape(2, 5, 6, 4)), ts_attend(in[0], in[1], in[2], TS_NONE, options).out);
+}
+
+static void named_groups_are_heads(void)
+{
+    static const OpCase test = {
+        .name = "named groups", .build = build_named, .inputs = 3, .shape = {QKV(2, 5, 5, 6, 3, 4)}};
+    OpRun run;
+    if (ts_group_size(test_world) > 1 || !op_run_create(&run, &test, TS_F32, NULL, NULL, 1))
+        return;
+    ts_program_run(run.program);
+    for (int64_t i = 0; i < 2 * 5 * 6 * 4; i++)
+        CU_ASSERT_EQUAL(op_get(op_array(&run, "out"), i), 0);
+    op_run_free(&run);
+}
+
 static void contracts(void)
 {
     static const OpCase tests[] = {
@@ -124,6 +147,14 @@ static void contracts(void)
          .build = build_bias_causal,
          .inputs = 4,
          .shape = {QKV(2, 6, 6, 4, 2, 4), {3, {4, 6, 6}}}},
+        {.name = "groups that q names",
+         .build = build_dropped,
+         .inputs = 3,
+         .shape = {{5, {2, 5, 3, 2, 4}}, {4, {2, 5, 3, 4}}, {4, {2, 5, 3, 4}}}},
+        {.name = "groups that q names, bias, causal, window",
+         .build = build_bias_causal,
+         .inputs = 4,
+         .shape = {{5, {2, 6, 3, 2, 4}}, {4, {2, 6, 3, 4}}, {4, {2, 6, 3, 4}}, {4, {3, 2, 6, 6}}}},
         {.name = "bias, several tiles",
          .build = build_bias_causal,
          .inputs = 4,
@@ -308,7 +339,7 @@ static void names_what_does_not_fit(void)
         "attend: key_segments is i32 (1, 2), expected i32 (1, 5)");
 }
 
-TEST_MAIN("attend's options", {"contracts", contracts},
+TEST_MAIN("attend's options", {"contracts", contracts}, {"named groups are heads", named_groups_are_heads},
           {"equals a softmax over all keys", equals_a_softmax_over_all_keys},
           {"drops at its rate, and windows hold so many", drops_at_its_rate_and_windows_hold_so_many},
           {"names what does not fit", names_what_does_not_fit})

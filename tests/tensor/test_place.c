@@ -211,6 +211,55 @@ static void gathers_and_scatters_in_sequence_parallel(void)
         (const char *const[]){"1 all_gather over model, 6144 bytes", "1 reduce_scatter over model, 6144 bytes", NULL});
 }
 
+/* Each rank draws its own part of noise, whatever the rest of it does. */
+static void draws_noise_where_it_is_wanted(void)
+{
+    TsMesh *mesh = ts_mesh_describe((TsMeshShape){.size = {[TS_AXIS_DATA] = 8}}, 3);
+    TsGraph *graph = ts_graph_create();
+    TsPlacement rows = ts_shard(ts_replicated, 0, TS_AXIS_DATA);
+    TsTensor x = ts_input(graph, "x", TS_F32, ts_shape(800, 1000), rows),
+             step = ts_constant(graph, TS_I64, ts_scalar, 1);
+    ts_output("y", ts_mul(x, ts_normal(step, ts_shape(800, 1000), 7)), rows);
+    TsProgram *program = NULL;
+    TEST_OK(ts_program_compile(&program, graph, (TsCompileOptions){.mesh = mesh}));
+    CU_ASSERT(ts_program_arena_bytes(program) < 2 * 100 * 1000 * sizeof(float));
+    ts_program_free(&program);
+    ts_mesh_free(&mesh);
+}
+
+/* The gradient of a table of which rows are cut: nobody has all of it. */
+static void keeps_the_rows_of_a_table(void)
+{
+    TsMesh *mesh = ts_mesh_describe((TsMeshShape){.size = {[TS_AXIS_MODEL] = 8}}, 3);
+    TsGraph *graph = ts_graph_create();
+    TsPlacement rows = ts_shard(ts_replicated, 0, TS_AXIS_MODEL);
+    TsTensor ids = ts_input(graph, "ids", TS_I32, ts_shape(10), ts_replicated), d;
+    TsTensor table = ts_parameter(graph, "table", TS_F32, ts_shape(8000, 100), rows);
+    TsTensor h = ts_tanh(ts_take(table, ids));
+    ts_gradients(&d, ts_sum(ts_mul(h, h), -1, false), &table, 1);
+    ts_output("d", ts_scale(d, 2), rows);
+    TsProgram *program = NULL;
+    TEST_OK(ts_program_compile(&program, graph, (TsCompileOptions){.mesh = mesh}));
+    CU_ASSERT(ts_program_arena_bytes(program) < 2 * 1000 * 100 * sizeof(float));
+    ts_program_free(&program);
+    ts_mesh_free(&mesh);
+}
+
+/* Logits of which classes are cut stay where they are. */
+static void sums_over_cut_classes(void)
+{
+    TsGraph *graph = ts_graph_create();
+    TsTensor logits =
+        ts_parameter(graph, "logits", TS_F32, ts_shape(B, T, F), ts_shard(ts_replicated, 2, TS_AXIS_MODEL));
+    TsTensor labels = ts_input(graph, "labels", TS_I32, ts_shape(B, T), ts_replicated), d;
+    TsTensor loss = ts_sum(ts_cross_entropy(logits, labels, (TsCrossEntropy){.ignore = -1}), -1, false);
+    ts_gradients(&d, loss, &logits, 1);
+    ts_output("loss", loss, ts_replicated);
+    ts_output("d", d, ts_shard(ts_replicated, 2, TS_AXIS_MODEL));
+    expect_totals(describe(graph, (TsMeshShape){.size = {[TS_AXIS_MODEL] = 4}}), /* (B, T) maxima, (B, T, 3) sums */
+                  (const char *const[]){"2 all_reduce over model, 3072 bytes", NULL});
+}
+
 /* What was planned is what is counted when it runs. */
 static void sends_what_was_planned(void)
 {
@@ -250,4 +299,6 @@ TEST_MAIN("place", {"equals one rank", equals_one_rank}, {"reduces gradients onc
           {"gathers parameters twice", gathers_parameters_twice}, {"scatters for cut state", scatters_for_cut_state},
           {"sums once a block in tensor parallel", sums_once_a_block_in_tensor_parallel},
           {"gathers and scatters in sequence parallel", gathers_and_scatters_in_sequence_parallel},
+          {"draws noise where it is wanted", draws_noise_where_it_is_wanted},
+          {"keeps the rows of a table", keeps_the_rows_of_a_table}, {"sums over cut classes", sums_over_cut_classes},
           {"sends what was planned", sends_what_was_planned}, {"drawn", drawn})

@@ -27,6 +27,22 @@ typedef struct Attributes {
     int32_t unused;
 } Attributes;
 
+/* Query heads of each key head where q (B, Tq, Hkv, G, D) names them; else 1. */
+static int64_t named_group(TsShape q)
+{
+    return q.dims == 5 ? q.size[3] : 1;
+}
+
+/* The dims of heads of q: (H), or (Hkv, G); with `more` dims after them. */
+static TsShape head_shape(TsShape q, int more, int64_t first, int64_t second)
+{
+    TsShape shape = ts_shape_of(q.dims - 3, q.size + 2);
+    const int64_t after[] = {first, second};
+    for (int i = 0; i < more; i++)
+        shape.size[shape.dims++] = after[i];
+    return shape;
+}
+
 /* Which input an Extra is; -1: it is not there. */
 static int find_extra(const Attributes *attributes, int inputs, Extra extra)
 {
@@ -52,14 +68,14 @@ static TsStatus check_extras(const TsInference *inference)
 {
     const Attributes *attributes = inference->attributes;
     TsShape q = inference->in_shape[Q];
-    int64_t batch = q.size[0], queries = q.size[1], heads = q.size[2], keys = inference->in_shape[K].size[1];
+    int64_t batch = q.size[0], queries = q.size[1], keys = inference->in_shape[K].size[1];
     TsDtype real = ts_op_sum_dtype(inference->in_dtype[Q]);
     TS_TRY(check_extra(inference, FIRST, "query_first", TS_I64, ts_scalar));
     TS_TRY(check_extra(inference, KEYS_SEEN, "keys_seen", TS_BOOL, ts_shape(batch, keys)));
     TS_TRY(check_extra(inference, QUERY_SEGMENTS, "segments", TS_I32, ts_shape(batch, queries)));
     TS_TRY(check_extra(inference, KEY_SEGMENTS, "key_segments", TS_I32, ts_shape(batch, keys)));
-    TS_TRY(check_extra(inference, SLOPES, "slopes", real, ts_shape(heads)));
-    TS_TRY(check_extra(inference, BIAS, "bias", real, ts_shape(heads, queries, keys)));
+    TS_TRY(check_extra(inference, SLOPES, "slopes", real, head_shape(q, 0, 0, 0)));
+    TS_TRY(check_extra(inference, BIAS, "bias", real, head_shape(q, 2, queries, keys)));
     TS_TRY(check_extra(inference, STEP, "step", TS_I64, ts_scalar));
     if (!(attributes->drop_rate >= 0 && attributes->drop_rate <= 1) || attributes->window < 0)
         return ts_status_error(TS_CODE_INVALID, "a rate of %g or a window of %lld: expected [0, 1], and not below 0",
@@ -73,16 +89,17 @@ static TsStatus infer(TsInference *inference)
     TsInference operands = *inference;
     operands.inputs = 3;
     TS_TRY(ts_op_same_float(&operands));
-    bool fits = q.dims == 4 && k.dims == 4 && ts_shape_equal(k, v) && q.size[0] == k.size[0] && q.size[3] == k.size[3];
-    if (!fits || k.size[2] == 0 || q.size[2] % k.size[2] != 0 || q.size[3] == 0)
+    bool fits = (q.dims == 4 || q.dims == 5) && k.dims == 4 && ts_shape_equal(k, v) && q.size[0] == k.size[0] &&
+                q.size[q.dims - 1] == k.size[3] && (q.dims == 4 || q.size[2] == k.size[2]);
+    if (!fits || k.size[2] == 0 || q.size[2] % k.size[2] != 0 || k.size[3] == 0)
         return ts_status_error(TS_CODE_INVALID,
-                               "queries %s do not go with keys %s and values %s: expected (B, Tq, H, D), "
-                               "(B, Tk, Hkv, D) twice, and Hkv that divides H",
+                               "queries %s do not go with keys %s and values %s: expected (B, Tq, H, D) "
+                               "or (B, Tq, Hkv, G, D), (B, Tk, Hkv, D) twice, and Hkv that divides H",
                                ts_shape_text(q).text, ts_shape_text(k).text, ts_shape_text(v).text);
     TS_TRY(check_extras(inference));
     inference->out_shape[0] = q;
     inference->out_dtype[0] = inference->in_dtype[Q];
-    inference->out_shape[1] = ts_shape_of(3, q.size);
+    inference->out_shape[1] = ts_shape_of(q.dims - 1, q.size);
     inference->out_dtype[1] = ts_op_sum_dtype(inference->in_dtype[Q]);
     return TS_OK;
 }
@@ -141,15 +158,16 @@ static TsAttendShape shape_of(const TsCall *call)
     const Attributes *attributes = call->attributes;
     const TsBlock *block = &call->in[Q];
     TsShape q = block->shape, k = call->in[K].shape;
+    int64_t named = named_group(q);
     const int64_t *first = data_of(call, FIRST), *step = data_of(call, STEP);
     return (TsAttendShape){
         .batch = q.size[0],
         .queries = q.size[1],
         .keys = k.size[1],
-        .heads = q.size[2],
+        .heads = q.size[2] * named,
         .kv_heads = k.size[2],
-        .width = q.size[3],
-        .group = block->global.size[2] / call->in[K].global.size[2],
+        .width = k.size[3],
+        .group = named * block->global.size[2] / call->in[K].global.size[2],
         .scale = attributes->scale,
         .causal = attributes->causal,
         .window = attributes->window,
@@ -158,8 +176,8 @@ static TsAttendShape shape_of(const TsCall *call)
         .stream = {.key = {(uint32_t)attributes->stream, (uint32_t)(attributes->stream >> 32)},
                    .step = step ? (uint64_t)*step : 0},
         .batch_first = block->first[0],
-        .head_first = block->first[2],
-        .whole_heads = block->global.size[2],
+        .head_first = block->first[2] * named,
+        .whole_heads = block->global.size[2] * named,
     };
 }
 
@@ -221,7 +239,7 @@ static double seen_products(const TsNodeView *node)
         pairs -= queries * (queries - 1) / 2;
     if (attributes->window && (double)attributes->window < keys)
         pairs = fmin(pairs, queries * (double)attributes->window);
-    return pairs * (double)q.size[0] * (double)q.size[2] * (double)q.size[3];
+    return pairs * (double)q.size[0] * (double)q.size[2] * (double)named_group(q) * (double)q.size[q.dims - 1];
 }
 
 static TsCost cost(const TsNodeView *node)

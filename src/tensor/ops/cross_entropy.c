@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Cross-entropy fused with softmax. The gradient takes the place of the logits where nothing else needs them, so that
- * there is no second copy.
+ * Cross-entropy, of which the classes may be cut: each rank takes the maximum over its own, then sums over its own;
+ * both are reduced, (B, T) and (B, T, 3), and the logits never move. That takes three ops: ts_max, cross_entropy_sums,
+ * and cross_entropy, which makes losses of the sums. The gradient takes the place of the logits where nothing else
+ * needs them.
  */
 #include "tensor/kernels/cross_entropy.h"
 
@@ -10,11 +12,12 @@
 
 typedef struct Attributes {
     double smoothing, z_loss;
-    int64_t ignore;
+    int64_t ignore, classes;
 } Attributes;
 
-/* Both ops: logits (..., V), labels (...), and for the gradient d_loss (...). */
-static TsStatus infer(TsInference *inference)
+/* ---- cross_entropy_sums: logits (..., V), labels (...), maxima (...) -> (..., 3); its gradient: and d_sums ---- */
+
+static TsStatus infer_sums(TsInference *inference)
 {
     const Attributes *attributes = inference->attributes;
     TsShape logits = inference->in_shape[0], labels = inference->in_shape[1];
@@ -29,96 +32,187 @@ static TsStatus infer(TsInference *inference)
         return ts_status_error(TS_CODE_INVALID, "logits %s have no classes", ts_shape_text(logits).text);
     if (!(attributes->smoothing >= 0 && attributes->smoothing <= 1))
         return ts_status_error(TS_CODE_INVALID, "smoothing %g is not in [0, 1]", attributes->smoothing);
-    inference->out_shape[0] = labels;
+    inference->out_shape[0] = logits;
+    inference->out_shape[0].size[logits.dims - 1] = TS_CROSS_ENTROPY_SUMS;
     inference->out_dtype[0] = ts_op_sum_dtype(dtype);
     return TS_OK;
 }
 
-static TsStatus infer_gradient(TsInference *inference)
+static TsStatus infer_d_logits(TsInference *inference)
 {
     inference->out_shape[0] = inference->in_shape[0];
     inference->out_dtype[0] = inference->in_dtype[0];
     return TS_OK;
 }
 
-/* Positions may be cut, and have all classes. */
-static void place(TsPlaceRule *rule, const TsNodeView *node)
+/* Positions are alike in all operands; of `input`, and of the output where it has them, the classes bear a label too.
+ */
+static void label_positions(TsPlaceRule *rule, const TsNodeView *node, int dims)
 {
-    for (int d = 0; d < node->in_shape[1].dims && d < TS_MAX_DIMS; d++) {
+    for (int d = 0; d < dims && d < TS_MAX_DIMS; d++) {
         for (int i = 0; i < node->inputs; i++)
             rule->in_label[i][d] = (int8_t)(d + 1);
         rule->out_label[0][d] = (int8_t)(d + 1);
     }
 }
 
-/* Checks the labels: the gradient may be all that is run. */
-static TsCrossEntropyRows rows_of(const TsCall *call)
+static void place_sums(TsPlaceRule *rule, const TsNodeView *node)
+{
+    int dims = node->in_shape[1].dims;
+    label_positions(rule, node, dims);
+    if (dims < TS_MAX_DIMS)
+        rule->in_label[0][dims] = (int8_t)(dims + 1);
+    rule->reduction = TS_SUM;
+}
+
+static void place_d_logits(TsPlaceRule *rule, const TsNodeView *node)
+{
+    int dims = node->in_shape[1].dims;
+    label_positions(rule, node, dims);
+    if (dims < TS_MAX_DIMS)
+        rule->in_label[0][dims] = rule->out_label[0][dims] = (int8_t)(dims + 1);
+}
+
+static TsCrossEntropyRows rows_of(const TsCall *call, const TsBlock *labels)
 {
     const Attributes *attributes = call->attributes;
-    const TsBlock *logits = &call->in[0], *labels = &call->in[1];
-    TsCrossEntropyRows rows = {
+    return (TsCrossEntropyRows){
         .labels = labels->data,
         .rows = ts_shape_elems(labels->shape),
-        .classes = logits->shape.size[logits->shape.dims - 1],
+        .whole_classes = attributes->classes,
         .ignore = (int32_t)attributes->ignore,
         .smoothing = attributes->smoothing,
         .z_loss = attributes->z_loss,
     };
+}
+
+/* Checks the labels: the gradient may be all that is run. */
+static TsCrossEntropyRows logit_rows_of(const TsCall *call)
+{
+    const TsBlock *logits = &call->in[0], *labels = &call->in[1];
+    TsCrossEntropyRows rows = rows_of(call, labels);
+    rows.classes = logits->shape.size[logits->shape.dims - 1];
+    rows.first = logits->first[logits->shape.dims - 1];
     int64_t bad = ts_kernel_labels_check(&rows);
     TS_CHECK(bad < 0, "cross_entropy: label %d at %s is neither one of %lld classes nor %d, which is ignored",
-             rows.labels[bad], ts_op_position(labels, bad).text, (long long)rows.classes, rows.ignore);
+             rows.labels[bad], ts_op_position(labels, bad).text, (long long)rows.whole_classes, rows.ignore);
     return rows;
 }
 
-static void forward(const TsCall *call)
+static void forward_sums(const TsCall *call)
 {
-    TsCrossEntropyRows rows = rows_of(call);
-    ts_cross_entropy_kernels(call->in[0].dtype)->forward(call->out[0].data, call->in[0].data, &rows, call->threads);
-}
-
-static void forward_gradient(const TsCall *call)
-{
-    TsCrossEntropyRows rows = rows_of(call);
+    TsCrossEntropyRows rows = logit_rows_of(call);
     ts_cross_entropy_kernels(call->in[0].dtype)
-        ->backward(call->out[0].data, call->in[0].data, call->in[2].data, &rows, call->threads);
+        ->sums(call->out[0].data, call->in[0].data, call->in[2].data, &rows, call->threads);
 }
 
-static TsCost cost(const TsNodeView *node)
+static void forward_d_logits(const TsCall *call)
+{
+    TsCrossEntropyRows rows = logit_rows_of(call);
+    ts_cross_entropy_kernels(call->in[0].dtype)
+        ->backward(call->out[0].data, call->in[0].data, call->in[2].data, call->in[3].data, &rows, call->threads);
+}
+
+static TsCost cost_sums(const TsNodeView *node)
 {
     return (TsCost){.flops = 4 * (double)ts_shape_elems(node->in_shape[0])};
 }
 
-static void gradient(TsGradientCall *call)
+static void gradient_sums(TsGradientCall *call)
 {
     if (call->needs[0])
-        call->d_in[0] = ts_graph_add_one(&ts_op_d_cross_entropy, (TsTensor[]){call->in[0], call->in[1], call->d_out[0]},
-                                         3, call->attributes);
+        call->d_in[0] =
+            ts_graph_add_one(&ts_op_d_cross_entropy_sums,
+                             (TsTensor[]){call->in[0], call->in[1], call->in[2], call->d_out[0]}, 4, call->attributes);
+}
+
+const TsOp ts_op_cross_entropy_sums = {
+    .name = "cross_entropy_sums",
+    .attributes_bytes = sizeof(Attributes),
+    .outputs = 1,
+    .infer = infer_sums,
+    .place = place_sums,
+    .forward = forward_sums,
+    .gradient = gradient_sums,
+    .cost = cost_sums,
+};
+
+const TsOp ts_op_d_cross_entropy_sums = {
+    .name = "d_cross_entropy_sums",
+    .attributes_bytes = sizeof(Attributes),
+    .outputs = 1,
+    .flags = TS_OP_NO_GRADIENT | TS_OP_IN_PLACE,
+    .infer = infer_d_logits,
+    .place = place_d_logits,
+    .forward = forward_d_logits,
+    .cost = cost_sums,
+};
+
+/* ---- cross_entropy: sums (..., 3), labels (...), maxima (...) -> (...); its gradient: and d_loss (...) ---- */
+
+static TsStatus infer_loss(TsInference *inference)
+{
+    inference->out_shape[0] = inference->in_shape[1];
+    inference->out_dtype[0] = inference->in_dtype[0];
+    return TS_OK;
+}
+
+static void place_loss(TsPlaceRule *rule, const TsNodeView *node)
+{
+    label_positions(rule, node, node->in_shape[1].dims);
+}
+
+static void forward_loss(const TsCall *call)
+{
+    TsCrossEntropyRows rows = rows_of(call, &call->in[1]);
+    ts_cross_entropy_kernels(call->in[2].dtype)->loss(call->out[0].data, call->in[0].data, call->in[2].data, &rows);
+}
+
+static void forward_d_sums(const TsCall *call)
+{
+    TsCrossEntropyRows rows = rows_of(call, &call->in[1]);
+    ts_cross_entropy_kernels(call->in[2].dtype)
+        ->d_sums(call->out[0].data, call->in[0].data, call->in[2].data, call->in[3].data, &rows);
+}
+
+static void gradient_loss(TsGradientCall *call)
+{
+    if (call->needs[0])
+        call->d_in[0] =
+            ts_graph_add_one(&ts_op_d_cross_entropy,
+                             (TsTensor[]){call->in[0], call->in[1], call->in[2], call->d_out[0]}, 4, call->attributes);
 }
 
 const TsOp ts_op_cross_entropy = {
     .name = "cross_entropy",
     .attributes_bytes = sizeof(Attributes),
     .outputs = 1,
-    .infer = infer,
-    .place = place,
-    .forward = forward,
-    .gradient = gradient,
-    .cost = cost,
+    .infer = infer_loss,
+    .place = place_loss,
+    .forward = forward_loss,
+    .gradient = gradient_loss,
 };
 
 const TsOp ts_op_d_cross_entropy = {
     .name = "d_cross_entropy",
     .attributes_bytes = sizeof(Attributes),
     .outputs = 1,
-    .flags = TS_OP_NO_GRADIENT | TS_OP_IN_PLACE,
-    .infer = infer_gradient,
-    .place = place,
-    .forward = forward_gradient,
-    .cost = cost,
+    .flags = TS_OP_NO_GRADIENT,
+    .infer = infer_d_logits,
+    .place = place_loss,
+    .forward = forward_d_sums,
 };
 
 TsTensor ts_cross_entropy(TsTensor logits, TsTensor labels, TsCrossEntropy options)
 {
-    Attributes attributes = {.smoothing = options.smoothing, .z_loss = options.z_loss, .ignore = options.ignore};
-    return ts_graph_add_one(&ts_op_cross_entropy, (TsTensor[]){logits, labels}, 2, &attributes);
+    int last = logits.id >= 0 ? ts_dims(logits) - 1 : -1;
+    Attributes attributes = {.smoothing = options.smoothing,
+                             .z_loss = options.z_loss,
+                             .ignore = options.ignore,
+                             .classes = last >= 0 ? ts_dim(logits, last) : 1};
+    TsTensor maxima = logits;
+    if (last >= 0 && ts_dtype_is_float(ts_dtype_of(logits)) && attributes.classes > 0)
+        maxima = ts_stop_gradient(ts_max(logits, 1 << last, false)); /* the loss does not depend on it */
+    TsTensor sums = ts_graph_add_one(&ts_op_cross_entropy_sums, (TsTensor[]){logits, labels, maxima}, 3, &attributes);
+    return ts_graph_add_one(&ts_op_cross_entropy, (TsTensor[]){sums, labels, maxima}, 3, &attributes);
 }

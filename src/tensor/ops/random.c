@@ -4,6 +4,8 @@
  */
 #include "tensor/kernels/fused.h"
 
+#include <stddef.h>
+
 #include "tensor/ops/common.h"
 #include "tensor/ops/rows.h"
 
@@ -95,6 +97,7 @@ typedef struct NoiseAttributes {
     uint64_t stream;
     int64_t dims;
     int64_t size[TS_MAX_DIMS];
+    TsPlacement placement; /* where a reader wants it; set by the place pass */
 } NoiseAttributes;
 
 static TsStatus infer_noise(TsInference *inference)
@@ -116,7 +119,8 @@ static void forward_noise(const TsCall *call)
 
 #define NOISE_ROW(NAME)                                                                                                \
     {                                                                                                                  \
-        .name = NAME, .attributes_bytes = sizeof(NoiseAttributes), .outputs = 1, .flags = TS_OP_NO_GRADIENT,           \
+        .name = NAME, .attributes_bytes = sizeof(NoiseAttributes),                                                     \
+        .placement_at = offsetof(NoiseAttributes, placement), .outputs = 1, .flags = TS_OP_NO_GRADIENT,                \
         .infer = infer_noise, .forward = forward_noise,                                                                \
     }
 
@@ -126,7 +130,11 @@ const TsOp ts_op_gumbel = NOISE_ROW("gumbel");
 
 static TsTensor noise(const TsOp *op, TsNoise kind, TsTensor step, TsShape shape, uint64_t stream)
 {
-    NoiseAttributes attributes = {.kind = kind, .stream = stream, .dims = shape.dims};
+    NoiseAttributes attributes;
+    memset(&attributes, 0, sizeof attributes); /* padding too */
+    attributes.kind = kind;
+    attributes.stream = stream;
+    attributes.dims = shape.dims;
     memcpy(attributes.size, shape.size, (size_t)shape.dims * sizeof shape.size[0]);
     return ts_graph_add_one(op, &step, 1, &attributes);
 }

@@ -23,11 +23,12 @@ static TsStatus infer(TsInference *inference)
     TS_TRY(ts_op_same_float(&operand));
     if (attributes->has_first)
         TS_TRY(ts_op_scalar("first", inference, 1, TS_I64));
-    if (x.dims != 4)
+    if (x.dims != 4 && x.dims != 5)
         return ts_status_error(TS_CODE_INVALID, "%s: expected (B, T, H, D)", ts_shape_text(x).text);
-    if (attributes->turned < 0 || attributes->turned > x.size[3] || attributes->turned % 2)
+    int64_t width = x.size[x.dims - 1];
+    if (attributes->turned < 0 || attributes->turned > width || attributes->turned % 2)
         return ts_status_error(TS_CODE_INVALID, "%lld of the width of %s: expected an even number of at most %lld",
-                               (long long)attributes->turned, ts_shape_text(x).text, (long long)x.size[3]);
+                               (long long)attributes->turned, ts_shape_text(x).text, (long long)width);
     if (!(attributes->base > 0))
         return ts_status_error(TS_CODE_INVALID, "a base of %g is not above 0", attributes->base);
     inference->out_shape[0] = x;
@@ -37,10 +38,9 @@ static TsStatus infer(TsInference *inference)
 
 static void place(TsPlaceRule *rule, const TsNodeView *node)
 {
-    for (int d = 0; d < 3; d++)
+    for (int d = 0; d < node->in_shape[0].dims - 1; d++)
         rule->in_label[0][d] = rule->out_label[0][d] = (int8_t)(d + 1);
     rule->linearity = TS_LINEAR_FIRST;
-    (void)node;
 }
 
 static void forward(const TsCall *call)
@@ -50,8 +50,8 @@ static void forward(const TsCall *call)
     TsRotaryShape shape = {
         .batch = x->shape.size[0],
         .length = x->shape.size[1],
-        .heads = x->shape.size[2],
-        .width = x->shape.size[3],
+        .heads = x->shape.size[2] * (x->shape.dims == 5 ? x->shape.size[3] : 1),
+        .width = x->shape.size[x->shape.dims - 1],
         .turned = attributes->turned,
         .first = x->first[1] + (attributes->has_first ? *(const int64_t *)call->in[1].data : 0),
         .base = attributes->base,

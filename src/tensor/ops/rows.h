@@ -19,7 +19,7 @@ extern const TsOp ts_op_d_sqrt, ts_op_d_tanh, ts_op_d_sigmoid, ts_op_d_relu, ts_
 extern const TsOp ts_op_attend, ts_op_d_attend, ts_op_d_attend_bias;
 extern const TsOp ts_op_adamw;
 extern const TsOp ts_op_cast;
-extern const TsOp ts_op_cross_entropy, ts_op_d_cross_entropy;
+extern const TsOp ts_op_cross_entropy, ts_op_d_cross_entropy, ts_op_cross_entropy_sums, ts_op_d_cross_entropy_sums;
 
 /* reduce.c */
 extern const TsOp ts_op_sum, ts_op_max, ts_op_sum_squares, ts_op_argmax;

@@ -94,7 +94,9 @@ static void place_gradient(TsPlaceRule *rule, const TsNodeView *node)
     label_out(rule->in_label[0], id_dims);
     for (int d = 0; d < id_dims && d < TS_MAX_DIMS - 1; d++)
         rule->in_label[1][d] = (int8_t)(IDS + d);
-    rule->out_label[0][1] = COLUMNS; /* each rank sums what it has of all rows */
+    rule->out_label[0][0] = ROWS; /* each rank sums what it has, for the rows that it keeps */
+    rule->out_label[0][1] = COLUMNS;
+    rule->free = 1u << ROWS;
     rule->reduction = TS_SUM;
     rule->linearity = TS_LINEAR_FIRST;
 }

@@ -212,6 +212,18 @@ static int suggested_label(const Choice *choice, int i, TsAxis axis)
     return dim < 0 ? 0 : choice->rule.in_label[i][dim];
 }
 
+/* The label that is wished of an output along an axis, if any part of that dim can be computed by itself; else 0. */
+static int wished_label(const Choice *choice, TsAxis axis)
+{
+    for (int k = 0; k < choice->view->outputs; k++) {
+        int dim = choice->placer->wishes[choice->node->first_out + k].dim[axis] - 1;
+        int label = dim < 0 ? 0 : choice->rule.out_label[k][dim];
+        if (choice->rule.free >> label & 1)
+            return label;
+    }
+    return 0;
+}
+
 /* Whether a sum that can be taken later is not to be taken now. */
 static bool sums_wait(const Choice *choice, TsAxis axis)
 {
@@ -233,8 +245,8 @@ static void choose_axis(Choice *choice, TsAxis axis)
     int best = partial ? KEEP_PARTIAL : KEEP_WHOLE;
     double least = cost_of(choice, axis, best);
     bool open = true; /* a label as cheap as `whole` is better */
-    for (int i = 0; i < choice->view->inputs; i++) {
-        int label = suggested_label(choice, i, axis);
+    for (int i = 0; i <= choice->view->inputs; i++) {
+        int label = i < choice->view->inputs ? suggested_label(choice, i, axis) : wished_label(choice, axis);
         if (label <= 0 || (choice->rule.uncut >> label & 1))
             continue;
         double cost = cost_of(choice, axis, label);
@@ -326,8 +338,8 @@ static void check_labels(const Choice *choice)
                      "the rule of %s gives a dim the label %d", choice->view->op->name, choice->rule.in_label[i][d]);
     for (int k = 0; k < choice->view->outputs; k++)
         for (int d = 0; d < choice->view->out_shape[k].dims; d++)
-            TS_CHECK(!choice->rule.out_label[k][d] || label_occurs(choice, choice->rule.out_label[k][d]) ||
-                         !choice->view->inputs,
+            TS_CHECK(!choice->rule.out_label[k][d] || (choice->rule.free >> choice->rule.out_label[k][d] & 1) ||
+                         label_occurs(choice, choice->rule.out_label[k][d]) || !choice->view->inputs,
                      "the rule of %s gives its output the label %d, which no input has", choice->view->op->name,
                      choice->rule.out_label[k][d]);
 }

@@ -3,7 +3,10 @@
 
 #include <string.h>
 
+#include "base/check.h"
 #include "base/memory.h"
+
+enum { MOST_ATTRIBUTES = 256, MOST_INPUTS = 4 }; /* of what is made where it is wanted */
 
 /* What is known about a value of the graph in the making. */
 typedef struct Version {
@@ -89,18 +92,25 @@ bool ts_versions_have(const TsVersions *versions, int32_t value, int dim, TsAxis
     return false;
 }
 
-/* A constant is made where it is wanted, not moved. */
-static bool make_constant(TsVersions *versions, int32_t *out, int32_t value, TsPlacement to)
+/* Constants and noise are made where they are wanted, not moved. */
+static bool make_there(TsVersions *versions, int32_t *out, int32_t value, TsPlacement to)
 {
     TsGraph *graph = versions->graph;
     const TsNode *node = &graph->node[graph->value[value].node];
-    if (node->op != &ts_constant_op || to.partial || to.at_axis)
+    const TsOp *op = node->op;
+    if (!op->placement_at || to.partial || to.at_axis)
         return false;
-    TsConstantAttributes attributes;
-    memcpy(&attributes, node->attributes, sizeof attributes);
-    attributes.placement = to;
-    TsTensor made;
-    ts_graph_add_to(graph, &made, &ts_constant_op, NULL, 0, &attributes);
+    unsigned char attributes[MOST_ATTRIBUTES];
+    TsTensor in[MOST_INPUTS], made;
+    TS_CHECK((size_t)op->attributes_bytes <= sizeof attributes && node->inputs <= MOST_INPUTS && op->outputs == 1,
+             "%s is too large to be made where it is wanted", op->name);
+    memcpy(attributes, node->attributes, (size_t)op->attributes_bytes);
+    memcpy(attributes + op->placement_at, &to, sizeof to);
+    for (int i = 0; i < node->inputs; i++)
+        in[i] = (TsTensor){graph, ts_node_in(graph, node)[i]};
+    graph->current_path = node->path;
+    graph->backward = node->backward;
+    ts_graph_add_to(graph, &made, op, in, node->inputs, attributes);
     graph->value[made.id].placement = to;
     *out = made.id;
     return true;
@@ -165,7 +175,7 @@ TsStatus ts_versions_move(TsVersions *versions, int32_t *out, int32_t value, TsP
     TsGraph *graph = versions->graph;
     bool backward = reader && reader->backward;
     *out = value;
-    if (ts_placement_equal(graph->value[value].placement, to) || make_constant(versions, out, value, to))
+    if (ts_placement_equal(graph->value[value].placement, to) || make_there(versions, out, value, to))
         return TS_OK;
     if (graph->node[graph->value[value].node].op == &ts_expand_op)
         return make_expanded(versions, out, value, to, reader);

@@ -3,72 +3,112 @@
 
 #include "tensor/kernels/cross_entropy.h"
 
-static Real log_sum_exp(const Stored *x, int64_t classes)
+enum { EXPONENTIALS, AT_LABEL, ALL, SUMS };
+
+/* Where the label of row r lies among the classes that are here, or -1. */
+static int64_t local_label(const TsCrossEntropyRows *shape, int64_t r)
 {
-    Real largest = -INFINITY, sum = 0;
-#pragma omp simd reduction(max : largest)
-    for (int64_t c = 0; c < classes; c++) {
-        Real value = load(x[c]);
-        largest = value > largest ? value : largest;
-    }
-    if (largest == -INFINITY || largest == INFINITY)
-        return largest; /* exp would give NaN */
+    int64_t local = shape->labels[r] - shape->first;
+    return local >= 0 && local < shape->classes ? local : -1;
+}
+
+/* Beyond a maximum that is not finite, exp would give NaN: the sum counts nothing then. */
+static Real sum_of_exponentials(const Stored *x, Real maximum, int64_t classes)
+{
+    Real sum = 0;
+    if (maximum == -INFINITY || maximum == INFINITY)
+        return 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t c = 0; c < classes; c++)
-        sum += real_exp(load(x[c]) - largest);
-    return largest + real_log(sum);
+        sum += real_exp(load(x[c]) - maximum);
+    return sum;
 }
 
-static Real loss_of(const Stored *x, int32_t label, const TsCrossEntropyRows *shape)
+static Real sum_of_all(const Stored *x, int64_t classes)
 {
-    Real normalizer = log_sum_exp(x, shape->classes), smoothing = (Real)shape->smoothing;
-    Real loss = normalizer - (1 - smoothing) * load(x[label]);
-    if (smoothing != 0) {
-        Real sum = 0;
+    Real sum = 0;
 #pragma omp simd reduction(+ : sum)
-        for (int64_t c = 0; c < shape->classes; c++)
-            sum += load(x[c]);
-        loss -= smoothing * sum / (Real)shape->classes;
-    }
-    return loss + (Real)shape->z_loss * normalizer * normalizer;
+    for (int64_t c = 0; c < classes; c++)
+        sum += load(x[c]);
+    return sum;
 }
 
-static void forward(void *loss, const void *logits, const TsCrossEntropyRows *shape, int threads)
+static void sums(void *out, const void *logits, const void *maxima, const TsCrossEntropyRows *shape, int threads)
 {
     threads = threads_worth(threads, shape->rows * shape->classes);
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
     for (int64_t r = 0; r < shape->rows; r++) {
-        int32_t label = shape->labels[r];
         const Stored *x = (const Stored *)logits + r * shape->classes;
-        ((Real *)loss)[r] = label == shape->ignore ? 0 : loss_of(x, label, shape);
+        Real *sum = (Real *)out + r * SUMS;
+        int64_t label = local_label(shape, r);
+        bool counts = shape->labels[r] != shape->ignore;
+        sum[EXPONENTIALS] = counts ? sum_of_exponentials(x, load(((const Stored *)maxima)[r]), shape->classes) : 0;
+        sum[AT_LABEL] = counts && label >= 0 ? load(x[label]) : 0;
+        sum[ALL] = counts && shape->smoothing != 0 ? sum_of_all(x, shape->classes) : 0;
     }
 }
 
-/* d x = d_loss * (softmax (1 + 2 z_loss logsumexp) - smoothing / classes - (1 - smoothing) [label]). */
-static void backward_row(Stored *d_x, const Stored *x, int32_t label, Real d_loss, const TsCrossEntropyRows *shape)
+static Real normalizer_of(Real maximum, const Real *sum)
 {
-    if (label == shape->ignore) {
-        memset(d_x, 0, (size_t)shape->classes * sizeof *d_x);
-        return;
-    }
-    Real normalizer = log_sum_exp(x, shape->classes), smoothing = (Real)shape->smoothing;
-    Real factor = d_loss * (1 + 2 * (Real)shape->z_loss * normalizer);
-    Real even = d_loss * smoothing / (Real)shape->classes;
-    Real at_label = factor * real_exp(load(x[label]) - normalizer) - even - d_loss * (1 - smoothing);
-#pragma omp simd
-    for (int64_t c = 0; c < shape->classes; c++)
-        d_x[c] = store(factor * real_exp(load(x[c]) - normalizer) - even);
-    d_x[label] = store(at_label);
+    return maximum == -INFINITY || maximum == INFINITY ? maximum : maximum + real_log(sum[EXPONENTIALS]);
 }
 
-static void backward(void *d_logits, const void *logits, const void *d_loss, const TsCrossEntropyRows *shape,
-                     int threads)
+static void loss(void *out, const void *all_sums, const void *maxima, const TsCrossEntropyRows *shape)
+{
+    Real smoothing = (Real)shape->smoothing;
+    for (int64_t r = 0; r < shape->rows; r++) {
+        const Real *sum = (const Real *)all_sums + r * SUMS;
+        Real normalizer = normalizer_of(load(((const Stored *)maxima)[r]), sum);
+        Real value = normalizer - (1 - smoothing) * sum[AT_LABEL] + (Real)shape->z_loss * normalizer * normalizer;
+        if (smoothing != 0)
+            value -= smoothing * sum[ALL] / (Real)shape->whole_classes;
+        ((Real *)out)[r] = shape->labels[r] == shape->ignore ? 0 : value;
+    }
+}
+
+static void d_sums(void *out, const void *all_sums, const void *maxima, const void *d_loss,
+                   const TsCrossEntropyRows *shape)
+{
+    Real smoothing = (Real)shape->smoothing;
+    for (int64_t r = 0; r < shape->rows; r++) {
+        const Real *sum = (const Real *)all_sums + r * SUMS;
+        Real *d = (Real *)out + r * SUMS, factor = ((const Real *)d_loss)[r];
+        if (shape->labels[r] == shape->ignore) {
+            d[EXPONENTIALS] = d[AT_LABEL] = d[ALL] = 0;
+            continue;
+        }
+        Real normalizer = normalizer_of(load(((const Stored *)maxima)[r]), sum);
+        d[EXPONENTIALS] = factor * (1 + 2 * (Real)shape->z_loss * normalizer) / sum[EXPONENTIALS];
+        d[AT_LABEL] = -factor * (1 - smoothing);
+        d[ALL] = -factor * smoothing / (Real)shape->whole_classes;
+    }
+}
+
+static void backward_row(Stored *d_x, const Stored *x, Real maximum, const Real *d, int64_t label, int64_t classes)
+{
+    Real factor = d[EXPONENTIALS], even = d[ALL];
+    Real at_label = label < 0 ? 0 : factor * real_exp(load(x[label]) - maximum) + even + d[AT_LABEL];
+#pragma omp simd
+    for (int64_t c = 0; c < classes; c++)
+        d_x[c] = store(factor * real_exp(load(x[c]) - maximum) + even);
+    if (label >= 0)
+        d_x[label] = store(at_label);
+}
+
+static void backward(void *d_logits, const void *logits, const void *maxima, const void *all_d_sums,
+                     const TsCrossEntropyRows *shape, int threads)
 {
     threads = threads_worth(threads, shape->rows * shape->classes);
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (int64_t r = 0; r < shape->rows; r++)
-        backward_row((Stored *)d_logits + r * shape->classes, (const Stored *)logits + r * shape->classes,
-                     shape->labels[r], ((const Real *)d_loss)[r], shape);
+    for (int64_t r = 0; r < shape->rows; r++) {
+        Stored *d_x = (Stored *)d_logits + r * shape->classes;
+        if (shape->labels[r] == shape->ignore)
+            memset(d_x, 0, (size_t)shape->classes * sizeof *d_x);
+        else
+            backward_row(d_x, (const Stored *)logits + r * shape->classes, load(((const Stored *)maxima)[r]),
+                         (const Real *)all_d_sums + r * SUMS, local_label(shape, r), shape->classes);
+    }
 }
 
-const TsCrossEntropyKernels TS_TABLE(ts_cross_entropy_kernels) = {.forward = forward, .backward = backward};
+const TsCrossEntropyKernels TS_TABLE(ts_cross_entropy_kernels) = {
+    .sums = sums, .loss = loss, .d_sums = d_sums, .backward = backward};
