@@ -27,6 +27,8 @@ const TsCommand *ts_command_find(const char *name);
 TS_MUST_USE TsStatus ts_command_unknown(const char *name);
 
 extern const TsCommand ts_command_train;   /* train.c */
+extern const TsCommand ts_command_eval;    /* eval.c */
+extern const TsCommand ts_command_predict; /* predict.c */
 extern const TsCommand ts_command_decode;  /* decode.c */
 extern const TsCommand ts_command_plan;    /* plan.c */
 extern const TsCommand ts_command_ckpt;    /* ckpt.c */

@@ -88,7 +88,7 @@ static TsStatus decode_prompts(const TsJob *job, const TsTask *task, const Decod
     TsDecodeOptions options = {.max_tokens = job->keys->decode.tokens,
                                .temperature = job->keys->decode.temperature,
                                .seed = (uint64_t)(read->seed >= 0 ? read->seed : job->keys->run.seed),
-                               .end = -1};
+                               .end = ts_tokenizer_special(task->tokenizer, TS_SPECIAL_END)};
     TsWeights weights = {
         .parameters = job->parameters, .arrays = job->arrays, .dtype = job->dtype, .threads = job->threads};
     TsDecoded *decoded = NULL;

@@ -12,6 +12,8 @@
 
 /* In the order of `tessera help`. */
 const TsCommand *const ts_commands[] = {&ts_command_train,
+                                        &ts_command_eval,
+                                        &ts_command_predict,
                                         &ts_command_plan,
                                         &ts_command_decode,
                                         &ts_command_ckpt,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/language_model.h"
 
+#include <math.h>
+
 #include "base/memory.h"
 #include "model/decode.h"
 
@@ -42,9 +44,16 @@ static TsLosses compute_loss(TsScope scope, const void *options, TsTensor predic
         (TsCrossEntropy){.ignore = model->ignored, .smoothing = model->smoothing, .z_loss = model->z_loss});
     TsTensor weight = counted(labels, ts_dtype_of(loss));
     ts_graph_set_path(scope.graph, scope.path);
-    return (TsLosses){.count = 1,
-                      .loss = {{"loss", ts_sum(loss, -1, false), ts_sum(weight, -1, false)}},
-                      .per_example = ts_sum(loss, 1 << 1, false)};
+    TsLosses losses = {.count = 1,
+                       .loss = {{"loss", ts_sum(loss, -1, false), ts_sum(weight, -1, false)}},
+                       .per_example = ts_sum(loss, 1 << 1, false)};
+    if (!scope.training && ts_has_column(columns, "bytes")) {
+        TsTensor plain = ts_cross_entropy(predictions, labels, (TsCrossEntropy){.ignore = model->ignored});
+        TsTensor bytes = ts_cast(ts_column(columns, "bytes"), ts_dtype_of(plain));
+        losses.loss[losses.count++] =
+            (TsLoss){"bits_a_byte", ts_scale(ts_sum(plain, -1, false), 1 / log(2)), ts_sum(bytes, -1, false)};
+    }
+    return losses;
 }
 
 static TsTensor next_logits(TsScope scope, const void *options, TsTensor tokens, const TsCache *cache)

@@ -3,7 +3,8 @@
  * LanguageModel: predicts each next token of a sequence.
  *
  * Columns: tokens (B, T) i32, and for the loss labels (B, T) i32, where the token `ignored` (or any negative one) is
- * not counted. Predictions are logits (B, T, V).
+ * not counted; where there is bytes (B) f32, how much text a row's labels stand for, evaluation gives bits a byte too.
+ * Predictions are logits (B, T, V).
  */
 #pragma once
 

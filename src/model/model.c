@@ -26,6 +26,14 @@ TsTensor ts_column(const TsColumns *columns, const char *name)
     return ts_graph_error(columns->graph, "the batch has no column \"%s\"", name);
 }
 
+bool ts_has_column(const TsColumns *columns, const char *name)
+{
+    for (int i = 0; i < columns->count; i++)
+        if (strcmp(columns->name[i], name) == 0)
+            return true;
+    return false;
+}
+
 TsTensor ts_loss_mean(TsLoss loss)
 {
     return ts_div(loss.sum, ts_shift(ts_stop_gradient(loss.weight), 1e-8));

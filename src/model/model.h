@@ -25,6 +25,9 @@ TsColumns ts_columns_trace(TsGraph *graph, const TsBatch *batch);
 /* The column of that name; one that is missing is an error of the Graph. */
 TsTensor ts_column(const TsColumns *columns, const char *name);
 
+/* Whether there is a column of that name. */
+bool ts_has_column(const TsColumns *columns, const char *name);
+
 /* A weighted scalar as a sum that adds up over ranks and batches: its value is sum / weight. */
 typedef struct TsLoss {
     const char *name;     /* borrowed for the life of the process */

@@ -58,6 +58,8 @@ static void score_losses(const TsEvaluator *evaluator, TsScores *scores)
     ts_metrics_reduce(losses, metrics, ts_mesh_group(evaluator->job->mesh, ts_batch_axes()));
     for (int i = 0; i < ts_metrics_count(metrics); i++)
         ts_scores_add(scores, ts_metrics_name(metrics, i), losses[i]);
+    if (evaluator->task->has_perplexity)
+        ts_scores_add(scores, "perplexity", (TsWeightedScalar){exp(losses[0].value), losses[0].weight});
     if (evaluator->task->nats_to_bits_a_byte > 0)
         ts_scores_add(scores, "bits_a_byte",
                       (TsWeightedScalar){losses[0].value * evaluator->task->nats_to_bits_a_byte, losses[0].weight});
@@ -101,6 +103,8 @@ int ts_evaluator_names(const TsEvaluator *evaluator, const char **names)
     int count = 0;
     for (int i = 0; i < ts_metrics_count(metrics); i++)
         names[count++] = ts_metrics_name(metrics, i);
+    if (evaluator->task->has_perplexity)
+        names[count++] = "perplexity";
     if (evaluator->task->nats_to_bits_a_byte > 0)
         names[count++] = "bits_a_byte";
     for (int i = 0; i < evaluator->task->metric_count; i++)

@@ -108,6 +108,8 @@ static TsStatus declare_parameters(TsJob *job)
     TS_TRY(locate_rule(job, ts_parameters_shard(job->parameters, &job->keys->parameters)));
     job->own = ts_calloc((size_t)job->task_count, sizeof(TsParameters *));
     for (int i = 0; i < job->task_count; i++) {
+        if (!job->tasks[i]->sample) /* without data it cannot be traced, and is not needed */
+            continue;
         TS_TRY(declare_own(job, i));
         for (int k = 0; k < ts_parameters_count(job->own[i]); k++) {
             TsParameter row = *ts_parameters_at(job->own[i], k);

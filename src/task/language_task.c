@@ -6,49 +6,30 @@
 #include "base/memory.h"
 #include "data/windows.h"
 #include "model/language_model.h"
-
-typedef struct TextConfig {
-    const char *text;
-    TsChoice tokenizer; /* of ts_tokenizers */
-    double validation;
-    int64_t length, batch;
-} TextConfig;
-
-typedef struct LanguageConfig {
-    TextConfig data;
-    double smoothing, z_loss;
-} LanguageConfig;
-
-static const TsKey text_keys[] = {
-    TS_KEY_STRING(TextConfig, text, "a file of plain text", .required = true),
-    TS_KEY_CHOICE(TextConfig, tokenizer, &ts_tokenizers, "how text becomes tokens", .fallback = "bytes"),
-    TS_KEY_REAL(TextConfig, validation, "the part at the end of the text that is not learned from", .fallback = "0.1",
-                .range = TS_FROM_TO(0, 1)),
-    TS_KEY_INT(TextConfig, length, "of an example; auto is the context of the backbone", .fallback = "auto",
-               .takes_auto = true, .range = TS_AT_LEAST(1), .unit = "tokens"),
-    TS_KEY_INT(TextConfig, batch, "examples of a step, all ranks together", .fallback = "16",
-               .range = TS_BETWEEN(1, 1 << 24), .unit = "examples"),
-    TS_KEYS_END};
-static const TsConfigTable text_table = {"text", "A text to learn.", sizeof(TextConfig), text_keys, NULL};
+#include "model/sharding.h"
+#include "task/kinds.h"
 
 static const TsKey keys[] = {
-    TS_KEY_STRUCT(LanguageConfig, data, &text_table, "what is learned"),
-    TS_KEY_REAL(LanguageConfig, smoothing, "of labels", .fallback = "0", .range = TS_FROM_TO(0, 1)),
-    TS_KEY_REAL(LanguageConfig, z_loss, "z * log^2 Z is added to the loss", .fallback = "0", .range = TS_AT_LEAST(0)),
+    TS_KEY_STRUCT(TsLanguageConfig, data, &ts_data_table,
+                  "what is learned: a text, or examples: columns text and prompt"),
+    TS_KEY_STRING(TsLanguageConfig, join, "between the prompt of an example and its text", .fallback = "\": \""),
+    TS_KEY_REAL(TsLanguageConfig, smoothing, "of labels", .fallback = "0", .range = TS_FROM_TO(0, 1)),
+    TS_KEY_REAL(TsLanguageConfig, z_loss, "z * log^2 Z is added to the loss", .fallback = "0", .range = TS_AT_LEAST(0)),
     TS_KEYS_END};
 const TsConfigTable ts_language_task_table = {"language_model_task", "Predicts each next token of a text.",
-                                              sizeof(LanguageConfig), keys, NULL};
+                                              sizeof(TsLanguageConfig), keys, NULL};
 
 typedef struct LanguageTask {
     TsLanguageModel options;
-    TsSource *source;
+    TsSource *source; /* of a text */
     TsTokenizer *tokenizer;
     TsWindows *train, *validation;
+    TsLanguageExamples examples;
 } LanguageTask;
 
 static TsStatus check_length(const TsTaskSetting *setting, const TsLanguageModel *options, int64_t *length)
 {
-    const LanguageConfig *config = setting->keys;
+    const TsLanguageConfig *config = setting->keys;
     *length = config->data.length == TS_AUTO ? options->backbone.context : config->data.length;
     if (*length > options->backbone.context)
         return ts_config_error(setting->config, &config->data.length, "more than the backbone's context of %lld tokens",
@@ -58,7 +39,7 @@ static TsStatus check_length(const TsTaskSetting *setting, const TsLanguageModel
 
 static TsLoader *make_loader(const TsTaskSetting *setting, const TsWindows *windows, TsOrder order, int micros)
 {
-    const LanguageConfig *config = setting->keys;
+    const TsLanguageConfig *config = setting->keys;
     TsLoaderOptions options = {.rows = config->data.batch,
                                .placement = ts_batch_placement(),
                                .micros = micros,
@@ -71,7 +52,7 @@ static TsLoader *make_loader(const TsTaskSetting *setting, const TsWindows *wind
 
 static TsStatus open_text(TsTask *task, const TsTaskSetting *setting, int64_t length)
 {
-    const LanguageConfig *config = setting->keys;
+    const TsLanguageConfig *config = setting->keys;
     LanguageTask *own = task->own;
     double split = 1 - config->data.validation;
     TsStatus status = ts_source_open_text(&own->source, setting->group, config->data.text);
@@ -95,7 +76,7 @@ static TsStatus open_text(TsTask *task, const TsTaskSetting *setting, int64_t le
 
 static TsStatus configure(TsTask *task, const TsTaskSetting *setting)
 {
-    const LanguageConfig *config = setting->keys;
+    const TsLanguageConfig *config = setting->keys;
     LanguageTask *own = ts_calloc(1, sizeof *own);
     task->own = own;
     TS_TRY(ts_comm_agree(setting->group, ts_tokenizer_make(&own->tokenizer, config->data.tokenizer)));
@@ -110,7 +91,9 @@ static TsStatus configure(TsTask *task, const TsTaskSetting *setting)
                                "causal: false: tasks.%s predicts each next token, which it must not see",
                                setting->name);
     TS_TRY(check_length(setting, &own->options, &length));
-    if (!setting->without_data)
+    if (config->data.files.count)
+        TS_TRY(ts_language_examples_open(&own->examples, task, setting));
+    else if (!setting->without_data)
         TS_TRY(open_text(task, setting, length));
     task->sample = ts_batch_create();
     ts_batch_put(task->sample, "tokens",
@@ -118,6 +101,7 @@ static TsStatus configure(TsTask *task, const TsTaskSetting *setting)
     task->model = &ts_language_model;
     task->options = &own->options;
     task->tokenizer = own->tokenizer;
+    task->has_perplexity = true;
     task->tokens_a_batch = length * config->data.batch;
     return TS_OK;
 }
@@ -125,6 +109,7 @@ static TsStatus configure(TsTask *task, const TsTaskSetting *setting)
 static void release(TsTask *task)
 {
     LanguageTask *own = task->own;
+    ts_language_examples_close(&own->examples);
     ts_windows_free(&own->train);
     ts_windows_free(&own->validation);
     ts_tokenizer_free(&own->tokenizer);
@@ -134,7 +119,39 @@ static void release(TsTask *task)
 
 static const TsChoice *tokenizer(const void *value)
 {
-    return &((const LanguageConfig *)value)->data.tokenizer;
+    return &((const TsLanguageConfig *)value)->data.tokenizer;
 }
 
-const TsTaskKind ts_language_task = {.tokenizer = tokenizer, .configure = configure, .release = release};
+/* What each row costs. */
+static void give_out(TsScope scope, const TsTask *task, TsTensor predictions, const TsColumns *columns)
+{
+    const LanguageTask *own = task->own;
+    (void)scope;
+    TsTensor loss =
+        ts_cross_entropy(predictions, ts_column(columns, "labels"), (TsCrossEntropy){.ignore = own->options.ignored});
+    ts_output("nats", ts_sum(loss, 1 << 1, false), ts_batch_placement());
+}
+
+static void predict(const TsTask *task, json_t *cells, const TsBatch *given, const TsBatch *batch, int64_t row)
+{
+    (void)task;
+    (void)batch;
+    double nats = 0;
+    ts_kind_read_row(&nats, ts_batch_find(given, "nats"), row);
+    json_object_set_new(cells, "log_probability", json_real(-nats));
+}
+
+static void baseline(const TsTask *task, TsScores *scores, const TsLoader *data, TsGroup *group)
+{
+    const LanguageTask *own = task->own;
+    if (own->examples.examples.dataset)
+        ts_language_examples_baseline(&own->examples, task, scores, data, group);
+}
+
+const TsTaskKind ts_language_task = {.needs = (const char *const[]){"text", NULL},
+                                     .tokenizer = tokenizer,
+                                     .configure = configure,
+                                     .release = release,
+                                     .give_out = give_out,
+                                     .predict = predict,
+                                     .baseline = baseline};

@@ -1,10 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * LanguageTask: `type: language_model`. Learns a text, of which the last part is kept for validation.
+ * LanguageTask: `type: language_model`: the next token, of a long text that is cut into windows, or of examples:
+ *
+ *     data: {text: book.txt}                                             every token of a window is learned
+ *     data: {files: [w.tsv], columns: {prompt: word, text: gloss}}       `word: gloss`; the gloss and its end are
+ * learned
  */
 #pragma once
 
+#include "data/data_config.h"
+#include "model/language_model.h"
+#include "task/examples.h"
 #include "task/task.h"
 
 extern const TsTaskKind ts_language_task;
 extern const TsConfigTable ts_language_task_table;
+
+typedef struct TsLanguageConfig {
+    TsDataConfig data;
+    const char *join; /* between prompt and text */
+    double smoothing, z_loss;
+} TsLanguageConfig;
+
+/* The task that learns from examples; what language_task.c does with `files`. */
+typedef struct TsLanguageExamples {
+    TsExamples examples;
+    const TsLanguageConfig *config;
+    int prompt, text; /* columns; prompt -1: there is none */
+    int32_t *join;    /* (join_count) tokens, owned */
+    int64_t join_count;
+} TsLanguageExamples;
+
+/* Opens the data and makes the loaders. Collective; the same status on all ranks; ts_language_examples_close follows.
+ */
+TS_MUST_USE TsStatus ts_language_examples_open(TsLanguageExamples *own, TsTask *task, const TsTaskSetting *setting);
+void ts_language_examples_close(TsLanguageExamples *own);
+
+/* Bits a byte of what the frequencies of single tokens in the training data give. Collective. */
+void ts_language_examples_baseline(const TsLanguageExamples *own, const TsTask *task, TsScores *scores,
+                                   const TsLoader *data, TsGroup *group);

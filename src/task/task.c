@@ -3,10 +3,14 @@
 
 #include "base/memory.h"
 #include "model/transformer.h"
+#include "task/kinds.h"
 #include "task/language_task.h"
 
 static const TsVariant kinds[] = {
-    {"language_model", "predicts each next token of a text", &ts_language_task_table, &ts_language_task}};
+    {"language_model", "predicts each next token of a text", &ts_language_task_table, &ts_language_task},
+    {"sequence_classification", "which class a text is of, or which labels it bears", &ts_classification_task_table,
+     &ts_classification_task},
+    {"sequence_regression", "numbers of a text", &ts_regression_task_table, &ts_regression_task}};
 const TsVariants ts_task_kinds = {"task", kinds, sizeof kinds / sizeof *kinds};
 
 static const TsVariant backbones[] = {
@@ -47,6 +51,7 @@ void ts_task_free(TsTask **task)
     ts_loader_free(&(*task)->train);
     ts_loader_free(&(*task)->validation);
     ts_loader_free(&(*task)->test);
+    ts_loader_free(&(*task)->train_in_order);
     (*task)->kind->release(*task);
     ts_free(*task);
     *task = NULL;

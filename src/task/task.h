@@ -73,6 +73,8 @@ struct TsTask {
     TsBatch *sample;              /* the smallest batch that predictions can be traced from; owned by the task */
     TsLoader *train, *validation; /* owned by the task; NULL where there is no such data */
     TsLoader *test;               /* likewise */
+    TsLoader *train_in_order;     /* likewise: what is learned from, once through, for predictions and baselines */
+    bool has_perplexity;          /* exp(loss) means something */
     double nats_to_bits_a_byte;   /* bits a byte = loss * this; 0 where that means nothing */
     int64_t tokens_a_batch;       /* of the training data */
     const TsTokenizer *tokenizer; /* owned by the kind; NULL: none */

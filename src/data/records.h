@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Records: the rows of a file of examples, one after the other, whatever its format.
+ *
+ *   tsv     fields between tabs, no quotes; the first line names the columns
+ *   csv     RFC 4180: quotes, doubled quotes, line feeds inside quotes; the first record names the columns
+ *   jsonl   a JSON object a line; keys name the columns; numbers and booleans count as their text, an array as its
+ *           items with `separator` between them
+ *   fasta   `>id description` and lines of sequence: columns id, description, text; with a second FASTA of labels,
+ *           whose ids are the same, also labels
+ *   text    a line is an example: column text
+ *
+ * A file may be gzipped. Of a plain file a range of bytes can be read: the records that begin in it. Errors name file,
+ * line and what was expected, and concern one record: reading goes on behind it. Not collective.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "data/stream.h"
+
+typedef enum TsFormat {
+    TS_FORMAT_AUTO, /* by the end of the file's name */
+    TS_FORMAT_TSV,
+    TS_FORMAT_CSV,
+    TS_FORMAT_JSONL,
+    TS_FORMAT_FASTA,
+    TS_FORMAT_TEXT
+} TsFormat;
+
+/* "auto", "tsv", ...; ends with NULL. */
+extern const char *const ts_format_words[];
+
+enum { TS_MAX_FIELDS = 1024, TS_MAX_RECORD_BYTES = 1 << 28 };
+
+/* A cell of a record, borrowed until the next one; text NULL: this record has none. Zero-terminated. */
+typedef struct TsField {
+    const char *text;
+    size_t bytes;
+} TsField;
+
+typedef struct TsRecords TsRecords;
+
+typedef struct TsRecordsOptions {
+    TsFormat format;
+    const char *const *header; /* (header_count) the names of columns where the file does not name them */
+    int64_t header_count;
+    const char *labels;       /* of fasta: the file of labels, or NULL */
+    char separator;           /* between the items of a JSON array; 0 counts as ';' */
+    bool takes_any_bytes;     /* texts need not be UTF-8 */
+    int64_t first_byte;       /* of the range */
+    int64_t end_byte;         /* beyond it; 0: the end of the file */
+    int64_t first_line;       /* the line that first_byte is on, from 1; 0 counts as 1 */
+    bool starts_inside_quote; /* of csv: first_byte lies in quotes */
+} TsRecordsOptions;
+
+/* Opens a file and reads its header. `columns` are the names that are asked for (borrowed): one that a file with a
+ * header lacks is an error that lists those it has. Owned by the caller: ts_records_close. */
+TS_MUST_USE TsStatus ts_records_open(TsRecords **records, const char *path, const char *const *columns,
+                                     int column_count, TsRecordsOptions options);
+
+/* Sets *records to NULL; NULL is fine. */
+void ts_records_close(TsRecords **records);
+
+/* Reads the next record: fields (column_count) in the order of `columns`. *there is false at the end. An error with
+ * *there set is one of this record alone; without it, of the file. */
+TS_MUST_USE TsStatus ts_records_next(TsRecords *records, TsField *fields, bool *there);
+
+/* The line on which the last record began, from 1. */
+int64_t ts_records_line(const TsRecords *records);
+
+/* The format that a name ends with (before .gz); TS_FORMAT_AUTO where it says nothing. */
+TsFormat ts_format_of_name(const char *path);
+
+/* Whether bytes are UTF-8. */
+bool ts_is_utf8(const char *text, size_t bytes);

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The kinds of tasks behind the registry ts_task_kinds (task.c), and what they share.
+ */
+#pragma once
+
+#include "model/adapter.h"
+#include "task/task.h"
+
+extern const TsTaskKind ts_classification_task, ts_regression_task, ts_token_classification_task, ts_mlm_task,
+    ts_embed_task, ts_inference_task;
+extern const TsConfigTable ts_classification_task_table, ts_regression_task_table, ts_token_classification_task_table,
+    ts_mlm_task_table, ts_embed_task_table;
+
+/* That an adapter is of this level, and right on the backbone. */
+TS_MUST_USE TsStatus ts_kind_check_adapter(const TsTaskSetting *setting, const TsChoice *adapter, TsAdapterLevel level);
+
+/* values (all of a row): the local row `row` of an array of f32, f64 or bf16. */
+void ts_kind_read_row(double *values, const TsArray *array, int64_t row);
