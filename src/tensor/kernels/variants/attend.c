@@ -170,11 +170,11 @@ static void soften_row(Real *scores, Range seen, int64_t columns, Real *largest,
     base = top == -INFINITY ? 0 : top; /* nothing is seen so far: all weights are 0 */
 #pragma omp simd reduction(+ : total)
     for (int64_t c = seen.first; c < seen.last; c++) {
-        scores[c] = real_exp(scores[c] - base);
+        scores[c] = real_exp_below(scores[c] - base);
         total += scores[c];
     }
     if (top != *largest) {
-        Real shrink = real_exp(*largest - top);
+        Real shrink = real_exp_below(*largest - top);
 #pragma omp simd
         for (int64_t d = 0; d < width; d++)
             values[d] *= shrink;
@@ -315,7 +315,7 @@ static void backward_row(Real *weights, Real *d_weights, const Real *kept, Range
         weights[c] = d_weights[c] = 0;
 #pragma omp simd
     for (int64_t c = seen.first; c < seen.last; c++) {
-        weights[c] = real_exp(weights[c] - logsumexp);
+        weights[c] = real_exp_below(weights[c] - logsumexp);
         d_weights[c] = weights[c] * ((kept ? d_weights[c] * kept[c] : d_weights[c]) - delta);
         weights[c] = kept ? weights[c] * kept[c] : weights[c];
     }

@@ -2,8 +2,12 @@
 #include "tensor/kernels/variants/real_math.h"
 
 #include "tensor/kernels/cross_entropy.h"
+#include "tensor/kernels/variants/stream.h"
 
 enum { EXPONENTIALS, AT_LABEL, ALL, SUMS };
+
+/* Elements gone through at once; those AHEAD elements on are on their way meanwhile. */
+enum { STRIP = 256, AHEAD = 2048 };
 
 /* Where the label of row r lies among the classes that are here, or -1. */
 static int64_t local_label(const TsCrossEntropyRows *shape, int64_t r)
@@ -18,9 +22,15 @@ static Real sum_of_exponentials(const Stored *x, Real maximum, int64_t classes)
     Real sum = 0;
     if (maximum == -INFINITY || maximum == INFINITY)
         return 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t c = 0; c < classes; c++)
-        sum += real_exp(load(x[c]) - maximum);
+    for (int64_t first = 0; first < classes; first += STRIP) {
+        int64_t last = smaller(first + STRIP, classes);
+        Real part = 0;
+        fetch(x + first + AHEAD, STRIP);
+#pragma omp simd reduction(+ : part)
+        for (int64_t c = first; c < last; c++)
+            part += real_exp_below(load(x[c]) - maximum);
+        sum += part;
+    }
     return sum;
 }
 
@@ -87,10 +97,14 @@ static void d_sums(void *out, const void *all_sums, const void *maxima, const vo
 static void backward_row(Stored *d_x, const Stored *x, Real maximum, const Real *d, int64_t label, int64_t classes)
 {
     Real factor = d[EXPONENTIALS], even = d[ALL];
-    Real at_label = label < 0 ? 0 : factor * real_exp(load(x[label]) - maximum) + even + d[AT_LABEL];
+    Real at_label = label < 0 ? 0 : factor * real_exp_below(load(x[label]) - maximum) + even + d[AT_LABEL];
+    for (int64_t first = 0; first < classes; first += STRIP) {
+        int64_t last = smaller(first + STRIP, classes);
+        fetch(x + first + AHEAD, STRIP);
 #pragma omp simd
-    for (int64_t c = 0; c < classes; c++)
-        d_x[c] = store(factor * real_exp(load(x[c]) - maximum) + even);
+        for (int64_t c = first; c < last; c++)
+            d_x[c] = store(factor * real_exp_below(load(x[c]) - maximum) + even);
+    }
     if (label >= 0)
         d_x[label] = store(at_label);
 }

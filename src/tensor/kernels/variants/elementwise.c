@@ -2,12 +2,12 @@
 #include "tensor/kernels/variants/real_math.h"
 
 #include "tensor/kernels/elementwise.h"
+#include "tensor/kernels/variants/stream.h"
 
-/* Pieces of work are whole multiples of this, so that an element is in the same place of a vector whatever the
- * threads. */
-enum { GRAIN = 4096 };
+/* Pieces of work are whole multiples of GRAIN, so that an element is in the same place of a vector whatever the
+ * threads. A strip is computed at once, while the one AHEAD elements on is on its way. */
+enum { GRAIN = 4096, STRIP = 128, AHEAD = 1024 };
 
-#define SQRT_HALF       ((Real)0.70710678118654752440)
 #define SQRT_TWO_BY_PI  ((Real)0.79788456080286535588)
 #define INV_SQRT_TWO_PI ((Real)0.39894228040143267794)
 #define GELU_CUBIC      ((Real)0.044715)
@@ -19,12 +19,12 @@ static inline Real silu(Real x)
 
 static inline Real gelu(Real x)
 {
-    return (Real)0.5 * x * (1 + real_erf(x * SQRT_HALF));
+    return x * real_normal_cdf(x);
 }
 
 static inline Real gelu_tanh(Real x)
 {
-    return (Real)0.5 * x * (1 + real_tanh(SQRT_TWO_BY_PI * (x + GELU_CUBIC * x * x * x)));
+    return x * real_sigmoid(2 * SQRT_TWO_BY_PI * (x + GELU_CUBIC * x * x * x)); /* (1 + tanh u) / 2 */
 }
 
 static inline Real d_silu(Real x, Real d)
@@ -35,15 +35,15 @@ static inline Real d_silu(Real x, Real d)
 
 static inline Real d_gelu(Real x, Real d)
 {
-    Real density = INV_SQRT_TWO_PI * real_exp((Real)-0.5 * x * x);
-    return d * ((Real)0.5 * (1 + real_erf(x * SQRT_HALF)) + x * density);
+    Real density = INV_SQRT_TWO_PI * real_exp_below((Real)-0.5 * x * x);
+    return d * (real_normal_cdf(x) + x * density);
 }
 
 static inline Real d_gelu_tanh(Real x, Real d)
 {
-    Real t = real_tanh(SQRT_TWO_BY_PI * (x + GELU_CUBIC * x * x * x));
-    Real inner = SQRT_TWO_BY_PI * (1 + 3 * GELU_CUBIC * x * x);
-    return (Real)0.5 * d * (1 + t + x * (1 - t * t) * inner);
+    Real u = 2 * SQRT_TWO_BY_PI * (x + GELU_CUBIC * x * x * x), e = real_exp_below(-real_abs(u)), inverse = 1 / (1 + e);
+    Real inner = 2 * SQRT_TWO_BY_PI * (1 + 3 * GELU_CUBIC * x * x);
+    return d * ((u >= 0 ? 1 : e) * inverse + x * inner * e * inverse * inverse);
 }
 
 static inline Real maximum(Real a, Real b)
@@ -90,12 +90,24 @@ static void unary_piece(TsUnary op, Stored *out, const Stored *in, int64_t count
 static void unary(TsUnary op, void *out, const void *x, int64_t count, double parameter, int threads)
 {
     int64_t grains = (count + GRAIN - 1) / GRAIN;
+    bool streamed = out != x && worth_streaming(2 * count);
     threads = threads_worth(threads, count);
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (int64_t grain = 0; grain < grains; grain++) {
-        int64_t first = grain * GRAIN;
-        unary_piece(op, (Stored *)out + first, (const Stored *)x + first, smaller(GRAIN, count - first),
-                    (Real)parameter);
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+#pragma omp for schedule(static) nowait
+        for (int64_t grain = 0; grain < grains; grain++) {
+            int64_t first = grain * GRAIN, last = smaller(count, first + GRAIN);
+            _Alignas(64) Stored staged[STRIP];
+            for (; first < last; first += STRIP) {
+                Stored *to = (Stored *)out + first;
+                int64_t elems = smaller(STRIP, last - first);
+                fetch((const Stored *)x + first + AHEAD, STRIP);
+                unary_piece(op, streamed ? staged : to, (const Stored *)x + first, elems, (Real)parameter);
+                if (streamed)
+                    stream(to, staged, elems);
+            }
+        }
+        stream_end();
     }
 }
 
@@ -142,7 +154,7 @@ static void binary_row(TsBinary op, Stored *out, const Stored *in_a, const Store
     }
 }
 
-/* Elements [first, last) of the output, in row-major order. */
+/* Elements [first, last) of the output, in row-major order; out is where `first` goes. */
 static void binary_piece(TsBinary op, Stored *out, const Stored *a, const Stored *b, const TsBroadcast *plan,
                          int64_t first, int64_t last)
 {
@@ -157,7 +169,8 @@ static void binary_piece(TsBinary op, Stored *out, const Stored *a, const Stored
             at_a += position * plan->step_a[d];
             at_b += position * plan->step_b[d];
         }
-        binary_row(op, out + first, a + at_a, b + at_b, count, plan->step_a[inner], plan->step_b[inner]);
+        binary_row(op, out, a + at_a, b + at_b, count, plan->step_a[inner], plan->step_b[inner]);
+        out += count;
         first += count;
     }
 }
@@ -168,10 +181,29 @@ static void binary(TsBinary op, void *out, const void *a, const void *b, const T
     for (int d = 0; d < plan->dims; d++)
         count *= plan->size[d];
     int64_t grains = (count + GRAIN - 1) / GRAIN;
+    bool fetched = op >= TS_BINARY_D_TANH && plan->dims == 1; /* one that computes much */
+    bool streamed = out != a && out != b && worth_streaming(3 * count);
     threads = threads_worth(threads, count);
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
-    for (int64_t grain = 0; grain < grains; grain++)
-        binary_piece(op, out, a, b, plan, grain * GRAIN, smaller(count, (grain + 1) * GRAIN));
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+#pragma omp for schedule(static) nowait
+        for (int64_t grain = 0; grain < grains; grain++) {
+            int64_t first = grain * GRAIN, last = smaller(count, first + GRAIN);
+            _Alignas(64) Stored staged[STRIP];
+            for (; first < last; first += STRIP) {
+                Stored *to = (Stored *)out + first;
+                int64_t elems = smaller(STRIP, last - first);
+                if (fetched) {
+                    fetch((const Stored *)a + first + AHEAD, STRIP);
+                    fetch((const Stored *)b + first + AHEAD, STRIP);
+                }
+                binary_piece(op, streamed ? staged : to, a, b, plan, first, first + elems);
+                if (streamed)
+                    stream(to, staged, elems);
+            }
+        }
+        stream_end();
+    }
 }
 
 /* ---- runs ---- */

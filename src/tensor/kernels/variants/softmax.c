@@ -20,7 +20,7 @@ static Real sum_above(const Stored *x, int64_t columns, Real top)
         top = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t c = 0; c < columns; c++)
-        sum += load(x[c]) == -INFINITY ? 0 : real_exp(load(x[c]) - top);
+        sum += load(x[c]) == -INFINITY ? 0 : real_exp_below(load(x[c]) - top);
     return sum;
 }
 
@@ -32,7 +32,7 @@ static void softmax_row(Stored *out, const Stored *x, int64_t columns)
 #pragma omp simd
     for (int64_t c = 0; c < columns; c++) {
         Real value = load(x[c]);
-        out[c] = store(value == -INFINITY ? 0 : real_exp(value - top) * inverse);
+        out[c] = store(value == -INFINITY ? 0 : real_exp_below(value - top) * inverse);
     }
 }
 
@@ -73,7 +73,7 @@ static void d_log_softmax_row(Stored *d_x, const Stored *y, const Stored *d_y, i
         total += load(d_y[c]);
 #pragma omp simd
     for (int64_t c = 0; c < columns; c++)
-        d_x[c] = store(load(d_y[c]) - real_exp(load(y[c])) * total);
+        d_x[c] = store(load(d_y[c]) - real_exp_below(load(y[c])) * total);
 }
 
 #define ROWS_LOOP(work)                                                                                                \
