@@ -188,11 +188,12 @@ static void binary(TsBinary op, void *out, const void *a, const void *b, const T
     {
 #pragma omp for schedule(static) nowait
         for (int64_t grain = 0; grain < grains; grain++) {
-            int64_t first = grain * GRAIN, last = smaller(count, first + GRAIN);
+            int64_t first = grain * GRAIN, last = smaller(count, first + GRAIN),
+                    step = streamed || fetched ? STRIP : GRAIN;
             _Alignas(64) Stored staged[STRIP];
-            for (; first < last; first += STRIP) {
+            for (; first < last; first += step) {
                 Stored *to = (Stored *)out + first;
-                int64_t elems = smaller(STRIP, last - first);
+                int64_t elems = smaller(step, last - first);
                 if (fetched) {
                     fetch((const Stored *)a + first + AHEAD, STRIP);
                     fetch((const Stored *)b + first + AHEAD, STRIP);
