@@ -52,23 +52,44 @@ started=$SECONDS
 
 # ---- what is missing
 
-# Installs the Debian packages of those rows of cmake/packages.tsv whose `need` is among the arguments.
+told=no # how to install it
+
+# Rows of cmake/packages.tsv (name, need, Debian, Fedora, Spack) whose need is among the arguments.
+rows() { awk -F'\t' -v OFS='\t' -v needs=" $* " '/^[^#]/ && index(needs, " " $2 " ")' cmake/packages.tsv; }
+
+# The lines that install the rows on standard input.
+install_lines() {
+    awk -F'\t' '
+        { debian = debian " " $3; if ($4 != "-") fedora = fedora " " $4; if ($5 != "-") spack = spack " " $5 }
+        END {
+            print "    Debian, Ubuntu:  sudo apt-get install" debian
+            print "    Fedora:          sudo dnf install" fedora (fedora ~ /openmpi/ ? "   (then: module load mpi)" : "")
+            print "    Spack:           spack install" spack " && spack load" spack
+        }'
+}
+
+# Installs the Debian packages of the rows whose need is among the arguments, as far as there are rights to.
 install_packages() {
-    local wanted missing=() known=() name sudo=()
-    wanted=$(awk -F'\t' -v needs=" $* " '/^[^#]/ && index(needs, " " $2 " ") { print $3 }' cmake/packages.tsv)
-    for name in $wanted; do
-        [ "$(dpkg-query -W -f '${Status}' "$name" 2>/dev/null)" = 'install ok installed' ] || missing+=("$name")
-    done
+    local missing=() known=() lacking='' row name package packages sudo=()
+    while IFS= read -r row; do
+        IFS=$'\t' read -r _ _ packages _ <<<"$row"
+        name=
+        for package in $packages; do
+            [ "$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null)" = 'install ok installed' ] && continue
+            missing+=("$package"); name=yes
+        done
+        [ -z "$name" ] || lacking+=$row$'\n'
+    done < <(rows "$@")
     [ ${#missing[@]} = 0 ] && return
     say "packages that are not installed: ${missing[*]}"
     if [ "$(id -u)" != 0 ]; then
         if sudo -n true 2>/dev/null; then sudo=(sudo -n); else
-            echo "no rights to install them (neither root nor sudo); going on with what is found. The line would be:"
-            echo "    sudo apt-get install ${missing[*]}"
+            echo "no rights to install them (neither root nor sudo without a password); going on with what is found. To install:"
+            printf %s "$lacking" | install_lines
+            told=yes
             return
         fi
     fi
-    export DEBIAN_FRONTEND=noninteractive
     "${sudo[@]}" apt-get -q update </dev/null >/dev/null || echo "apt-get update failed; trying with the lists there are"
     for name in "${missing[@]}"; do
         if apt-cache show "$name" >/dev/null 2>&1; then known+=("$name"); else echo "this release has no package $name"; fi
@@ -76,6 +97,22 @@ install_packages() {
     [ ${#known[@]} = 0 ] && return
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "${known[@]}" \
         </dev/null >"$LOGS/install.log" 2>&1 || { tail -5 "$LOGS/install.log"; echo "apt-get install failed; going on with what is found"; }
+}
+
+# Ends here if there is nothing to configure and build with; CMake names whatever else is missing.
+expect_tools() {
+    local absent=()
+    command -v cmake >/dev/null || absent+=(cmake)
+    command -v "${CC:-cc}" >/dev/null || absent+=("a C compiler (${CC:-cc})")
+    command -v ninja >/dev/null || command -v make >/dev/null || absent+=("ninja or make")
+    [ ${#absent[@]} = 0 ] && return
+    echo "tests/run.sh: not found: $(printf '%s, ' "${absent[@]}" | sed 's/, $//')"
+    if [ $told = no ]; then
+        echo "To install all that the build and the tests need:"
+        rows build option test | install_lines
+    fi
+    echo "0 passed, 1 failed, 0 skipped"
+    exit 1
 }
 
 LOGS=$(mktemp -d "${TMPDIR:-/tmp}/tessera-tests.XXXXXX") || exit 1
@@ -92,6 +129,7 @@ fi
 
 # ---- build
 
+expect_tools
 say "configure and build in $BUILD"
 configure_and_build "$BUILD" >"$LOGS/build.log" 2>&1
 status=$?
