@@ -25,8 +25,6 @@
 #define HEAP_ALONE false
 #endif
 
-enum { HUGE_PAGE_BYTES = 2 << 20 };
-
 struct TsRange {
     size_t first_byte, size_bytes; /* whole pages of the region */
     bool taken;
@@ -64,25 +62,12 @@ static bool wanted(size_t size_bytes)
            longest.rlim_cur >= size_bytes && !overcommits_never();
 }
 
+/* Without a wish for huge pages: where they are to be had for files in memory they were no faster, and passes over
+ * several such files at once slower. */
 char *ts_region_map(int fd, size_t size_bytes)
 {
-    /* Address space for it and for its alignment; then the file over that; then what is left over goes. */
-    char *space =
-        mmap(NULL, size_bytes + HUGE_PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (space == MAP_FAILED)
-        return NULL;
-    size_t before = -(uintptr_t)space % HUGE_PAGE_BYTES, after = HUGE_PAGE_BYTES - before;
-    char *base = space + before;
-    if (before)
-        munmap(space, before);
-    if (after)
-        munmap(base + size_bytes, after);
-    if (mmap(base, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0) == MAP_FAILED) {
-        munmap(base, size_bytes);
-        return NULL;
-    }
-    (void)madvise(base, size_bytes, MADV_HUGEPAGE); /* a wish: what becomes of it does not matter */
-    return base;
+    void *base = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    return base == MAP_FAILED ? NULL : base;
 }
 
 static void before_fork(void)
@@ -109,7 +94,7 @@ static void make(void)
 {
     page_bytes = (size_t)sysconf(_SC_PAGESIZE);
     long pages = sysconf(_SC_PHYS_PAGES);
-    size_t size_bytes = pages > 0 ? (size_t)pages * page_bytes / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES : 0;
+    size_t size_bytes = pages > 0 ? (size_t)pages * page_bytes : 0;
     TsRange *all = calloc(1, sizeof *all);
     if (!all || size_bytes == 0 || !wanted(size_bytes)) {
         free(all);

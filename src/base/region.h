@@ -36,6 +36,5 @@ void *ts_region_at(const TsRange *range);
 /* Gives the range and its memory back. Safe from any thread. */
 void ts_region_give(TsRange *range);
 
-/* Maps the file of a region, this process's or another's, aligned and advised for huge pages. NULL if it cannot be. To
- * be unmapped by munmap. */
+/* Maps the file of a region, this process's or another's. NULL if it cannot be. To be unmapped by munmap. */
 char *ts_region_map(int fd, size_t size_bytes);
