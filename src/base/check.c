@@ -13,10 +13,30 @@
 
 typedef void AbortJob(int exit_code);
 static AbortJob *_Atomic job_abort;
+static TsSaid *_Atomic said_by_all;
 
 void ts_fatal_set_abort(void (*abort_job)(int exit_code))
 {
     atomic_store(&job_abort, abort_job);
+}
+
+void ts_fatal_set_said(TsSaid *said)
+{
+    atomic_store(&said_by_all, said);
+}
+
+/* Whether another rank has said it. Waits, a second at most, until that rank has: who ends the job may end it too. */
+static bool is_said(const char *file, int line)
+{
+    TsSaid *said = atomic_load(&said_by_all);
+    uint64_t failure = (uint64_t)line, none = 0;
+    for (const char *at = file; *at; at++)
+        failure = (failure ^ (unsigned char)*at) * 1099511628211u;
+    if (!said || atomic_compare_exchange_strong(&said->failure, &none, failure) || none != failure)
+        return false;
+    for (int turn = 0; turn < 1000 && !atomic_load(&said->printed); turn++)
+        usleep(1000);
+    return true;
 }
 
 /* One thread ends the job. Another that wants to, too, gives it time; what fails while ending it ends at once. No lock
@@ -56,6 +76,8 @@ static const char *short_path(const char *file)
 
 _Noreturn void ts_fatal(const char *file, int line, const char *condition, const char *format, ...)
 {
+    if (is_said(file, line))
+        ts_abort_job(TS_EXIT_FATAL);
     char message[1024], text[1536]; /* no allocation: memory may be what ran out */
     va_list arguments;
     va_start(arguments, format);
@@ -71,5 +93,8 @@ _Noreturn void ts_fatal(const char *file, int line, const char *condition, const
         at += put;
         left -= (size_t)put;
     }
+    TsSaid *said = atomic_load(&said_by_all);
+    if (said)
+        atomic_store(&said->printed, 1);
     ts_abort_job(TS_EXIT_FATAL);
 }

@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <stdint.h>
+
 #include "base/status.h"
 
 /* Always on, also with NDEBUG. The message says what was expected and what was found. */
@@ -30,6 +32,16 @@ _Noreturn void ts_fatal(const char *file, int line, const char *condition, const
 /* How a job is ended from here on, with a code in 1..125: src/comm sets it to abort all ranks. `abort_job` must not
  * return. NULL restores the default, which ends this process only. */
 void ts_fatal_set_abort(void (*abort_job)(int exit_code));
+
+/* In memory that several ranks see: what the first of them to fail said. All zero at first. */
+typedef struct TsSaid {
+    _Atomic uint64_t failure;
+    _Atomic uint64_t printed;
+} TsSaid;
+
+/* Of ranks that are given the same `said`, only the first prints a failure of one line of the program: it is the
+ * others' too. It must last as long as the process. NULL: each prints. */
+void ts_fatal_set_said(TsSaid *said);
 
 /* Ends the job with `exit_code` (clamped to 1..125) through what ts_fatal_set_abort set. */
 _Noreturn void ts_abort_job(int exit_code);

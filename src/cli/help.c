@@ -10,15 +10,24 @@
 #include "base/text.h"
 #include "task/config.h"
 
+/* How long the first sentence is, or the first line if that is shorter. */
+static int sentence(const char *text)
+{
+    size_t line = strcspn(text, "\n");
+    const char *stop = strstr(text, ". ");
+    return (int)(stop && (size_t)(stop - text) < line ? (size_t)(stop - text) + 1 : line);
+}
+
 static void list_commands(TsText *out)
 {
     ts_text_append(out, "tessera trains, evaluates and decodes mixtures of tasks on shared foundation models.\n\n"
                         "  [mpirun -n RANKS] tessera COMMAND ...\n\n");
     for (const TsCommand *const *command = ts_commands; *command; command++) {
         const char *text = (*command)->help;
-        ts_text_append(out, "  %-10s %.*s\n", (*command)->name, (int)strcspn(text, "\n"), text);
+        ts_text_append(out, "  %-10s %.*s\n", (*command)->name, sentence(text), text);
     }
-    ts_text_append(out, "\ntessera help COMMAND says more; tessera help config lists the keys of a configuration, and\n"
+    ts_text_append(out, "\nFor a first run: mpirun -n 2 tessera train jobs/line.yaml\n\n"
+                        "tessera help COMMAND says more; tessera help config lists the keys of a configuration, and\n"
                         "tessera help config KEY says what one means.\n");
 }
 

@@ -55,6 +55,16 @@ static char *look_at(Told told)
     return base;
 }
 
+/* A place in the lowest rank's region where all of the node say why they fail; it stays for good. */
+static void share_failures(const TsGroup *world)
+{
+    TsRange *range = self == 0 ? ts_region_take(sizeof(TsSaid)) : NULL;
+    int64_t offset = range ? (char *)ts_region_at(range) - own.base : -1;
+    TS_MPI(MPI_Bcast(&offset, 1, MPI_INT64_T, 0, world->node_comm));
+    if (offset >= 0)
+        ts_fatal_set_said((TsSaid *)(void *)(seen[0].base + offset));
+}
+
 void ts_neighbours_meet(TsGroup *world)
 {
     own = ts_region();
@@ -79,14 +89,13 @@ void ts_neighbours_meet(TsGroup *world)
     ts_free(told);
     if (!all)
         ts_neighbours_leave();
+    else if (ranks > 1)
+        share_failures(world);
 }
 
 void ts_neighbours_leave(void)
 {
-    for (int i = 0; i < ranks && seen; i++)
-        if (i != self && seen[i].base)
-            munmap(seen[i].base, seen[i].size_bytes);
-    ts_free(seen);
+    ts_free(seen); /* the mappings end with the process, which may still fail and say so in one of them */
     seen = NULL;
     own = (TsRegion){.fd = -1};
 }

@@ -14,7 +14,7 @@
 /* Ranks of the node show one another their regions. Collective on the group of all ranks. */
 void ts_neighbours_meet(TsGroup *world);
 
-/* Forgets them. Not collective. */
+/* Sees none any more: what is left of them ends with the process. Not collective. */
 void ts_neighbours_leave(void);
 
 /* The place of `size_bytes` at `pointer` if they lie in this rank's region and the neighbours see it; else none. */

@@ -39,6 +39,14 @@ silent() {
     verdict "  and not: $1" "$bad"
 }
 
+# once WORDS: the last run said it in one line. (With a sanitizer ranks do not see one another: each says it.)
+once() {
+    local bad= lines
+    lines=$(grep -cE -- "$1" <<<"$out")
+    [ "$lines" = 1 ] || grep -q '^TESSERA_SANITIZE.*=address' "$BUILD/CMakeCache.txt" || bad="said in $lines lines: $1"
+    verdict "  and once: $1" "$bad"
+}
+
 verdict() {
     if [ -n "$2" ]; then
         echo "FAILED $1: $2"
@@ -92,11 +100,16 @@ expect "one rank's code is the job's" 7
 run 2 check 1
 expect "a failed check" 70 'fatal: rank 1 on' 'rank 1 has it'
 
+run 4 "check all"
+expect "a check that fails on all ranks" 70 'has it, as all'
+once 'fatal: rank'
+
 run 3 mpi 2
 expect "a call of MPI that fails" 70 'fatal: rank 2 on' 'MPI failed: MPI_ERR_RANK' '(MPI_Send)'
 
 run 2 leak
 expect "a group that was not freed" 70 '1 group was not freed before ts_runtime_end'
+once 'fatal: rank'
 
 out=$(cd / && timeout 20 "$program" none 2>&1)
 code=$? took=0

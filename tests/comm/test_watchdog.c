@@ -330,7 +330,7 @@ static void reduce(TsGroup *group, int64_t count_elems)
 static bool run_fault(const char *fault, TsGroup *world, bool mine)
 {
     if (strcmp(fault, "stop") == 0) {
-        if (mine)
+        while (mine) /* also if something else wakes it */
             raise(SIGSTOP);
     } else if (strcmp(fault, "loop") == 0) {
         for (volatile bool on = mine; on;) {
@@ -365,6 +365,8 @@ static bool run_fault(const char *fault, TsGroup *world, bool mine)
             TS_MPI(MPI_Send(&value, 1, MPI_INT, 1000000, 0, world->comm));
     } else if (strcmp(fault, "check") == 0) {
         TS_CHECK(!mine, "rank %d has it", ts_group_rank(world));
+    } else if (strcmp(fault, "check all") == 0) {
+        TS_CHECK(false, "rank %d has it, as all", ts_group_rank(world));
     } else if (strcmp(fault, "none") != 0) {
         return false;
     }
