@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/memory.h"
+#include "base/text.h"
 
 struct TsPattern {
     pcre2_code *code;
@@ -38,7 +39,7 @@ TsStatus ts_pattern_create(TsPattern **pattern, const char *text)
     if (compiled) {
         (void)pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE); /* where there is no JIT, it is interpreted */
         *pattern = ts_alloc(sizeof **pattern);
-        **pattern = (TsPattern){compiled, pcre2_match_data_create(1, general)};
+        **pattern = (TsPattern){compiled, pcre2_match_data_create_from_pattern(compiled, general)};
     }
     pcre2_general_context_free(general);
     if (compiled)
@@ -78,4 +79,29 @@ bool ts_pattern_found(const TsPattern *pattern, const char *subject)
 {
     size_t first, end;
     return ts_pattern_find(pattern, &first, &end, subject, strlen(subject), 0);
+}
+
+char *ts_pattern_rewrite(const TsPattern *pattern, const char *subject, const char *replacement)
+{
+    if (!ts_pattern_found(pattern, subject))
+        return NULL;
+    const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(pattern->match);
+    uint32_t groups = pcre2_get_ovector_count(pattern->match);
+    TsText text = {0};
+    ts_text_append(&text, "%s", "");
+    for (const char *at = replacement; *at; at++) {
+        uint32_t group = (uint32_t)(at[1] - '0');
+        if (at[0] != '$' || (at[1] != '$' && group > 9)) {
+            ts_text_append_bytes(&text, at, 1);
+            continue;
+        }
+        at++;
+        if (*at == '$')
+            ts_text_append_bytes(&text, at, 1);
+        else if (group < groups && ends[2 * group] != PCRE2_UNSET)
+            ts_text_append_bytes(&text, subject + ends[2 * group], ends[2 * group + 1] - ends[2 * group]);
+    }
+    char *rewritten = ts_strdup(text.data);
+    ts_text_free(&text);
+    return rewritten;
 }

@@ -27,3 +27,7 @@ bool ts_pattern_found(const TsPattern *pattern, const char *subject);
 /* Whether it is found in text[0, text_bytes) from `from` on, at the first place: text[*first, *end). */
 bool ts_pattern_find(const TsPattern *pattern, size_t *first, size_t *end, const char *text, size_t text_bytes,
                      size_t from);
+
+/* `replacement` with $1 to $9 made what the groups of the pattern were found to be in `subject`, $0 the whole of what
+ * was found, and $$ a dollar; NULL where the pattern is not found. Owned by the caller: ts_free. */
+char *ts_pattern_rewrite(const TsPattern *pattern, const char *subject, const char *replacement);

@@ -39,6 +39,7 @@ typedef struct TsCheckpointSaverOptions {
     TsKeepPolicy keep;       /* what it points at is borrowed for the life of the saver */
     bool skip_verify;        /* do not read back and compare checksums before committing */
     bool asynchronous;       /* a thread writes a copy of the arrays while the caller goes on */
+    int ranks_per_file;      /* one file for each group of so many ranks, and state.h5 a view of them; 0: one file */
     const char *config_hash; /* recorded in the manifest; NULL: not recorded. Borrowed for the call */
 } TsCheckpointSaverOptions;
 

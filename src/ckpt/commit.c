@@ -13,10 +13,12 @@
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "ckpt/directory.h"
 #include "ckpt/durable.h"
+#include "ckpt/parts.h"
 
-static const size_t commit_limit_bytes = 4096, manifest_limit_bytes = (size_t)1 << 30;
+static const size_t commit_limit_bytes = (size_t)1 << 24, manifest_limit_bytes = (size_t)1 << 30;
 
 TsStatus ts_commit_prepare(const char *root)
 {
@@ -111,20 +113,35 @@ static TsStatus write_in(const char *dir, const char *name, const char *text, si
     return status ? status : ts_durable_sync(dir); /* the name too, before anything speaks of it */
 }
 
-/* Writes the manifest and, once all that it speaks of is on disk, COMMIT. */
-static TsStatus write_commit(const char *tmp, const char *manifest, size_t manifest_bytes)
+/* Appends "NAME 1048576 bytes". */
+static TsStatus append_length(TsText *text, const char *dir, const char *name)
 {
-    char *state = ts_durable_join(tmp, TS_CHECKPOINT_STATE);
-    int64_t state_bytes = 0;
-    TsStatus status = file_bytes(&state_bytes, state);
-    ts_free(state);
-    TS_TRY(status);
-    TS_TRY(write_in(tmp, TS_CHECKPOINT_MANIFEST, manifest, manifest_bytes));
-    char *text = ts_format("tessera checkpoint %d\n" TS_CHECKPOINT_MANIFEST " %zu bytes crc32c %08" PRIx32
-                           "\n" TS_CHECKPOINT_STATE " %" PRId64 " bytes\n",
-                           TS_CHECKPOINT_VERSION, manifest_bytes, ts_crc32c(0, manifest, manifest_bytes), state_bytes);
-    status = write_in(tmp, TS_CHECKPOINT_COMMIT, text, strlen(text));
-    ts_free(text);
+    char *path = ts_durable_join(dir, name);
+    int64_t bytes = 0;
+    TsStatus status = file_bytes(&bytes, path);
+    if (!status)
+        ts_text_append(text, "%s %" PRId64 " bytes\n", name, bytes);
+    ts_free(path);
+    return status;
+}
+
+/* Writes the manifest and, once all that it speaks of is on disk, COMMIT. */
+static TsStatus write_commit(const char *tmp, const char *manifest, size_t manifest_bytes, int parts)
+{
+    TsText files = {0};
+    ts_text_append(&files, "tessera checkpoint %d\n" TS_CHECKPOINT_MANIFEST " %zu bytes crc32c %08" PRIx32 "\n",
+                   TS_CHECKPOINT_VERSION, manifest_bytes, ts_crc32c(0, manifest, manifest_bytes));
+    TsStatus status = append_length(&files, tmp, TS_CHECKPOINT_STATE);
+    for (int part = 0; part < parts && !status; part++) {
+        char *name = ts_parts_file_name(part);
+        status = append_length(&files, tmp, name);
+        ts_free(name);
+    }
+    if (!status)
+        status = write_in(tmp, TS_CHECKPOINT_MANIFEST, manifest, manifest_bytes);
+    if (!status)
+        status = write_in(tmp, TS_CHECKPOINT_COMMIT, files.data, files.size_bytes);
+    ts_text_free(&files);
     return status;
 }
 
@@ -152,10 +169,10 @@ static TsStatus rename_into_place(const char *root, const char *tmp, const char 
     return ts_durable_sync(root);
 }
 
-TsStatus ts_commit_finish(const char *root, int64_t step, const char *manifest, size_t manifest_bytes)
+TsStatus ts_commit_finish(const char *root, int64_t step, const char *manifest, size_t manifest_bytes, int parts)
 {
     char *path = ts_directory_path(root, step), *tmp = ts_directory_tmp_path(root, step);
-    TsStatus status = write_commit(tmp, manifest, manifest_bytes);
+    TsStatus status = write_commit(tmp, manifest, manifest_bytes, parts);
     if (!status)
         status = rename_into_place(root, tmp, path);
     if (!status) {
@@ -204,8 +221,9 @@ void ts_commit_remove(const char *root, int64_t step)
 
 /* What COMMIT says. */
 typedef struct Commit {
-    long long manifest_bytes, state_bytes;
+    long long manifest_bytes;
     uint32_t manifest_crc;
+    char *files; /* "state.h5 1048576 bytes\n…", owned */
 } Commit;
 
 static TsStatus parse_commit(Commit *commit, const char *text, const char *path)
@@ -217,12 +235,11 @@ static TsStatus parse_commit(Commit *commit, const char *text, const char *path)
     if (version > TS_CHECKPOINT_VERSION)
         return ts_status_error(TS_CODE_UNSUPPORTED, "%s: of layout %d, newer than this program, which reads up to %d",
                                path, version, TS_CHECKPOINT_VERSION);
-    if (sscanf(text,
-               "tessera checkpoint %9d\n" TS_CHECKPOINT_MANIFEST " %18lld bytes crc32c %8" SCNx32
-               "\n" TS_CHECKPOINT_STATE " %18lld bytes%n",
-               &version, &commit->manifest_bytes, &commit->manifest_crc, &commit->state_bytes, &end) != 4 ||
-        strcmp(text + end, "\n") != 0)
+    if (sscanf(text, "tessera checkpoint %9d\n" TS_CHECKPOINT_MANIFEST " %18lld bytes crc32c %8" SCNx32 "%n", &version,
+               &commit->manifest_bytes, &commit->manifest_crc, &end) != 3 ||
+        strncmp(text + end, "\n" TS_CHECKPOINT_STATE " ", strlen("\n" TS_CHECKPOINT_STATE " ")) != 0)
         return ts_status_error(TS_CODE_CORRUPT, "%s: its " TS_CHECKPOINT_COMMIT " is damaged", path);
+    commit->files = ts_strdup(text + end + 1);
     return TS_OK;
 }
 
@@ -246,23 +263,41 @@ static TsStatus read_commit(Commit *commit, const char *path)
     return status;
 }
 
-static TsStatus expect_state_bytes(const char *path, long long expected)
+static TsStatus expect_bytes(const char *path, const char *name, long long expected)
 {
-    char *state = ts_durable_join(path, TS_CHECKPOINT_STATE);
+    char *file = ts_durable_join(path, name);
     int64_t bytes = 0;
-    TsStatus status = file_bytes(&bytes, state);
+    TsStatus status = file_bytes(&bytes, file);
     if (!status && bytes != expected)
         status =
-            ts_status_error(TS_CODE_CORRUPT, "%s: has %lld bytes, should have %lld", state, (long long)bytes, expected);
-    ts_free(state);
+            ts_status_error(TS_CODE_CORRUPT, "%s: has %lld bytes, should have %lld", file, (long long)bytes, expected);
+    ts_free(file);
     return status;
+}
+
+/* That each file is as long as its line says. */
+static TsStatus expect_files(const Commit *commit, const char *path)
+{
+    for (const char *line = commit->files; *line;) {
+        char name[64];
+        long long bytes;
+        int end = 0;
+        if (sscanf(line, "%63s %18lld bytes%n", name, &bytes, &end) != 2 || end == 0 || line[end] != '\n' ||
+            (strcmp(name, TS_CHECKPOINT_STATE) != 0 && !ts_parts_is_file_name(name)))
+            return ts_status_error(TS_CODE_CORRUPT, "%s: its " TS_CHECKPOINT_COMMIT " is damaged", path);
+        TS_TRY(expect_bytes(path, name, bytes));
+        line += end + 1;
+    }
+    return TS_OK;
 }
 
 TsStatus ts_commit_read(char **manifest, size_t *manifest_bytes, const char *path)
 {
-    Commit commit;
+    Commit commit = {0};
     TS_TRY(read_commit(&commit, path));
-    TS_TRY(expect_state_bytes(path, commit.state_bytes));
+    TsStatus whole = expect_files(&commit, path);
+    ts_free(commit.files);
+    TS_TRY(whole);
     char *file = ts_durable_join(path, TS_CHECKPOINT_MANIFEST), *text = NULL;
     size_t bytes = 0;
     TsStatus status = ts_durable_read(&text, &bytes, file, manifest_limit_bytes);

@@ -12,6 +12,7 @@
  *   tessera checkpoint 1
  *   manifest.json 5120 bytes crc32c 89abcdef
  *   state.h5 1048576 bytes
+ *   state.0000.h5 1048576 bytes              only of a state in several files (parts.h), a line each
  *
  * Not collective: rank 0's work.
  */
@@ -31,9 +32,10 @@ TS_MUST_USE TsStatus ts_commit_prepare(const char *root);
  * where the file system has fewer than `needed_bytes` left, and makes the temporary directory. */
 TS_MUST_USE TsStatus ts_commit_begin(const char *root, int64_t step, int64_t needed_bytes);
 
-/* Makes what is in the temporary directory the checkpoint of `step`. One of the same step is replaced, by exchanging
- * the two names where the file system can. */
-TS_MUST_USE TsStatus ts_commit_finish(const char *root, int64_t step, const char *manifest, size_t manifest_bytes);
+/* Makes what is in the temporary directory the checkpoint of `step`; beside state.h5 it has `parts` files. One of the
+ * same step is replaced, by exchanging the two names where the file system can. */
+TS_MUST_USE TsStatus ts_commit_finish(const char *root, int64_t step, const char *manifest, size_t manifest_bytes,
+                                      int parts);
 
 /* Removes the temporary directory of a save that failed, as far as that is possible. */
 void ts_commit_discard(const char *root, int64_t step);

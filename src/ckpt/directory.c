@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "ckpt/durable.h"
+#include "ckpt/parts.h"
 
 #define MARK   "unfinished"
 #define PREFIX "step_"
@@ -105,6 +106,8 @@ static bool is_our_name(const char *name)
         if (strcmp(name, our_files[i]) == 0)
             return true;
     size_t length = strlen(TS_CHECKPOINT_STATE);
+    if (ts_parts_is_file_name(name))
+        return true;
     return strncmp(name, TS_CHECKPOINT_STATE, length) == 0 && (name[length] == '.' || name[length] == '-');
 }
 

@@ -50,27 +50,58 @@ static int64_t needed_bytes(const TsManifest *manifest)
 typedef struct Writer {
     const TsSave *save;
     TsStateFile *file;
-    int index;
+    int index;   /* of the array */
+    int dataset; /* in the file */
+    bool whole;  /* the dataset is the array, and not what this rank writes of it */
 } Writer;
+
+/* Writes a piece into a dataset that begins where this rank's slab does. */
+static TsStatus write_rebased(const Writer *writer, const TsSegmentPart *part)
+{
+    const int64_t *origin = writer->save->snapshot->parts[writer->index].slab.first;
+    TsBlockRange block = part->block, piece = part->slab;
+    for (int d = 0; d < piece.shape.dims; d++) {
+        block.first[d] -= origin[d];
+        piece.first[d] -= origin[d];
+    }
+    return ts_state_file_write(writer->file, writer->dataset, part->data, block, piece);
+}
 
 static TsStatus write_piece(TsBlockRange piece, void *context)
 {
     const Writer *writer = context;
     TsSegmentPart part = writer->save->snapshot->parts[writer->index];
     part.slab = piece;
-    TS_TRY(ts_state_file_write(writer->file, writer->index, part.data, part.block, piece));
+    TsStatus status = writer->whole ? ts_state_file_write(writer->file, writer->dataset, part.data, part.block, piece)
+                                    : write_rebased(writer, &part);
+    TS_TRY(status);
     ts_segments_add(writer->save->manifest->arrays[writer->index].crc, part);
     ts_pace_rest(writer->save->pace);
     return TS_OK;
 }
 
-/* Writes what this rank owns of each array, and adds up its checksums. Not collective. */
-static TsStatus write_owned(const TsSave *save, TsStateFile *file)
+/* The dataset of array `index` that this rank fills, in a part file; -1 where the array stands in the view itself. */
+static int dataset_of(const TsSave *save, const TsManifest *part, int index)
+{
+    char *name = ts_parts_dataset(save->manifest->arrays[index].name, ts_group_rank(save->group));
+    int found = ts_manifest_find(part, name);
+    ts_free(name);
+    return found;
+}
+
+/* Writes what this rank owns of each array, and adds up its checksums. `part` describes the file; NULL: it is the whole
+ * state. Not collective. */
+static TsStatus write_owned(const TsSave *save, TsStateFile *file, const TsManifest *part)
 {
     for (int i = 0; i < save->snapshot->count; i++) {
-        const TsSegmentPart *part = &save->snapshot->parts[i];
-        Writer writer = {.save = save, .file = file, .index = i};
-        TS_TRY(ts_slab_pieces(part->slab, piece_bytes / (int64_t)ts_dtype_bytes(part->dtype), write_piece, &writer));
+        const TsSegmentPart *owned = &save->snapshot->parts[i];
+        int dataset = part && !ts_slab_empty(owned->slab) ? dataset_of(save, part, i) : i;
+        Writer writer = {.save = save, .file = file, .index = i, .dataset = dataset, .whole = !part};
+        if (dataset < 0) { /* a scalar */
+            ts_segments_add(save->manifest->arrays[i].crc, *owned);
+            continue;
+        }
+        TS_TRY(ts_slab_pieces(owned->slab, piece_bytes / (int64_t)ts_dtype_bytes(owned->dtype), write_piece, &writer));
     }
     return TS_OK;
 }
@@ -91,7 +122,7 @@ static TsStatus write_state(const TsSave *save, const char *state_path)
     TsStateFile *file;
     TS_TRY(agree_with_root(save, is_root(save) ? ts_state_file_make(state_path, save->manifest) : TS_OK));
     TS_TRY(ts_state_file_open(&file, save->group, state_path, save->manifest, true));
-    TsStatus status = agree(save, write_owned(save, file));
+    TsStatus status = agree(save, write_owned(save, file, NULL));
     TsStatus closed = ts_state_file_close(&file);
     if (status) {
         ts_status_free(&closed);
@@ -102,6 +133,48 @@ static TsStatus write_state(const TsSave *save, const char *state_path)
     return TS_OK;
 }
 
+/* Rank 0 of each file's group makes it, and its group fills it. Collective. */
+static TsStatus write_part(const TsSave *save, const TsParts *parts, const char *dir)
+{
+    int part = ts_group_rank(save->group) / save->ranks_per_file;
+    char *name = ts_parts_file_name(part), *path = ts_durable_join(dir, name);
+    TsManifest *manifest = ts_parts_manifest(parts, save->manifest, part);
+    bool makes = ts_group_rank(save->part_group) == 0;
+    TsStateFile *file = NULL;
+    TsStatus status = agree(save, makes ? ts_state_file_make(path, manifest) : TS_OK);
+    if (!status) {
+        status = ts_comm_agree(save->group, ts_state_file_open(&file, save->part_group, path, manifest, true));
+        if (!status)
+            status = agree(save, write_owned(save, file, manifest));
+        TsStatus closed = ts_comm_agree(save->group, ts_state_file_close(&file));
+        if (status)
+            ts_status_free(&closed);
+        status = status ? status : closed;
+    }
+    bool sync_here = ts_group_node_rank(save->part_group) == 0; /* each node has pages of its own */
+    if (!status)
+        status = agree(save, sync_here ? ts_durable_sync(path) : TS_OK);
+    ts_manifest_free(&manifest);
+    ts_free(path);
+    ts_free(name);
+    return status;
+}
+
+/* Writes the parts, their view, and the checksums of the arrays. Collective. */
+static TsStatus write_parts(const TsSave *save, const char *dir, const char *state_path)
+{
+    ts_pace_meet(save->pace, save->group);
+    TsParts *parts = ts_parts_gather(save->group, save->snapshot, save->ranks_per_file);
+    TsStatus status = write_part(save, parts, dir);
+    if (!status)
+        status =
+            agree_with_root(save, is_root(save) ? ts_state_file_make_view(state_path, save->manifest, parts) : TS_OK);
+    ts_parts_free(&parts);
+    if (!status)
+        finish_checksums(save);
+    return status;
+}
+
 /* ---- the commit ---- */
 
 /* Rank 0 commits what all have written. Collective. */
@@ -110,7 +183,8 @@ static TsStatus commit(const TsSave *save)
     TsStatus status = TS_OK;
     if (is_root(save)) {
         char *text = ts_manifest_text(save->manifest);
-        status = ts_commit_finish(save->root, save->manifest->step, text, strlen(text));
+        int parts = save->part_group ? ts_parts_count(ts_group_size(save->group), save->ranks_per_file) : 0;
+        status = ts_commit_finish(save->root, save->manifest->step, text, strlen(text), parts);
         ts_free(text);
         if (!status)
             ts_keep_prune(save->root, save->manifest->step, save->keep);
@@ -119,9 +193,9 @@ static TsStatus commit(const TsSave *save)
 }
 
 /* From the temporary directory that rank 0 made to the commit. Collective. */
-static TsStatus write_and_commit(const TsSave *save, const char *state_path)
+static TsStatus write_and_commit(const TsSave *save, const char *tmp, const char *state_path)
 {
-    TS_TRY(write_state(save, state_path));
+    TS_TRY(save->part_group ? write_parts(save, tmp, state_path) : write_state(save, state_path));
     if (!save->skip_verify)
         TS_TRY(ts_verify_state(save->group, save->manifest, state_path, save->pace));
     bool sync_here = ts_group_node_rank(save->group) == 0; /* each node has pages of its own */
@@ -137,7 +211,7 @@ TsStatus ts_save_run(const TsSave *save)
     if (!status) {
         char *tmp = ts_directory_tmp_path(save->root, step);
         char *state_path = ts_durable_join(tmp, TS_CHECKPOINT_STATE);
-        status = write_and_commit(save, state_path);
+        status = write_and_commit(save, tmp, state_path);
         if (status && is_root(save))
             ts_commit_discard(save->root, step);
         ts_free(state_path);

@@ -16,7 +16,9 @@ typedef struct TsSave {
     const TsSnapshot *snapshot;
     const TsKeepPolicy *keep;
     bool skip_verify;
-    TsPace *pace; /* NULL: the caller waits */
+    TsGroup *part_group; /* the ranks that write one file with this one; NULL: all write state.h5 */
+    int ranks_per_file;  /* where there is a part_group */
+    TsPace *pace;        /* NULL: the caller waits */
 } TsSave;
 
 /* Saves, commits and prunes. Collective on the group; the same status on all ranks. */

@@ -27,6 +27,7 @@ struct TsCheckpointSaver {
     TsGroup *group; /* a duplicate, owned; the writer's while one runs */
     char *root;     /* RUN/checkpoints, owned */
     char *config_hash;
+    TsGroup *part_group; /* of the ranks of one file; NULL: there is one file. Owned */
     TsCheckpointSaverOptions options;
     TsSnapshot snapshot;
 
@@ -50,6 +51,9 @@ TsStatus ts_checkpoint_saver_create(TsCheckpointSaver **saver, TsGroup *group, c
     }
     TsCheckpointSaver *made = ts_calloc(1, sizeof *made);
     made->group = ts_group_duplicate(group, "checkpoint");
+    if (options.ranks_per_file > 0 && options.ranks_per_file < ts_group_size(group))
+        made->part_group = ts_group_split(group, "checkpoint file", ts_group_rank(group) / options.ranks_per_file,
+                                          ts_group_rank(group));
     made->root = root;
     made->config_hash = options.config_hash ? ts_strdup(options.config_hash) : NULL;
     made->options = options;
@@ -67,6 +71,7 @@ void ts_checkpoint_saver_free(TsCheckpointSaver **saver)
     if (status && ts_group_rank((*saver)->group) == 0) /* of all ranks; nobody else will say it */
         ts_log(TS_LOG_ERROR, "%s", ts_status_message(status));
     ts_status_free(&status);
+    ts_group_free(&(*saver)->part_group);
     ts_group_free(&(*saver)->group);
     ts_snapshot_free(&(*saver)->snapshot);
     ts_pace_destroy(&(*saver)->pace);
@@ -131,6 +136,8 @@ static TsStatus run(TsCheckpointSaver *saver, TsPace *pace)
                                  .snapshot = &saver->snapshot,
                                  .keep = &saver->options.keep,
                                  .skip_verify = saver->options.skip_verify,
+                                 .part_group = saver->part_group,
+                                 .ranks_per_file = saver->options.ranks_per_file,
                                  .pace = pace});
 }
 

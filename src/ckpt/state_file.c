@@ -143,6 +143,17 @@ static int64_t most_bytes(const TsManifest *manifest)
     return bytes;
 }
 
+/* An access list; the caller closes it. Files are not locked: only finished ones are read, and many file systems of
+ * clusters refuse locks. */
+static hid_t file_access(void)
+{
+    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+#if H5_VERSION_GE(1, 12, 1) || (H5_VERSION_GE(1, 10, 7) && !H5_VERSION_GE(1, 12, 0))
+    H5Pset_file_locking(access, false, true);
+#endif
+    return access;
+}
+
 static TsStatus make_dataset(const TsStateFile *file, const TsManifestArray *array)
 {
     hid_t type = type_of(array->dtype), space = space_of(array->shape);
@@ -181,7 +192,7 @@ TsStatus ts_state_file_make(const char *path, const TsManifest *manifest)
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* errors become a Status here, not a print */
     TS_TRY(reserve(path, most_bytes(manifest), true));
     TsStateFile file = {.path = path, .manifest = manifest};
-    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    hid_t access = file_access();
     H5Pset_alignment(access, alignment_bytes, alignment_bytes);
     file.id = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, access);
     TsStatus status = file.id < 0 ? hdf5_error(&file, NULL, "make the file") : TS_OK;
@@ -190,6 +201,62 @@ TsStatus ts_state_file_make(const char *path, const TsManifest *manifest)
     int64_t bytes = 0;
     TS_TRY(make_datasets(&file, &bytes));
     return reserve(path, bytes, false);
+}
+
+/* Making a view. */
+
+/* Maps the rectangle that `rank` wrote into the view's dataset. */
+static herr_t map_part(hid_t creation, hid_t space, const TsParts *parts, int rank, int index, const char *array)
+{
+    TsBlockRange slab = ts_parts_slab(parts, rank, index);
+    char *file = ts_parts_file_name(rank / parts->ranks_per_file), *dataset = ts_parts_dataset(array, rank);
+    hid_t source = space_of(slab.shape);
+    herr_t failed = select_slab(space, slab, (const int64_t[TS_MAX_DIMS]){0});
+    if (failed >= 0)
+        failed = H5Pset_virtual(creation, space, file, dataset, source);
+    H5Sclose(source);
+    ts_free(dataset);
+    ts_free(file);
+    return failed;
+}
+
+static TsStatus make_view_dataset(const TsStateFile *file, const TsParts *parts, int index)
+{
+    const TsManifestArray *array = &file->manifest->arrays[index];
+    hid_t type = type_of(array->dtype), space = space_of(array->shape), mapped = H5Scopy(space);
+    hid_t links = H5Pcreate(H5P_LINK_CREATE), creation = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_create_intermediate_group(links, 1);
+    herr_t failed = 0;
+    for (int rank = 0; rank < parts->ranks && failed >= 0; rank++)
+        if (ts_parts_has(parts, rank, index))
+            failed = map_part(creation, mapped, parts, rank, index, array->name);
+    hid_t id = failed < 0 ? -1 : H5Dcreate2(file->id, array->name, type, space, links, creation, H5P_DEFAULT);
+    if (id >= 0 && array->shape.dims == 0)
+        failed = H5Dwrite(id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, &parts->scalars[index]);
+    TsStatus status = id < 0 || failed < 0 || H5Dclose(id) < 0 ? hdf5_error(file, array->name, "make the view") : TS_OK;
+    H5Pclose(creation);
+    H5Pclose(links);
+    H5Sclose(mapped);
+    H5Sclose(space);
+    H5Tclose(type);
+    return status;
+}
+
+TsStatus ts_state_file_make_view(const char *path, const TsManifest *manifest, const TsParts *parts)
+{
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    TsStateFile file = {.path = path, .manifest = manifest};
+    hid_t access = file_access();
+    file.id = H5Fcreate(path, H5F_ACC_EXCL, H5P_DEFAULT, access);
+    TsStatus status = file.id < 0 ? hdf5_error(&file, NULL, "make the file") : TS_OK;
+    H5Pclose(access); /* any call empties the error stack: the reason has been read */
+    TS_TRY(status);
+    for (int i = 0; !status && i < manifest->count; i++)
+        status = make_view_dataset(&file, parts, i);
+    if (H5Fclose(file.id) < 0 && !status)
+        status = hdf5_error(&file, NULL, "write the file");
+    H5Eclear2(H5E_DEFAULT);
+    return status;
 }
 
 /* Opening and closing. */
@@ -233,8 +300,9 @@ TsStatus ts_state_file_open(TsStateFile **file, TsGroup *group, const char *path
     opened->datasets = ts_alloc((size_t)manifest->count * sizeof *opened->datasets);
     for (int i = 0; i < manifest->count; i++)
         opened->datasets[i] = -1;
-    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-    H5Pset_fapl_mpio(access, ts_group_native(group), MPI_INFO_NULL);
+    hid_t access = file_access();
+    if (writable)
+        H5Pset_fapl_mpio(access, ts_group_native(group), MPI_INFO_NULL);
     opened->id = H5Fopen(path, writable ? H5F_ACC_RDWR : H5F_ACC_RDONLY, access);
     TsStatus status = opened->id < 0 ? hdf5_error(opened, NULL, "open the file") : TS_OK;
     H5Pclose(access); /* any call empties the error stack: the reason has been read */

@@ -12,7 +12,7 @@
  */
 #pragma once
 
-#include "ckpt/manifest.h"
+#include "ckpt/parts.h"
 
 typedef struct TsStateFile TsStateFile;
 
@@ -23,9 +23,14 @@ const char *ts_state_file_library(void);
  * Not collective. */
 TS_MUST_USE TsStatus ts_state_file_make(const char *path, const TsManifest *manifest);
 
-/* Opens a file with the arrays of `manifest`, which must have its dtypes and shapes, on messages of `group`, which must
- * meet no others. Collective on group. Group, path and manifest are borrowed for the life of the file. Fails, alike on
- * all ranks, with HDF5's reason. Same on all ranks: all arguments. Owned by the caller: ts_state_file_close. */
+/* Makes a new file whose datasets are views of those of the files of `parts`, which lie beside it; scalars stand in it.
+ * Not collective. */
+TS_MUST_USE TsStatus ts_state_file_make_view(const char *path, const TsManifest *manifest, const TsParts *parts);
+
+/* Opens a file with the arrays of `manifest`, which must have its dtypes and shapes, to write on messages of `group`,
+ * which must meet no others; to read, each rank by itself, as views cannot be read through MPI-IO. Collective on group.
+ * Group, path and manifest are borrowed for the life of the file. Fails, alike on all ranks, with HDF5's reason. Same
+ * on all ranks: all arguments. Owned by the caller: ts_state_file_close. */
 TS_MUST_USE TsStatus ts_state_file_open(TsStateFile **file, TsGroup *group, const char *path,
                                         const TsManifest *manifest, bool writable);
 

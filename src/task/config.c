@@ -108,6 +108,8 @@ static const TsKey checkpoint_keys[] = {
                 .fallback = "true"),
     TS_KEY_STRUCT(TsCheckpointConfig, keep, &keep_table, "which stay"),
     TS_KEY_BOOL(TsCheckpointConfig, verify, "read back and compare checksums before committing", .fallback = "true"),
+    TS_KEY_INT(TsCheckpointConfig, files, "ranks that write one file, where state.h5 is a view of all; 0: one for all",
+               .fallback = "0", .range = TS_BETWEEN(0, 1000000), .unit = "ranks"),
     TS_KEY_BOOL(TsCheckpointConfig, asynchronous,
                 "train on while it is written, from a copy in memory of what each rank writes", .fallback = "true"),
     TS_KEYS_END};
@@ -153,6 +155,7 @@ static const TsKey job_keys[] = {
                .range = TS_AT_LEAST(1)),
     TS_KEY_STRUCT(TsJobConfig, mixture, &ts_mixture_table, "which task is learned when"),
     TS_KEY_STRUCT(TsJobConfig, checkpoint, &checkpoint_table, "the state of the run on disk"),
+    TS_KEY_OPTIONAL(TsJobConfig, init_from, &ts_init_from_table, "initial weights from elsewhere"),
     TS_KEY_STRUCT(TsJobConfig, decode, &decode_table, "how text is continued"),
     TS_KEY_STRUCT(TsJobConfig, trace, &trace_table, "a timeline of some steps; on the command line also trace=FILE"),
     TS_KEY_STRUCT(TsJobConfig, cluster, &ts_cluster_table, "the machine that a plan is for"),

@@ -18,6 +18,7 @@
 
 #include "comm/mesh.h"
 #include "task/cluster.h"
+#include "task/init_from.h"
 #include "task/learner.h"
 #include "task/mixture.h"
 
@@ -63,6 +64,7 @@ typedef struct TsCheckpointConfig {
     bool last, on_stop;
     TsKeepConfig keep;
     bool verify, asynchronous;
+    int64_t files; /* ranks a file; 0: one file */
 } TsCheckpointConfig;
 
 typedef struct TsTaskConfig {
@@ -90,6 +92,7 @@ typedef struct TsJobConfig {
     TsMap tasks; /* of TsTaskConfig */
     TsMixtureConfig mixture;
     TsCheckpointConfig checkpoint;
+    const TsInitFromConfig *init_from; /* NULL: initial values as the layers have them */
     TsDecodeConfig decode;
     TsTraceConfig trace;
     TsClusterConfig cluster;

@@ -9,12 +9,14 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "task/run_lock.h"
 
 struct TsRunDir {
     TsGroup *group; /* borrowed */
     char *path;
-    TsText config; /* as config.yaml will be */
-    FILE *metrics; /* NULL but on rank 0 */
+    TsText config;   /* as config.yaml will be */
+    FILE *metrics;   /* NULL but on rank 0 */
+    TsRunLock *lock; /* the same */
 };
 
 /* Keys that may change from one start to the next: how long, how fast, what is kept and printed. */
@@ -159,6 +161,7 @@ static TsStatus open_metrics(TsRunDir *dir)
 static TsStatus open_files(TsRunDir *dir, bool force)
 {
     TS_TRY(ts_status_annotate(ts_file_make_directory(dir->path), "run.dir"));
+    TS_TRY(ts_run_lock_take(&dir->lock, dir->path));
     TS_TRY(suits_run(dir->path, &dir->config, force));
     TS_TRY(open_log(dir->path));
     return open_metrics(dir);
@@ -190,10 +193,16 @@ void ts_run_dir_close(TsRunDir **dir)
         fclose((*dir)->metrics);
     TsStatus closed = ts_log_open(NULL);
     ts_status_free(&closed);
+    ts_run_lock_release(&(*dir)->lock);
     ts_text_free(&(*dir)->config);
     ts_free((*dir)->path);
     ts_free(*dir);
     *dir = NULL;
+}
+
+bool ts_run_dir_lost(const TsRunDir *dir)
+{
+    return dir->lock && ts_run_lock_lost(dir->lock);
 }
 
 void ts_run_dir_add_metrics(TsRunDir *dir, json_t *object)

@@ -6,6 +6,7 @@
  *   log.txt         every line that was printed, with the time
  *   metrics.jsonl   one JSON object a line; of a step that was run again after a fault the later line counts
  *   checkpoints/    as src/ckpt keeps them
+ *   lock            whose it is, while a run goes on (run_lock.h)
  *
  * Rank 0 writes; all ranks know the outcome.
  */
@@ -18,7 +19,8 @@
 
 typedef struct TsRunDir TsRunDir;
 
-/* Makes the directory where it is missing, and says in it what runs. If it holds a run already, keys that change what
+/* Makes the directory where it is missing, takes it for this run, which fails where another one has it, and says in it
+ * what runs. If it holds a run already, keys that change what
  * is learned must be as they were: the error lists those that are not; with `force` they are warnings. Collective on
  * group, which is borrowed; the same status on all ranks. Owned by the caller. */
 TS_MUST_USE TsStatus ts_run_dir_open(TsRunDir **dir, TsGroup *group, const char *path, const TsConfig *config,
@@ -28,7 +30,10 @@ TS_MUST_USE TsStatus ts_run_dir_open(TsRunDir **dir, TsGroup *group, const char 
  * group; the same status on all ranks. */
 TS_MUST_USE TsStatus ts_run_dir_write_config(TsRunDir *dir);
 
-/* Closes log and metrics. Not collective. Sets *dir to NULL; NULL is fine. */
+/* Whether another run has taken the directory over: then this one must end. Known on rank 0 alone. Not collective. */
+bool ts_run_dir_lost(const TsRunDir *dir);
+
+/* Closes log and metrics, and gives the directory free. Not collective. Sets *dir to NULL; NULL is fine. */
 void ts_run_dir_close(TsRunDir **dir);
 
 /* Appends a line to metrics.jsonl on rank 0; elsewhere nothing. Takes ownership of `object`. Not collective. A failure

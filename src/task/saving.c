@@ -13,6 +13,7 @@ struct TsSaving {
     int64_t noted_step;
     json_t *metrics; /* of the newest evaluation, that after evaluated_step; owned */
     int64_t evaluated_step;
+    json_t *initialized; /* where the first weights came from; NULL: from nowhere. Owned */
 };
 
 static TsKeepPolicy keep_policy(const TsKeepConfig *keys)
@@ -32,8 +33,10 @@ TsStatus ts_saving_create(TsSaving **saving, TsGroup *group, const TsCheckpointC
     TsSaving *made = ts_calloc(1, sizeof *made);
     *made = (TsSaving){
         .keys = keys, .saved_s = ts_progress_now(), .noted_step = -1, .metrics = json_object(), .evaluated_step = -1};
-    TsCheckpointSaverOptions options = {
-        .keep = keep_policy(&keys->keep), .skip_verify = !keys->verify, .asynchronous = keys->asynchronous};
+    TsCheckpointSaverOptions options = {.keep = keep_policy(&keys->keep),
+                                        .skip_verify = !keys->verify,
+                                        .asynchronous = keys->asynchronous,
+                                        .ranks_per_file = (int)keys->files};
     TsStatus status = ts_checkpoint_saver_create(&made->saver, group, run_dir, options);
     if (status)
         ts_saving_free(&made);
@@ -47,6 +50,7 @@ void ts_saving_free(TsSaving **saving)
         return;
     ts_checkpoint_saver_free(&(*saving)->saver);
     json_decref((*saving)->metrics);
+    json_decref((*saving)->initialized); /* NULL is fine */
     ts_free(*saving);
     *saving = NULL;
 }
@@ -84,8 +88,16 @@ void ts_saving_note_metric(TsSaving *saving, int64_t step, const char *path, dou
         json_object_set_new(saving->metrics, path, json_real(value));
 }
 
+void ts_saving_note_initialized(TsSaving *saving, json_t *record)
+{
+    json_decref(saving->initialized);
+    saving->initialized = record;
+}
+
 void ts_saving_pack(const TsSaving *saving, json_t *state)
 {
+    if (saving->initialized)
+        json_object_set(state, "initialized", saving->initialized);
     if (saving->evaluated_step < 0)
         return;
     json_object_set(state, "metrics", saving->metrics);
@@ -94,7 +106,9 @@ void ts_saving_pack(const TsSaving *saving, json_t *state)
 
 void ts_saving_unpack(TsSaving *saving, const json_t *state)
 {
-    json_t *metrics = json_object_get(state, "metrics");
+    json_t *metrics = json_object_get(state, "metrics"), *initialized = json_object_get(state, "initialized");
+    if (json_is_object(initialized))
+        ts_saving_note_initialized(saving, json_deep_copy(initialized));
     if (!json_is_object(metrics))
         return;
     json_decref(saving->metrics);

@@ -43,7 +43,11 @@ bool ts_saving_failed(const TsSaving *saving);
 /* The result of an evaluation after `step`; what is not finite counts as none. Not collective. */
 void ts_saving_note_metric(TsSaving *saving, int64_t step, const char *path, double value);
 
-/* Adds what is known of metrics to the state of a checkpoint; and reads it back. Not collective. */
+/* Where the first weights came from; takes ownership. Not collective. */
+void ts_saving_note_initialized(TsSaving *saving, json_t *record);
+
+/* Adds what is known of metrics and of the first weights to the state of a checkpoint; and reads it back. Not
+ * collective. */
 void ts_saving_pack(const TsSaving *saving, json_t *state);
 void ts_saving_unpack(TsSaving *saving, const json_t *state);
 

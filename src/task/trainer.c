@@ -135,6 +135,7 @@ typedef struct Decision {
     int32_t stop; /* the number of the signal, or 0 */
     int32_t say, evaluate, save;
     int32_t failed; /* the save in the background */
+    int32_t lost;   /* the run directory is another run's now */
 } Decision;
 
 static bool is_due(TsInterval interval, int64_t step, double since_s)
@@ -159,7 +160,8 @@ static Decision decide(const Trainer *trainer)
                      .say = last || is_due(keys->run.log, trainer->step, trainer->said_s),
                      .evaluate = last || is_due(keys->run.evaluate, trainer->step, trainer->evaluated_s),
                      .save = !failing && ts_saving_is_due(trainer->saving, moment),
-                     .failed = ts_saving_failed(trainer->saving)};
+                     .failed = ts_saving_failed(trainer->saving),
+                     .lost = ts_run_dir_lost(trainer->dir)};
     Decision all = {0};
     ts_all_reduce(trainer->job->group, (TsTransfer){.out = &all,
                                                     .in = &mine,
@@ -271,10 +273,21 @@ static TsStatus stopped(Trainer *trainer, int signal)
                                                   : "the last checkpoint");
 }
 
+/* The run ends because the directory is another's. */
+static TsStatus taken_over(Trainer *trainer)
+{
+    return ts_status_error(TS_CODE_INTERRUPTED,
+                           "%s: another run has taken the directory over; stopped after step %lld; the last checkpoint "
+                           "of this run is of step %lld",
+                           trainer->keys->run.dir, (long long)trainer->step, last_saved_step(trainer));
+}
+
 /* In this order: summaries, evaluation, checkpoint, ends of the run. */
 static TsStatus run_hooks(Trainer *trainer)
 {
     Decision due = decide(trainer);
+    if (due.lost)
+        return taken_over(trainer);
     if (due.failed)
         return ts_saving_wait(trainer->saving);
     if (due.say)
@@ -354,6 +367,19 @@ static TsStatus read_state(Trainer *trainer, const TsCheckpoint *checkpoint)
     return TS_OK;
 }
 
+/* Takes initial weights from elsewhere, if the config says so. */
+static TsStatus initialize(Trainer *trainer)
+{
+    TsInitFrom from = {0};
+    if (!trainer->keys->init_from)
+        return TS_OK;
+    TS_TRY(ts_init_from(&from, trainer->job->group, trainer->keys->init_from, trainer->kept));
+    ts_saving_note_initialized(trainer->saving, from.record);
+    if (trainer->keys->init_from->load_step)
+        trainer->step = from.step;
+    return TS_OK;
+}
+
 /* Goes on from the newest checkpoint that verifies, if there is one. */
 static TsStatus resume(Trainer *trainer)
 {
@@ -361,7 +387,7 @@ static TsStatus resume(Trainer *trainer)
     TS_TRY(ts_checkpoint_resume(&checkpoint, trainer->job->group, trainer->keys->run.dir, trainer->kept,
                                 (TsRestoreOptions){0}));
     if (!checkpoint)
-        return TS_OK;
+        return initialize(trainer);
     TsStatus status = read_state(trainer, checkpoint);
     ts_checkpoint_close(&checkpoint);
     if (status)
