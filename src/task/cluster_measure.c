@@ -14,11 +14,12 @@
 #include "task/learner.h"
 #include "task/step.h"
 #include "tensor/matmul.h"
+#include "tensor/ops.h"
 
 enum {
     LARGE = 768, /* rows and columns of a product that runs at the full rate */
     SMALL = 32,  /* of one that does not */
-    TRIAD_ELEMS = 1 << 23,
+    SUM_ELEMS = 1 << 23,
     STEPS = 2, /* of training that are timed */
 };
 static const double TIMED_S = 0.25;
@@ -62,22 +63,33 @@ static double product_seconds(TsGroup *group, int64_t size, int threads)
     return mean_of_ranks(group, (now_s - begin_s) / (double)calls);
 }
 
-/* Bytes a second of a = b + c * s, threads together. */
-static double triad_bandwidth(TsGroup *group, int threads)
+/* Bytes a second of sum = a + b, of arrays that no cache holds. */
+static TsStatus sum_bandwidth(double *bandwidth, TsGroup *group, int threads)
 {
-    float *a = ts_alloc(3 * (size_t)TRIAD_ELEMS * sizeof(float)), *b = a + TRIAD_ELEMS, *c = b + TRIAD_ELEMS;
-    memset(a, 0, 3 * (size_t)TRIAD_ELEMS * sizeof(float));
+    static const char *const names[] = {"a", "b", "sum"};
+    TsShape shape = ts_shape(SUM_ELEMS);
+    TsArray *array[3];
+    TsProgram *program = NULL;
+    TsGraph *graph = ts_graph_create();
+    TsTensor a = ts_input(graph, names[0], TS_F32, shape, ts_replicated);
+    TsTensor b = ts_input(graph, names[1], TS_F32, shape, ts_replicated);
+    ts_output(names[2], ts_add(a, b), ts_replicated);
+    TS_TRY(ts_comm_agree(group, ts_program_compile(&program, graph, (TsCompileOptions){.threads = threads})));
+    for (int i = 0; i < 3; i++) {
+        array[i] = ts_array_create(NULL, TS_F32, shape, ts_replicated, (TsArrayOptions){0});
+        ts_program_bind(program, names[i], array[i]);
+    }
+    ts_program_run(program);
     ts_barrier(group, "measure");
     double begin_s = ts_timeline_now(), now_s = begin_s;
     int64_t calls = 0;
-    for (; now_s - begin_s < TIMED_S; now_s = ts_timeline_now(), calls++) {
-#pragma omp parallel for num_threads(threads)
-        for (int64_t i = 0; i < TRIAD_ELEMS; i++)
-            a[i] = b[i] + 0.5f * c[i];
-    }
-    double bandwidth = 3.0 * TRIAD_ELEMS * sizeof(float) * (double)calls / (now_s - begin_s);
-    ts_free(a);
-    return mean_of_ranks(group, bandwidth);
+    for (; now_s - begin_s < TIMED_S; now_s = ts_timeline_now(), calls++)
+        ts_program_run(program);
+    *bandwidth = mean_of_ranks(group, 3.0 * SUM_ELEMS * sizeof(float) * (double)calls / (now_s - begin_s));
+    ts_program_free(&program);
+    for (int i = 0; i < 3; i++)
+        ts_array_free(&array[i]);
+    return TS_OK;
 }
 
 /* ---- links ---- */
@@ -209,11 +221,11 @@ TsStatus ts_cluster_measure(TsText *text, TsGroup *group, const TsConfig *config
     double large = 2 * pow(LARGE, 3), small = 2 * pow(SMALL, 3);
     TsMachineModel model = {.flops = large / large_s,
                             .half_flops = fmax(0, small_s * large / large_s - small),
-                            .memory_bandwidth = triad_bandwidth(group, threads),
                             .op_s = 1e-6,
                             .ranks_per_node = ts_group_node_size(group),
                             .link = {1e-5, 1e9},
                             .local = {1e-6, 1e9}};
+    TS_TRY(sum_bandwidth(&model.memory_bandwidth, group, threads));
     ts_text_append(text, "cluster:\n  flops: %.4g\n  half_flops: %.4g\n  memory_bandwidth: %.4g\n  op: %.4g ms\n",
                    model.flops, model.half_flops, model.memory_bandwidth, model.op_s * 1e3);
     if (machine.memory_bytes > 0)
