@@ -170,7 +170,7 @@ static uint64_t hash_node(const TsOp *op, const void *attributes, const int32_t 
 static bool same_node(const TsGraph *graph, const TsNode *node, const TsOp *op, const void *attributes,
                       const int32_t *in, int inputs)
 {
-    return node->op == op && node->inputs == inputs &&
+    return node->op == op && node->inputs == inputs && node->again == graph->again &&
            !memcmp(ts_node_in(graph, node), in, (size_t)inputs * sizeof *in) &&
            (!op->attributes_bytes || !memcmp(node->attributes, attributes, (size_t)op->attributes_bytes));
 }
@@ -215,7 +215,8 @@ static const TsNode *append_node(TsGraph *graph, const TsOp *op, const void *att
                      .first_out = graph->values,
                      .inputs = (int16_t)inference->inputs,
                      .outputs = (int16_t)op->outputs,
-                     .backward = graph->backward};
+                     .backward = graph->backward,
+                     .again = graph->again};
     for (int k = 0; k < op->outputs; k++)
         graph->value[graph->values++] = (TsValue){.shape = inference->out_shape[k],
                                                   .dtype = inference->out_dtype[k],

@@ -19,6 +19,7 @@ typedef struct TsNode {
     int32_t first_out;      /* outputs are the values [first_out, first_out + outputs) */
     int16_t inputs, outputs;
     bool backward; /* added by ts_gradients */
+    bool again;    /* computes once more what another node does: never taken for the same */
 } TsNode;
 
 typedef struct TsValue {
@@ -55,7 +56,7 @@ struct TsGraph {
     int32_t buckets;
     struct Chunk *chunk; /* the blocks that attributes lie in, newest first */
     int32_t current_path;
-    bool backward; /* what nodes are marked with from now on */
+    bool backward, again; /* what nodes are marked with from now on */
     TsStatus error[4];
     int errors; /* all that were found, also those not kept */
 };

@@ -22,6 +22,51 @@ static TsSums sums_of(const TsCompileOptions *options)
     return options->reproducible ? TS_SUMS_LAST : options->scatter_first ? TS_SUMS_SCATTERED : TS_SUMS_ONCE;
 }
 
+/* The passes behind rematerialize. */
+typedef struct Passed {
+    TsGraph *graph;
+    TsPieces pieces;
+    TsProgramSchedule schedule;
+    TsLayout layout;
+} Passed;
+
+static void pass_on(Passed *passed, const TsProgram *program, TsMesh *const *mesh)
+{
+    TsCompileOptions options = program->options;
+    if (!options.without_passes && !options.without_fusion)
+        passed->graph = ts_pass_fuse(passed->graph);
+    TsScheduleOptions scheduling = {.bucket_bytes = options.bucket_bytes ? options.bucket_bytes : TS_BUCKET_BYTES,
+                                    .plain = options.without_passes};
+    passed->pieces = ts_pass_pieces(passed->graph, program->mesh_shape);
+    passed->schedule = ts_pass_schedule(passed->graph, &passed->pieces, program->mesh_shape, scheduling);
+    passed->layout = ts_pass_allocate(passed->graph, &passed->schedule, mesh, options.threads, options.reproducible,
+                                      options.without_passes);
+}
+
+/* What the arena would be for the first rank, so that all ranks decide alike. */
+static size_t arena_of(const void *context, TsGraph *graph)
+{
+    const TsProgram *program = context;
+    int micros = program->options.micros > 1 ? program->options.micros : 1;
+    TsMeshShape shape = program->mesh_shape;
+    shape.size[TS_AXIS_MICRO] = 0;
+    TsMesh *first = ts_mesh_describe(shape, 0), **mesh = ts_calloc((size_t)micros, sizeof(TsMesh *));
+    for (int m = 0; m < micros; m++)
+        mesh[m] = micros > 1 ? ts_mesh_at_micro(first, micros, m) : first;
+    Passed passed = {.graph = graph};
+    pass_on(&passed, program, mesh);
+    size_t bytes = passed.layout.arena_bytes;
+    ts_layout_free(&passed.layout);
+    ts_schedule_free(&passed.schedule);
+    ts_pieces_free(&passed.pieces);
+    ts_graph_free(&passed.graph);
+    for (int m = 0; m < micros && micros > 1; m++)
+        ts_mesh_free(&mesh[m]);
+    ts_mesh_free(&first);
+    ts_free(mesh);
+    return bytes;
+}
+
 static TsStatus run_passes(TsProgram *program)
 {
     TsCompileOptions options = program->options;
@@ -29,16 +74,17 @@ static TsStatus run_passes(TsProgram *program)
     if (!options.without_passes)
         program->graph = ts_pass_prune(program->graph);
     TS_TRY(ts_pass_place(&program->graph, program->mesh_shape, sums_of(&options)));
-    if (!options.without_passes)
+    if (!options.without_passes) {
         program->graph = ts_pass_prune(program->graph); /* what was made anew where it was wanted */
-    if (!options.without_passes && !options.without_fusion)
-        program->graph = ts_pass_fuse(program->graph);
-    TsScheduleOptions scheduling = {.bucket_bytes = options.bucket_bytes ? options.bucket_bytes : TS_BUCKET_BYTES,
-                                    .plain = options.without_passes};
-    program->pieces = ts_pass_pieces(program->graph, program->mesh_shape);
-    program->schedule = ts_pass_schedule(program->graph, &program->pieces, program->mesh_shape, scheduling);
-    program->layout = ts_pass_allocate(program->graph, &program->schedule, program->mesh, options.threads,
-                                       options.reproducible, options.without_passes);
+        TS_TRY(ts_pass_rematerialize(&program->graph, options.memory, arena_of, program));
+    }
+    Passed passed = {.graph = program->graph};
+    pass_on(&passed, program, program->mesh);
+    program->graph = passed.graph;
+    program->pieces = passed.pieces;
+    program->schedule = passed.schedule;
+    program->schedule.pieces = &program->pieces;
+    program->layout = passed.layout;
     return TS_OK;
 }
 
@@ -59,8 +105,8 @@ static TsStatus make_arena(TsProgram *program)
         return ts_status_error(
             TS_CODE_RESOURCES,
             "a step needs an arena of %.1f GiB a rank, %.1f GiB for the %.0f ranks of this host, "
-            "which has %.1f GiB left: a smaller batch, more micro-batches, or more ranks along data or "
-            "model make it smaller",
+            "which has %.1f GiB left: computing activations again (memory.recompute), a smaller batch, more "
+            "micro-batches, or more ranks along data or model make it smaller",
             (double)program->layout.arena_bytes / gib, needed_bytes / gib, ranks, memory_bytes / gib);
     program->arena = ts_alloc(program->layout.arena_bytes + 64);
     program->constants = ts_alloc(program->layout.constant_bytes + 64);

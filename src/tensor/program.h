@@ -2,7 +2,7 @@
  *
  * Program: a compiled Graph: a fixed schedule over one arena of memory, run every step without allocating.
  *
- * The passes place, (rematerialize, fuse,) schedule and allocate; collectives stand at their places in the schedule.
+ * The passes place, rematerialize, fuse, schedule and allocate; collectives stand at their places in the schedule.
  * What lives longer than a run is bound by name: inputs, parameters, state, outputs.
  *
  * A batch may be gone through in micro-batches, one after another: inputs that are cut along the axis `micro` are then
@@ -21,12 +21,26 @@
 
 typedef struct TsProgram TsProgram;
 
+/* What is computed again in the backward pass instead of being kept, passes/rematerialize.c. */
+typedef enum TsRecompute {
+    TS_RECOMPUTE_NOTHING,
+    TS_RECOMPUTE_BLOCK,      /* what numbered layers compute, from what they take */
+    TS_RECOMPUTE_EVERYTHING, /* that, and what stands outside of them */
+    TS_RECOMPUTE_AUTO,       /* what frees the most memory for the least work, until limit_bytes is met */
+} TsRecompute;
+
+typedef struct TsMemoryPolicy {
+    TsRecompute recompute;
+    size_t limit_bytes; /* of TS_RECOMPUTE_AUTO: of the arena of a rank, by the first rank's blocks */
+} TsMemoryPolicy;
+
 typedef struct TsCompileOptions {
-    const TsMesh *mesh;    /* borrowed for the life of the Program; NULL: one rank */
-    int threads;           /* of each kernel; 0: one */
-    bool without_passes;   /* only what is needed to run: for tests that compare */
-    bool without_fusion;   /* the same, of the fuse pass alone */
-    int64_t bucket_bytes;  /* of small collectives that run as one; 0: TS_BUCKET_BYTES, negative: none do */
+    const TsMesh *mesh;   /* borrowed for the life of the Program; NULL: one rank */
+    int threads;          /* of each kernel; 0: one */
+    bool without_passes;  /* only what is needed to run: for tests that compare */
+    bool without_fusion;  /* the same, of the fuse pass alone */
+    int64_t bucket_bytes; /* of small collectives that run as one; 0: TS_BUCKET_BYTES, negative: none do */
+    TsMemoryPolicy memory;
     TsAlgorithm algorithm; /* of its collectives: TS_ALGORITHM_AUTO but in tests and benches */
     int micros;            /* micro-batches; 0: one */
     bool scatter_first;    /* sums that end cut among ranks are scattered in each micro-batch: ZeRO-2 and 3 */

@@ -60,8 +60,9 @@ typedef struct Tiny {
     TsProgram *program;
 } Tiny;
 
-static inline TsStatus tiny_create(Tiny *tiny, const TsMesh *mesh, const TsLanguageModel *model, TsDtype dtype)
+static inline TsStatus tiny_compile(Tiny *tiny, const TsLanguageModel *model, TsDtype dtype, TsCompileOptions options)
 {
+    const TsMesh *mesh = options.mesh;
     *tiny = (Tiny){.parameters = ts_parameters_create(mesh), .batch = tiny_batch(mesh), .outputs = ts_batch_create()};
     TsGraph *graph = ts_graph_create();
     TsScope scope = {.graph = graph, .parameters = tiny->parameters, .dtype = dtype, .seed = 5, .training = true};
@@ -83,13 +84,18 @@ static inline TsStatus tiny_create(Tiny *tiny, const TsMesh *mesh, const TsLangu
         snprintf(name, sizeof name, "gradient/%s", ts_parameters_at(tiny->parameters, i)->path);
         ts_output(name, gradient[i], ts_replicated);
     }
-    TS_TRY(ts_program_compile(&tiny->program, graph, (TsCompileOptions){.mesh = mesh, .threads = 1}));
+    TS_TRY(ts_program_compile(&tiny->program, graph, options));
     tiny->arrays = ts_parameters_initialize(tiny->parameters, 11);
     ts_batch_put(tiny->batch, "step", ts_array_create(mesh, TS_I64, ts_scalar, ts_replicated, (TsArrayOptions){0}));
     ts_bind_batch(tiny->program, tiny->batch);
     ts_bind_batch(tiny->program, tiny->arrays);
     ts_bind_new(tiny->program, tiny->outputs, TS_BIND_OUTPUT, mesh);
     return TS_OK;
+}
+
+static inline TsStatus tiny_create(Tiny *tiny, const TsMesh *mesh, const TsLanguageModel *model, TsDtype dtype)
+{
+    return tiny_compile(tiny, model, dtype, (TsCompileOptions){.mesh = mesh, .threads = 1});
 }
 
 static inline void tiny_free(Tiny *tiny)

@@ -4,6 +4,7 @@
  *
  *     prune     drops what no output, assignment or effect needs
  *     place     gives every value a Placement, and puts in the moves between them
+ *     rematerialize  computes again for the backward pass what would take memory until then
  *     fuse      makes one node of several whose results need not be in memory
  *     pieces    which nodes run once for each micro-batch, and which once a step
  *     schedule  orders the nodes of each piece; collectives begin early and end late, small ones in buckets (bucket.h)
@@ -39,8 +40,9 @@ void ts_rewrite_add(TsRewrite *rewrite, const TsNode *node, const int32_t *in);
 /* Frees what was made so far, and leaves `from` alone. */
 void ts_rewrite_abandon(TsRewrite *rewrite);
 
-/* Sets what outputs and assignments are given, where the pass has not; frees `from` and everything but the graph that
- * is returned. */
+/* Sets what outputs and assignments are given, where the pass has not; frees everything but `from` and the graph that
+ * is returned; or `from` too. */
+TsGraph *ts_rewrite_finish(TsRewrite *rewrite);
 TsGraph *ts_rewrite_end(TsRewrite *rewrite);
 
 /* ---- prune, place: they own the graph they are given, and give one back ---- */
@@ -56,6 +58,15 @@ typedef enum TsSums {
 
 /* An error where a placement cannot be; then *graph is as it was. */
 TS_MUST_USE TsStatus ts_pass_place(TsGraph **graph, TsMeshShape mesh_shape, TsSums sums);
+
+/* ---- rematerialize ---- */
+
+/* The arena that a graph comes to in the passes behind; frees it. The same on all ranks. */
+typedef size_t TsArenaOf(const void *context, TsGraph *graph);
+
+/* An error where a limit cannot be met, with what can; then *graph is as it was. */
+TS_MUST_USE TsStatus ts_pass_rematerialize(TsGraph **graph, TsMemoryPolicy policy, TsArenaOf *arena_of,
+                                           const void *context);
 
 /* ---- pieces ---- */
 

@@ -30,6 +30,7 @@ void ts_rewrite_locate(TsRewrite *rewrite, const TsNode *node)
 {
     rewrite->to->current_path = node->path;
     rewrite->to->backward = node->backward;
+    rewrite->to->again = node->again;
 }
 
 void ts_rewrite_add(TsRewrite *rewrite, const TsNode *node, const int32_t *in)
@@ -74,9 +75,10 @@ void ts_rewrite_abandon(TsRewrite *rewrite)
     *rewrite = (TsRewrite){.to = NULL};
 }
 
-TsGraph *ts_rewrite_end(TsRewrite *rewrite)
+TsGraph *ts_rewrite_finish(TsRewrite *rewrite)
 {
-    TsGraph *from = (TsGraph *)rewrite->from, *to = rewrite->to;
+    const TsGraph *from = rewrite->from;
+    TsGraph *to = rewrite->to;
     for (int32_t i = 0; i < from->bounds; i++) {
         if (to->bound[i].value < 0)
             to->bound[i].value = rewrite->value[from->bound[i].value];
@@ -84,8 +86,14 @@ TsGraph *ts_rewrite_end(TsRewrite *rewrite)
             to->bound[i].assigned = rewrite->value[from->bound[i].assigned];
     }
     ts_free(rewrite->value);
-    ts_graph_free(&from);
     *rewrite = (TsRewrite){.to = NULL};
+    return to;
+}
+
+TsGraph *ts_rewrite_end(TsRewrite *rewrite)
+{
+    TsGraph *from = (TsGraph *)rewrite->from, *to = ts_rewrite_finish(rewrite);
+    ts_graph_free(&from);
     return to;
 }
 
