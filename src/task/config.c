@@ -11,6 +11,7 @@
 #include "task/task.h"
 
 static const char *const precision_words[] = {"f32", "f64", NULL};
+static const char *const recompute_words[] = {"nothing", "block", "everything", "auto", NULL};
 static const char *const numerics_words[] = {"fast", "reproducible", NULL};
 
 /* Intervals of this floor count steps or time. */
@@ -56,6 +57,27 @@ static const TsKey run_keys[] = {
                     .fallback = "100 steps"),
     TS_KEYS_END};
 static const TsConfigTable run_table = {"run", "One training run.", sizeof(TsRunConfig), run_keys, check_run};
+
+static TsStatus check_memory(const void *value)
+{
+    const TsMemoryConfig *memory = value;
+    if ((memory->recompute == TS_RECOMPUTE_AUTO) == (memory->limit == TS_AUTO))
+        return ts_status_error(TS_CODE_INVALID, memory->limit == TS_AUTO
+                                                    ? "recompute: auto needs a limit, as in \"limit: 8 GiB\""
+                                                    : "a limit is met by recompute: auto alone");
+    return TS_OK;
+}
+
+static const TsKey memory_keys[] = {
+    TS_KEY_ENUM(TsMemoryConfig, recompute, recompute_words,
+                "what is computed again in the backward pass instead of being kept: what numbered layers compute from "
+                "what they take, that and what stands outside of them, or as little as the limit takes",
+                .fallback = "nothing"),
+    TS_KEY_BYTES(TsMemoryConfig, limit, "of the activations of a rank, where recompute is auto", .fallback = "auto",
+                 .takes_auto = true, .range = TS_AT_LEAST(1)),
+    TS_KEYS_END};
+static const TsConfigTable memory_table = {"memory", "Memory for time.", sizeof(TsMemoryConfig), memory_keys,
+                                           check_memory};
 
 #define AXIS(name, help) TS_KEY_INT(TsMeshConfig, name, help, .fallback = "1", .range = TS_AT_LEAST(1), .unit = "ranks")
 static const TsKey mesh_keys[] = {
@@ -150,6 +172,7 @@ static const TsKey job_keys[] = {
     TS_KEY_STRUCT(TsJobConfig, mesh, &mesh_table, "how ranks are laid out"),
     TS_KEY_CHOICE(TsJobConfig, backbone, &ts_backbones, "the trunk that tasks share", .fallback = "transformer"),
     TS_KEY_STRUCT(TsJobConfig, parameters, &ts_sharding_table, "how parameters lie on the mesh"),
+    TS_KEY_STRUCT(TsJobConfig, memory, &memory_table, "what is kept of a forward pass, and what is computed again"),
     TS_KEY_STRUCT(TsJobConfig, learner, &ts_learner_table, "how parameters learn"),
     TS_KEY_MAP(TsJobConfig, tasks, TS_ELEMENT_STRUCT(&task_table), "what is learned, by name", .required = true,
                .range = TS_AT_LEAST(1)),
@@ -307,6 +330,12 @@ TsStatus ts_job_micros(TsJobMicros *micros, const TsConfig *config, const TsMesh
 TsDtype ts_job_dtype(const TsJobConfig *job)
 {
     return job->run.precision == TS_PRECISION_F64 ? TS_F64 : TS_F32;
+}
+
+TsMemoryPolicy ts_job_memory(const TsJobConfig *job)
+{
+    return (TsMemoryPolicy){.recompute = job->memory.recompute,
+                            .limit_bytes = job->memory.limit > 0 ? (size_t)job->memory.limit : 0};
 }
 
 int ts_job_threads(TsGroup *group, const TsJobConfig *job)

@@ -6,6 +6,7 @@
  *     mesh:       {data: auto}
  *     backbone:   {type: transformer, layers: 6}
  *     parameters: {shard: data}
+ *     memory:     {recompute: block}
  *     learner:    {optimizer: {type: adamw, rate: 3e-4}, schedule: {type: cosine, warmup: 100}, clip: 1}
  *     tasks:      {lm: {type: language_model, data: {text: book.txt}, weight: 1}}
  *     mixture:    {mode: interleaved, sampler: proportional}
@@ -21,6 +22,7 @@
 #include "task/init_from.h"
 #include "task/learner.h"
 #include "task/mixture.h"
+#include "tensor/program.h"
 
 typedef enum TsPrecision { TS_PRECISION_F32, TS_PRECISION_F64 } TsPrecision;
 typedef enum TsNumerics { TS_NUMERICS_FAST, TS_NUMERICS_REPRODUCIBLE } TsNumerics;
@@ -46,6 +48,11 @@ typedef struct TsMeshConfig {
 } TsMeshConfig;
 
 typedef enum TsBetter { TS_BETTER_LOWER, TS_BETTER_HIGHER } TsBetter;
+
+typedef struct TsMemoryConfig {
+    TsRecompute recompute;
+    int64_t limit; /* in bytes, of the arena of a rank; TS_AUTO: none */
+} TsMemoryConfig;
 
 typedef struct TsKeepConfig {
     int64_t latest;
@@ -88,6 +95,7 @@ typedef struct TsJobConfig {
     TsMeshConfig mesh;
     TsChoice backbone; /* of ts_backbones */
     TsShardingConfig parameters;
+    TsMemoryConfig memory;
     TsLearnerConfig learner;
     TsMap tasks; /* of TsTaskConfig */
     TsMixtureConfig mixture;
@@ -120,6 +128,9 @@ TS_MUST_USE TsStatus ts_job_micros(TsJobMicros *micros, const TsConfig *config, 
 
 /* The dtype of parameters and activations. */
 TsDtype ts_job_dtype(const TsJobConfig *job);
+
+/* What is computed again in the backward pass of a step. */
+TsMemoryPolicy ts_job_memory(const TsJobConfig *job);
 
 /* Threads of each rank's kernels. Collective on group (the lowest of all ranks is taken, so that they wait little). */
 int ts_job_threads(TsGroup *group, const TsJobConfig *job);

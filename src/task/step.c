@@ -102,6 +102,7 @@ TsStatus ts_step_create(TsStep **step, const TsTask *task, const TsBatch *batch,
     bool scattered = sharding->shard == TS_SHARD_DATA || sharding->gradient_shard == TS_SHARD_DATA;
     TsCompileOptions compile = {.mesh = mesh,
                                 .threads = options.threads,
+                                .memory = options.memory,
                                 .micros = slots.micros,
                                 .scatter_first = scattered,
                                 .bucket_bytes = options.learner ? ts_learner_bucket_bytes(options.learner) : 0};

@@ -10,6 +10,7 @@
 #include "task/learner.h"
 #include "task/metrics.h"
 #include "task/task.h"
+#include "tensor/program.h"
 #include "tensor/timeline.h"
 
 typedef struct TsStep TsStep;
@@ -21,6 +22,7 @@ typedef struct TsStepOptions {
     TsAxis sequence;                /* cuts the sequence between blocks; TS_AXIS_NONE: it is whole */
     bool gives_out;                 /* also what the task's metrics and predictions are made of: ts_step_given */
     TsMetrics *metrics;             /* that losses are added to, borrowed; NULL: the step's own */
+    TsMemoryPolicy memory;          /* what the backward pass computes again */
     TsDtype dtype;
     int threads;
 } TsStepOptions;

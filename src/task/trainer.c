@@ -317,6 +317,7 @@ static TsStatus create_courses(Trainer *trainer)
                                                   .sequence = ts_job_sequence(trainer->keys),
                                                   .learner = &trainer->keys->learner,
                                                   .metrics = k ? ts_step_metrics(course->passes[0]) : NULL,
+                                                  .memory = ts_job_memory(trainer->keys),
                                                   .seed = (uint64_t)trainer->keys->run.seed,
                                                   .dtype = job->dtype,
                                                   .threads = job->threads}));

@@ -22,6 +22,8 @@ static TsProgram *compile_gpt2(TsCompileOptions options, const char *error_words
                                                       .context = 1024,
                                                       .vocab = 50257,
                                                       .activation = TS_ACTIVATION_GELU_TANH,
+                                                      .biases = true,
+                                                      .causal = true,
                                                       .tied = true},
                                          .ignored = -100};
     TsMesh *mesh = ts_mesh_describe((TsMeshShape){.size = {0}}, 0);
@@ -139,6 +141,7 @@ static void computing_again_changes_no_bit(void)
     TsLanguageModel model = tiny_model;
     TsMesh *mesh = tiny_mesh(test_world, ts_group_size(test_world) > 1 ? 2 : 1);
     model.backbone.dropout = 0.2;
+    model.backbone.layers = 6;
     for (int way = 0; way < 4; way++) {
         TsDtype dtype = way & 1 ? TS_F64 : TS_F32;
         TsCompileOptions options = {.mesh = mesh, .threads = 2, .without_fusion = way > 1};
@@ -149,12 +152,19 @@ static void computing_again_changes_no_bit(void)
         double loss = tiny_value(kept.outputs, "loss", 0), kept_flops, kept_bytes;
         CU_ASSERT(isfinite(loss) && loss > 0);
         ts_program_cost(kept.program, &kept_flops, &kept_bytes);
-        size_t limit_bytes = ts_program_arena_bytes(kept.program) * 7 / 8;
+        size_t limit_bytes = 0;
         for (TsRecompute policy = TS_RECOMPUTE_BLOCK; policy <= TS_RECOMPUTE_AUTO; policy++) {
             Tiny again;
             double flops, bytes;
             options.memory = (TsMemoryPolicy){policy, limit_bytes};
-            TEST_OK(tiny_compile(&again, &model, dtype, options));
+            TsStatus status = tiny_compile(&again, &model, dtype, options);
+            CU_ASSERT_PTR_NULL(status);
+            if (status) {
+                fprintf(stderr, "way %d, policy %d: %s\n", way, (int)policy, ts_status_message(status));
+                ts_status_free(&status);
+                tiny_free(&again);
+                continue;
+            }
             *(int64_t *)ts_batch_find(again.batch, "step")->data = 3;
             ts_program_run(again.program);
             int64_t allocations = ts_memory_usage().allocations;
@@ -163,6 +173,10 @@ static void computing_again_changes_no_bit(void)
             CU_ASSERT_TRUE(same_values(kept.outputs, again.outputs));
             ts_program_cost(again.program, &flops, &bytes);
             CU_ASSERT(flops > kept_flops);
+            if (policy == TS_RECOMPUTE_BLOCK) /* half way */
+                limit_bytes = (ts_program_arena_bytes(kept.program) + ts_program_arena_bytes(again.program)) / 2;
+            if (policy == TS_RECOMPUTE_AUTO)
+                CU_ASSERT(ts_program_arena_bytes(again.program) <= limit_bytes);
             tiny_free(&again);
         }
         tiny_free(&kept);

@@ -70,7 +70,7 @@ static inline TsStatus tiny_compile(Tiny *tiny, const TsLanguageModel *model, Ts
     TsColumns columns = ts_columns_trace(graph, tiny->batch);
     TsTensor logits = ts_language_model.compute_predictions(scope, model, &columns);
     TsLosses losses = ts_language_model.compute_loss(scope, model, logits, &columns);
-    TsTensor loss = ts_loss_mean(losses.loss[0]), of[64], gradient[64];
+    TsTensor loss = ts_loss_mean(losses.loss[0]), of[128], gradient[128];
     int count = ts_parameters_count(tiny->parameters);
     for (int i = 0; i < count; i++) {
         const TsParameter *row = ts_parameters_at(tiny->parameters, i);
