@@ -44,21 +44,34 @@ static Header *header_of_new(size_t size_bytes)
     return header;
 }
 
-void *ts_alloc_at(size_t size_bytes, const char *file, int line)
+void *ts_try_alloc(size_t size_bytes)
 {
     int64_t number = atomic_fetch_add(&allocations, 1) + 1;
     Header *header = NULL;
     if (size_bytes <= (size_t)PTRDIFF_MAX - 2 * sizeof *header && number != failing_allocation())
         header = header_of_new(size_bytes);
     if (!header)
-        ts_fatal(file, line, "out of memory", "allocation %lld, of %zu bytes, failed with %lld bytes in use",
-                 (long long)number, size_bytes, (long long)atomic_load(&live_bytes));
+        return NULL;
     atomic_fetch_add(&live_blocks, 1);
     int64_t now = atomic_fetch_add(&live_bytes, (int64_t)size_bytes) + (int64_t)size_bytes;
     int64_t peak = atomic_load(&peak_bytes);
     while (now > peak && !atomic_compare_exchange_weak(&peak_bytes, &peak, now)) {
     }
     return header + 1;
+}
+
+void *ts_alloc_at(size_t size_bytes, const char *file, int line)
+{
+    void *pointer = ts_try_alloc(size_bytes);
+    if (!pointer)
+        ts_fatal(file, line, "out of memory", "allocation %lld, of %zu bytes, failed with %lld bytes in use",
+                 (long long)atomic_load(&allocations), size_bytes, (long long)atomic_load(&live_bytes));
+    return pointer;
+}
+
+void ts_memory_fail_at(int64_t n)
+{
+    atomic_store(&fail_at, n > 0 ? atomic_load(&allocations) + n : 0);
 }
 
 void *ts_calloc_at(size_t count, size_t size_bytes, const char *file, int line)

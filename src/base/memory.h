@@ -20,6 +20,9 @@ void *ts_alloc(size_t size_bytes);
 /* `count` elements of `size_bytes` each, all zero. Fails on overflow of the product. */
 void *ts_calloc(size_t count, size_t size_bytes);
 
+/* The same as ts_alloc for what is large: NULL where there is not so much, and the caller has a Status to give. */
+void *ts_try_alloc(size_t size_bytes);
+
 /* Grows or shrinks, keeping the contents; `pointer` may be NULL. */
 void *ts_realloc(void *pointer, size_t size_bytes);
 
@@ -48,6 +51,9 @@ typedef struct TsMemory {
     int64_t live_blocks;
     int64_t allocations; /* calls so far: steady state must not move it */
 } TsMemory;
+
+/* The n-th allocation from now on fails, as with TESSERA_FAIL_ALLOC; 0: none does. For tests. */
+void ts_memory_fail_at(int64_t n);
 
 /* A snapshot. Safe from any thread. */
 TsMemory ts_memory_usage(void);

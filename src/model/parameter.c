@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/memory.h"
+#include "base/names.h"
 #include "base/pattern.h"
 #include "base/philox.h"
 
@@ -18,6 +19,7 @@ struct TsParameters {
     const TsMesh *mesh;
     TsParameter *rows;
     int count, capacity;
+    TsNames names; /* of rows, by index */
     const TsShardingConfig *sharding;
     Rule *rules; /* (sharding->rules.count) */
     TsStatus misplaced;
@@ -44,6 +46,7 @@ void ts_parameters_free(TsParameters **parameters)
     ts_free((*parameters)->rules);
     ts_status_free(&(*parameters)->misplaced);
     ts_free((*parameters)->rows);
+    ts_names_free(&(*parameters)->names);
     ts_free(*parameters);
     *parameters = NULL;
 }
@@ -160,6 +163,7 @@ TsStatus ts_parameters_declare(TsParameters *parameters, TsParameter parameter)
         parameters->rows = ts_realloc(parameters->rows, (size_t)parameters->capacity * sizeof *parameters->rows);
     }
     parameter.path = ts_strdup(parameter.path);
+    ts_names_add(&parameters->names, parameter.path, parameters->count);
     shard_row(parameters, &parameter);
     parameters->rows[parameters->count++] = parameter;
     return TS_OK;
@@ -178,10 +182,8 @@ const TsParameter *ts_parameters_at(const TsParameters *parameters, int index)
 
 const TsParameter *ts_parameters_find(const TsParameters *parameters, const char *path)
 {
-    for (int i = 0; i < parameters->count; i++)
-        if (strcmp(parameters->rows[i].path, path) == 0)
-            return &parameters->rows[i];
-    return NULL;
+    int64_t found = ts_names_find(&parameters->names, path);
+    return found < 0 ? NULL : &parameters->rows[found];
 }
 
 const TsMesh *ts_parameters_mesh(const TsParameters *parameters)

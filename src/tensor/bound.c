@@ -9,21 +9,9 @@
 #include "base/check.h"
 #include "base/memory.h"
 
-static uint64_t hash_name(const char *name)
-{
-    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
-    for (; *name; name++)
-        hash = (hash ^ (unsigned char)*name) * 0x100000001b3u;
-    return hash;
-}
-
 int32_t ts_graph_find_bound(const TsGraph *graph, const char *name)
 {
-    uint64_t hash = hash_name(name);
-    for (int32_t i = 0; i < graph->bounds; i++)
-        if (graph->bound[i].hash == hash && !strcmp(graph->bound[i].binding.name, name))
-            return i;
-    return -1;
+    return (int32_t)ts_names_find(&graph->bound_names, name);
 }
 
 /* Appends the row of a binding; its name is copied. */
@@ -34,8 +22,9 @@ static TsBound *append_bound(TsGraph *graph, TsBinding binding)
         graph->bound = ts_realloc(graph->bound, (size_t)graph->bound_capacity * sizeof *graph->bound);
     }
     TsBound *bound = &graph->bound[graph->bounds++];
-    *bound = (TsBound){.binding = binding, .hash = hash_name(binding.name), .value = -1, .assigned = -1};
+    *bound = (TsBound){.binding = binding, .value = -1, .assigned = -1};
     bound->binding.name = ts_strdup(binding.name);
+    ts_names_add(&graph->bound_names, bound->binding.name, graph->bounds - 1);
     return bound;
 }
 

@@ -5,6 +5,7 @@
 #include "tensor/program_internal.h"
 
 #include "base/memory.h"
+#include "tensor/ops/fused.h"
 
 static const char *const binding_kinds[] = {[TS_BIND_INPUT] = "input",
                                             [TS_BIND_PARAMETER] = "parameter",
@@ -14,7 +15,17 @@ static const char *const binding_kinds[] = {[TS_BIND_INPUT] = "input",
 static TsCost cost_of(TsNodeRoom *room, const TsProgram *program, const TsNode *node)
 {
     TsNodeView view = ts_node_view(room, program->graph, node);
-    return node->op->cost ? node->op->cost(&view) : (TsCost){.flops = 0};
+    return ts_node_cost(&view);
+}
+
+/* What a node is called: of a fused one, its steps. */
+static TsFusedText name_of(const TsNode *node)
+{
+    if (ts_op_is_fused(node->op))
+        return ts_fused_text(node->op, node->attributes);
+    TsFusedText name;
+    snprintf(name.text, sizeof name.text, "%s", node->op->name);
+    return name;
 }
 
 static void print_bindings(const TsProgram *program, FILE *file)
@@ -51,7 +62,7 @@ static void print_step(TsNodeRoom *room, const TsProgram *program, FILE *file, c
         return;
     }
     const TsNode *node = &graph->node[program->schedule.step[action->step].node];
-    fprintf(file, "%6d  %s%s", action->step, kinds[action->kind], action->op->name);
+    fprintf(file, "%6d  %s%s", action->step, kinds[action->kind], name_of(node).text);
     if (*graph->path[node->path].text)
         fprintf(file, "  %s", graph->path[node->path].text);
     fprintf(file, "%s", node->backward ? "  (backward)" : "");
@@ -68,6 +79,7 @@ static void print_step(TsNodeRoom *room, const TsProgram *program, FILE *file, c
     TsCost cost = cost_of(room, program, node);
     if (cost.flops > 0)
         fprintf(file, "  %.3g flops", cost.flops);
+    fprintf(file, "  %.3g bytes moved", cost.bytes);
     if (action->moves)
         fprintf(file, "  with %d more", program->schedule.step[action->step].members - 1);
     if ((action->move || action->moves) && ts_op_is_collective(action->op))
@@ -103,14 +115,13 @@ static void print_collectives(const TsProgram *program, FILE *file)
 void ts_program_describe(const TsProgram *program, FILE *file)
 {
     TsNodeRoom room = {.capacity = 0};
-    double flops = 0;
-    for (int32_t n = 0; n < program->graph->nodes; n++)
-        flops += cost_of(&room, program, &program->graph->node[n]).flops;
+    TsCost cost = ts_graph_cost(program->graph);
     print_bindings(program, file);
     for (int32_t a = 0; a < program->actions; a++)
         print_step(&room, program, file, &program->action[a]);
     print_collectives(program, file);
-    fprintf(file, "total     %d nodes, %d steps, %.4g flops\n", program->graph->nodes, program->schedule.steps, flops);
+    fprintf(file, "total     %d nodes, %d steps, %.4g flops, %.4g bytes moved, as if one rank did it all\n",
+            program->graph->nodes, program->schedule.steps, cost.flops, cost.bytes);
     fprintf(file, "total     arena %zu bytes (largest live set %zu), constants %zu bytes\n",
             program->layout.arena_bytes, program->layout.live_bytes, program->layout.constant_bytes);
     ts_node_room_free(&room);
@@ -138,7 +149,7 @@ void ts_program_describe_dot(const TsProgram *program, FILE *file)
             fprintf(file, "%s ", binding_kinds[binding->kind]);
             print_quoted(file, binding->name);
         } else {
-            fprintf(file, "%s\\n", node->op->name);
+            fprintf(file, "%s\\n", name_of(node).text);
             print_quoted(file, graph->path[node->path].text);
         }
         fprintf(file, "\"%s%s];\n", node->backward ? ", style=dashed" : "",

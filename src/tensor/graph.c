@@ -48,6 +48,8 @@ void ts_graph_free(TsGraph **handle)
     ts_free(graph->bound);
     ts_free(graph->path);
     ts_free(graph->bucket);
+    ts_names_free(&graph->path_names);
+    ts_names_free(&graph->bound_names);
     ts_free(graph);
     *handle = NULL;
 }
@@ -124,12 +126,12 @@ TsStatus ts_graph_status(const TsGraph *graph)
 
 int32_t ts_graph_intern_path(TsGraph *graph, const char *path)
 {
-    uint64_t hash = hash_bytes(0, path, strlen(path));
-    for (int32_t i = graph->paths; i-- > 0;) /* recent ones are asked for most */
-        if (graph->path[i].hash == hash && !strcmp(graph->path[i].text, path))
-            return i;
+    int64_t found = ts_names_find(&graph->path_names, path);
+    if (found >= 0)
+        return (int32_t)found;
     graph->path = grow(graph->path, &graph->path_capacity, graph->paths, 1, sizeof *graph->path);
-    graph->path[graph->paths] = (TsPath){.text = ts_strdup(path), .hash = hash};
+    graph->path[graph->paths].text = ts_strdup(path);
+    ts_names_add(&graph->path_names, graph->path[graph->paths].text, graph->paths);
     return graph->paths++;
 }
 

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "base/names.h"
 #include "tensor/op.h"
 #include "tensor/program.h"
 
@@ -33,7 +34,6 @@ typedef struct TsValue {
 /* What lives outside and is bound by name. */
 typedef struct TsBound {
     TsBinding binding;  /* its name is owned by the Graph */
-    uint64_t hash;      /* of the name */
     int32_t value;      /* the value that stands for it; of an output: what it is given */
     int32_t assigned;   /* the value that ts_assign gives it; -1: none */
     TsAxisSet gathered; /* of a parameter: axes over which it is gathered before use */
@@ -41,7 +41,6 @@ typedef struct TsBound {
 
 typedef struct TsPath {
     char *text; /* owned */
-    uint64_t hash;
 } TsPath;
 
 struct TsGraph {
@@ -52,7 +51,8 @@ struct TsGraph {
     TsPath *path;
     int32_t nodes, values, operands, bounds, paths;
     int32_t node_capacity, value_capacity, operand_capacity, bound_capacity, path_capacity;
-    int32_t *bucket; /* (buckets) of the hash table of nodes; -1: empty */
+    TsNames bound_names, path_names; /* of what is bound, by index; of paths */
+    int32_t *bucket;                 /* (buckets) of the hash table of nodes; -1: empty */
     int32_t buckets;
     struct Chunk *chunk; /* the blocks that attributes lie in, newest first */
     int32_t current_path;

@@ -112,8 +112,8 @@ TsTensor ts_take(TsTensor table, TsTensor ids);
 TsTensor ts_gather(TsTensor x, TsTensor ids, int dim);
 TsTensor ts_scatter_add(TsTensor x, TsTensor source, TsTensor ids, int dim);
 
-/* Turns pairs of columns of x (B, T, H, D), or (B, T, Hkv, G, D), by angles that grow with the position, which is i + first (an i64 scalar, or
- * TS_NONE: 0): Su et al. 2021. ops/rotary.c */
+/* Turns pairs of columns of x (B, T, H, D), or (B, T, Hkv, G, D), by angles that grow with the position, which is i +
+ * first (an i64 scalar, or TS_NONE: 0): Su et al. 2021. ops/rotary.c */
 typedef struct TsRotary {
     double base;      /* 0: 10000 */
     int64_t turned;   /* how many of the D, from the first on; even; 0: all */

@@ -108,8 +108,14 @@ static TsStatus make_arena(TsProgram *program)
             "which has %.1f GiB left: computing activations again (memory.recompute), a smaller batch, more "
             "micro-batches, or more ranks along data or model make it smaller",
             (double)program->layout.arena_bytes / gib, needed_bytes / gib, ranks, memory_bytes / gib);
-    program->arena = ts_alloc(program->layout.arena_bytes + 64);
-    program->constants = ts_alloc(program->layout.constant_bytes + 64);
+    program->arena = ts_try_alloc(program->layout.arena_bytes + 64);
+    program->constants = ts_try_alloc(program->layout.constant_bytes + 64);
+    if (!program->arena || !program->constants)
+        return ts_status_error(TS_CODE_RESOURCES,
+                               "out of memory: a step needs an arena of %zu bytes and constants of %zu bytes: "
+                               "computing activations again (memory.recompute), a smaller batch or more micro-batches "
+                               "make it smaller",
+                               program->layout.arena_bytes, program->layout.constant_bytes);
     return TS_OK;
 }
 

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "random_graph.h"
+#include "tensor/op.h"
 #include "test.h"
 
 static double run_loss(TsProgram *program, const RandomArrays *arrays)
@@ -85,6 +86,92 @@ static void differentiates_twice(void)
     ts_program_free(&program);
 }
 
+/* Second derivatives of everything that is differentiable by a formula, against differences of the first. */
+static TsTensor apply(int which, TsTensor x)
+{
+    switch (which) {
+    case 0:
+        return ts_tanh(x);
+    case 1:
+        return ts_sigmoid(x);
+    case 2:
+        return ts_sqrt(ts_shift(ts_mul(x, x), 0.5));
+    case 3:
+        return ts_relu(x);
+    case 4:
+        return ts_silu(x);
+    case 5:
+        return ts_gelu(x);
+    case 6:
+        return ts_gelu_tanh(x);
+    case 7:
+        return ts_softmax(x);
+    case 8:
+        return ts_log_softmax(x);
+    default:
+        return ts_exp(ts_scale(x, 0.5));
+    }
+}
+
+static void agrees_with_differences_of_gradients(void)
+{
+    const double h = 1e-5;
+    for (int which = 0; which < 10; which++) {
+        TsGraph *graph = ts_graph_create();
+        TsTensor x = ts_parameter(graph, "a", TS_F64, ts_shape(3, 5), ts_replicated), d, dd;
+        TsTensor weight = ts_input(graph, "x", TS_F64, ts_shape(3, 5), ts_replicated);
+        ts_gradients(&d, ts_sum(ts_mul(apply(which, x), weight), -1, false), &x, 1);
+        TsTensor first = ts_sum(ts_mul(ts_mul(d, weight), weight), -1, false);
+        ts_gradients(&dd, first, &x, 1);
+        ts_output("loss", first, ts_replicated);
+        ts_output("dd", dd, ts_replicated);
+        TsProgram *program = NULL;
+        TEST_OK(ts_program_compile(&program, graph, (TsCompileOptions){.threads = 1}));
+        RandomArrays arrays = random_bind(program, NULL);
+        double *value = random_find(program, &arrays, "a")->data, found[15];
+        run_loss(program, &arrays);
+        memcpy(found, random_find(program, &arrays, "dd")->data, sizeof found);
+        for (int i = 0; i < 15; i++) {
+            double before = value[i];
+            value[i] = before + h;
+            double above = run_loss(program, &arrays);
+            value[i] = before - h;
+            double below = run_loss(program, &arrays), expected = (above - below) / (2 * h);
+            value[i] = before;
+            if (fabs(found[i] - expected) > 1e-7 * (1 + fabs(expected)))
+                fprintf(stderr, "function %d, [%d]: %.10g, differences %.10g\n", which, i, found[i], expected);
+            CU_ASSERT(fabs(found[i] - expected) <= 1e-7 * (1 + fabs(expected)));
+        }
+        random_free(&arrays);
+        ts_program_free(&program);
+    }
+}
+
+/* Every row has a rule, but those that have no gradient, and gradients of kernels that are not differentiated twice. */
+static void every_op_has_a_rule(void)
+{
+    static const char *const without[] = {"argmax",          "equal",
+                                          "above",           "compare",
+                                          "uniform",         "normal",
+                                          "gumbel",          "adamw",
+                                          "clip_factor",     "d_attend",
+                                          "d_attend_bias",   "d_conv1d_kernel",
+                                          "d_cross_entropy", "d_cross_entropy_sums",
+                                          "d_normalize",     "d_normalize_affine"};
+    int rows = 0;
+    for (const TsOp *const *op = ts_op_table; *op; op++, rows++) {
+        bool listed = false;
+        for (size_t i = 0; i < sizeof without / sizeof *without; i++)
+            listed |= !strcmp(without[i], (*op)->name);
+        bool differentiable = !((*op)->flags & TS_OP_NO_GRADIENT);
+        if (differentiable ? !(*op)->gradient || listed : !listed)
+            fprintf(stderr, "%s: %s\n", (*op)->name, differentiable ? "no rule, or listed" : "not listed");
+        CU_ASSERT_EQUAL(differentiable, !listed);
+        CU_ASSERT_EQUAL(differentiable, (*op)->gradient != NULL);
+    }
+    CU_ASSERT(rows > 40);
+}
+
 static void refuses_what_has_no_gradient(void)
 {
     TsTensor d[2];
@@ -111,4 +198,5 @@ static void refuses_what_has_no_gradient(void)
 
 TEST_MAIN("differentiate", {"agrees with finite differences", agrees_with_finite_differences},
           {"stops and adds up", stops_and_adds_up}, {"differentiates twice", differentiates_twice},
-          {"refuses what has no gradient", refuses_what_has_no_gradient})
+          {"agrees with differences of gradients", agrees_with_differences_of_gradients},
+          {"every op has a rule", every_op_has_a_rule}, {"refuses what has no gradient", refuses_what_has_no_gradient})

@@ -153,14 +153,82 @@ const TsOp ts_op_minimum = ROW("minimum", place_whole_values, gradient_minimum, 
 const TsOp ts_op_equal = ROW("equal", place_whole_values, NULL, TS_OP_NO_GRADIENT);
 const TsOp ts_op_above = ROW("above", place_whole_values, NULL, TS_OP_NO_GRADIENT);
 
-/* Activations' gradients are linear in d_out, the second operand, alone. They are not differentiated again. */
-const TsOp ts_op_d_sqrt = ROW("d_sqrt", place_whole_values, NULL, TS_OP_NO_GRADIENT);
-const TsOp ts_op_d_tanh = ROW("d_tanh", place_whole_values, NULL, TS_OP_NO_GRADIENT);
-const TsOp ts_op_d_sigmoid = ROW("d_sigmoid", place_whole_values, NULL, TS_OP_NO_GRADIENT);
-const TsOp ts_op_d_relu = ROW("d_relu", place_whole_values, NULL, TS_OP_NO_GRADIENT);
-const TsOp ts_op_d_silu = ROW("d_silu", place_whole_values, NULL, TS_OP_NO_GRADIENT);
-const TsOp ts_op_d_gelu = ROW("d_gelu", place_whole_values, NULL, TS_OP_NO_GRADIENT);
-const TsOp ts_op_d_gelu_tanh = ROW("d_gelu_tanh", place_whole_values, NULL, TS_OP_NO_GRADIENT);
+/* ---- activations' gradients: f'(x) d of x, or of y = f(x), and of d ---- */
+
+/* They are linear in d: along it their gradient is themselves. Along x it is f''(x) d g. */
+static void give_second(TsGradientCall *call, const TsOp *op, TsBinary kernel, TsTensor second)
+{
+    TsTensor g = call->d_out[0];
+    if (call->needs[0] && second.graph)
+        give(call, 0, ts_mul(second, ts_mul(call->in[1], g)));
+    if (call->needs[1])
+        give(call, 1, ts_op_binary(op, kernel, call->in[0], g));
+}
+
+static TsTensor one_less_square(TsTensor x)
+{
+    return ts_shift(ts_scale(ts_mul(x, x), -1), 1);
+}
+
+/* (1 - y^2) d */
+static void gradient_d_tanh(TsGradientCall *call)
+{
+    give_second(call, &ts_op_d_tanh, TS_BINARY_D_TANH, ts_scale(call->in[0], -2));
+}
+
+/* y (1 - y) d */
+static void gradient_d_sigmoid(TsGradientCall *call)
+{
+    give_second(call, &ts_op_d_sigmoid, TS_BINARY_D_SIGMOID, ts_shift(ts_scale(call->in[0], -2), 1));
+}
+
+/* d / (2 y) */
+static void gradient_d_sqrt(TsGradientCall *call)
+{
+    TsTensor y = call->in[0], half = ts_constant(y.graph, ts_dtype_of(y), ts_scalar, -0.5);
+    give_second(call, &ts_op_d_sqrt, TS_BINARY_D_SQRT, ts_div(half, ts_mul(y, y)));
+}
+
+static void gradient_d_relu(TsGradientCall *call)
+{
+    give_second(call, &ts_op_d_relu, TS_BINARY_D_RELU, ts_scale(call->in[0], 0));
+}
+
+/* With s = sigmoid(x): f = x s, f'' = s (1 - s) (2 + x (1 - 2 s)). */
+static void gradient_d_silu(TsGradientCall *call)
+{
+    TsTensor x = call->in[0], s = ts_sigmoid(x);
+    TsTensor slope = ts_mul(s, ts_shift(ts_scale(s, -1), 1));
+    TsTensor rest = ts_shift(ts_mul(x, ts_shift(ts_scale(s, -2), 1)), 2);
+    give_second(call, &ts_op_d_silu, TS_BINARY_D_SILU, ts_mul(slope, rest));
+}
+
+/* f'' = (2 - x^2) exp(-x^2 / 2) / sqrt(2 pi) */
+static void gradient_d_gelu(TsGradientCall *call)
+{
+    TsTensor square = ts_mul(call->in[0], call->in[0]);
+    TsTensor density = ts_scale(ts_exp(ts_scale(square, -0.5)), 0.39894228040143267794);
+    give_second(call, &ts_op_d_gelu, TS_BINARY_D_GELU, ts_mul(ts_shift(ts_scale(square, -1), 2), density));
+}
+
+/* With u = a (x + c x^3), t = tanh(u), q = 1 - t^2: f = x (1 + t) / 2, f'' = q (u' + x u'' / 2 - x t u'^2). */
+static void gradient_d_gelu_tanh(TsGradientCall *call)
+{
+    const double a = 0.79788456080286535588, c = 0.044715;
+    TsTensor x = call->in[0], square = ts_mul(x, x);
+    TsTensor t = ts_tanh(ts_scale(ts_mul(x, ts_shift(ts_scale(square, c), 1)), a));
+    TsTensor slope = ts_scale(ts_shift(ts_scale(square, 3 * c), 1), a); /* u'; x u'' / 2 = 3 a c x^2 */
+    TsTensor bend = ts_sub(ts_scale(square, 3 * a * c), ts_mul(ts_mul(x, t), ts_mul(slope, slope)));
+    give_second(call, &ts_op_d_gelu_tanh, TS_BINARY_D_GELU_TANH, ts_mul(one_less_square(t), ts_add(slope, bend)));
+}
+
+const TsOp ts_op_d_sqrt = ROW("d_sqrt", place_whole_values, gradient_d_sqrt, 0);
+const TsOp ts_op_d_tanh = ROW("d_tanh", place_whole_values, gradient_d_tanh, 0);
+const TsOp ts_op_d_sigmoid = ROW("d_sigmoid", place_whole_values, gradient_d_sigmoid, 0);
+const TsOp ts_op_d_relu = ROW("d_relu", place_whole_values, gradient_d_relu, 0);
+const TsOp ts_op_d_silu = ROW("d_silu", place_whole_values, gradient_d_silu, 0);
+const TsOp ts_op_d_gelu = ROW("d_gelu", place_whole_values, gradient_d_gelu, 0);
+const TsOp ts_op_d_gelu_tanh = ROW("d_gelu_tanh", place_whole_values, gradient_d_gelu_tanh, 0);
 
 /* What was expanded to the shape of the other operand is taken as it was before. */
 TsTensor ts_op_binary(const TsOp *op, int kernel, TsTensor a, TsTensor b)

@@ -92,6 +92,32 @@ static void gradient_log_softmax(TsGradientCall *call)
     call->d_in[0] = ts_graph_add_one(&ts_op_d_log_softmax, (TsTensor[]){call->out[0], call->d_out[0]}, 2, NULL);
 }
 
+static TsTensor sum_of_rows(TsTensor a, TsTensor b)
+{
+    TsTensor product = ts_mul(a, b);
+    return ts_sum(product, 1 << (ts_dims(product) - 1), true);
+}
+
+/* y (d - sum(y d)): along y it is g (d - sum(y d)) - d sum(y g), along d the same with g. */
+static void gradient_d_softmax(TsGradientCall *call)
+{
+    TsTensor y = call->in[0], d = call->in[1], g = call->d_out[0];
+    if (call->needs[0])
+        call->d_in[0] = ts_sub(ts_mul(g, ts_sub(d, sum_of_rows(y, d))), ts_mul(d, sum_of_rows(y, g)));
+    if (call->needs[1])
+        call->d_in[1] = ts_graph_add_one(&ts_op_d_softmax, (TsTensor[]){y, g}, 2, NULL);
+}
+
+/* d - exp(y) sum(d): along y it is -exp(y) sum(d) g, along d it is g - sum(exp(y) g). */
+static void gradient_d_log_softmax(TsGradientCall *call)
+{
+    TsTensor p = ts_exp(call->in[0]), d = call->in[1], g = call->d_out[0];
+    if (call->needs[0])
+        call->d_in[0] = ts_scale(ts_mul(ts_mul(p, g), ts_sum(d, 1 << (ts_dims(d) - 1), true)), -1);
+    if (call->needs[1])
+        call->d_in[1] = ts_sub(g, sum_of_rows(p, g));
+}
+
 /* softmax(x) d */
 static void gradient_logsumexp(TsGradientCall *call)
 {
@@ -109,9 +135,9 @@ static void gradient_logsumexp(TsGradientCall *call)
 const TsOp ts_op_softmax = ROW("softmax", infer, forward_softmax, gradient_softmax, TS_OP_IN_PLACE);
 const TsOp ts_op_log_softmax = ROW("log_softmax", infer, forward_log_softmax, gradient_log_softmax, TS_OP_IN_PLACE);
 const TsOp ts_op_logsumexp = ROW("logsumexp", infer_logsumexp, forward_logsumexp, gradient_logsumexp, 0);
-const TsOp ts_op_d_softmax = ROW("d_softmax", infer, forward_d_softmax, NULL, TS_OP_NO_GRADIENT | TS_OP_IN_PLACE);
+const TsOp ts_op_d_softmax = ROW("d_softmax", infer, forward_d_softmax, gradient_d_softmax, TS_OP_IN_PLACE);
 const TsOp ts_op_d_log_softmax =
-    ROW("d_log_softmax", infer, forward_d_log_softmax, NULL, TS_OP_NO_GRADIENT | TS_OP_IN_PLACE);
+    ROW("d_log_softmax", infer, forward_d_log_softmax, gradient_d_log_softmax, TS_OP_IN_PLACE);
 
 TsTensor ts_softmax(TsTensor x)
 {

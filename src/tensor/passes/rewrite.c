@@ -21,6 +21,7 @@ TsRewrite ts_rewrite_begin(const TsGraph *from)
     for (int32_t i = 0; i < from->bounds; i++) {
         to->bound[i] = from->bound[i];
         to->bound[i].binding.name = ts_strdup(from->bound[i].binding.name);
+        ts_names_add(&to->bound_names, to->bound[i].binding.name, i);
         to->bound[i].value = to->bound[i].assigned = -1;
     }
     return rewrite;
