@@ -12,5 +12,5 @@ TsTensor ts_embedding_table(TsScope scope, int64_t rows, int64_t width, double s
 
 TsTensor ts_embedding(TsScope scope, TsTensor ids, int64_t rows, int64_t width, double scale)
 {
-    return ts_take(ts_embedding_table(scope, rows, width, scale), ids);
+    return ts_cast(ts_take(ts_embedding_table(scope, rows, width, scale), ids), scope.dtype);
 }

@@ -44,9 +44,11 @@ TsTensor ts_linear_with(TsScope scope, TsTensor x, TsLinear options)
         scope, "kernel",
         (TsDeclare){
             .shape = shape, .initializer = {TS_INIT_NORMAL, deviation}, .placement = kernel_placement, .decays = true});
-    TsTensor y = ts_dot(x, kernel, (TsDot){.contract = contract});
+    TsDtype dtype = ts_dtype_of(x);
+    TsTensor y = ts_dot(x, ts_cast(kernel, dtype), (TsDot){.contract = contract});
     if (!options.without_bias)
-        y = ts_add(y, ts_declare(scope, "bias", (TsDeclare){.shape = options.out, .placement = bias_placement}));
+        y = ts_add(y, ts_cast(ts_declare(scope, "bias", (TsDeclare){.shape = options.out, .placement = bias_placement}),
+                              dtype));
     return ts_leave(scope, y);
 }
 

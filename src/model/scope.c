@@ -46,13 +46,14 @@ TsTensor ts_declare(TsScope scope, const char *name, TsDeclare declare)
 {
     char path[2 * TS_MAX_PATH];
     snprintf(path, sizeof path, "%s/%s", scope.path, name);
-    TsStatus status = ts_parameters_declare(scope.parameters, (TsParameter){.path = path,
-                                                                            .dtype = scope.dtype,
-                                                                            .shape = declare.shape,
-                                                                            .placement = declare.placement,
-                                                                            .initializer = declare.initializer,
-                                                                            .trainable = !declare.frozen,
-                                                                            .decays = declare.decays});
+    TsStatus status =
+        ts_parameters_declare(scope.parameters, (TsParameter){.path = path,
+                                                              .dtype = scope.dtype == TS_BF16 ? TS_F32 : scope.dtype,
+                                                              .shape = declare.shape,
+                                                              .placement = declare.placement,
+                                                              .initializer = declare.initializer,
+                                                              .trainable = !declare.frozen,
+                                                              .decays = declare.decays});
     if (status) {
         TsTensor error = ts_graph_error(scope.graph, "%s", ts_status_message(status));
         ts_status_free(&status);

@@ -95,12 +95,13 @@ static TsTensor table_of(TsScope scope, int64_t rows, int64_t width)
 static TsTensor sinusoids(TsScope scope, const TsTransformer *options, int64_t T, const TsCache *cache)
 {
     int64_t half = options->width / 2;
-    TsTensor pair[] = {ts_constant(scope.graph, scope.dtype, ts_shape(1, T, 1, half), 1),
-                       ts_constant(scope.graph, scope.dtype, ts_shape(1, T, 1, half), 0)};
+    TsDtype dtype = scope.dtype == TS_BF16 ? TS_F32 : scope.dtype;
+    TsTensor pair[] = {ts_constant(scope.graph, dtype, ts_shape(1, T, 1, half), 1),
+                       ts_constant(scope.graph, dtype, ts_shape(1, T, 1, half), 0)};
     TsTensor turned =
         ts_rotary(ts_concatenate(pair, 2, 3), cache ? cache->first : TS_NONE, (TsRotary){.base = options->rotary_base});
     TsTensor swapped[] = {ts_slice(turned, 3, half, half), ts_slice(turned, 3, 0, half)};
-    return ts_reshape(ts_concatenate(swapped, 2, 3), ts_shape(1, T, 2 * half));
+    return ts_cast(ts_reshape(ts_concatenate(swapped, 2, 3), ts_shape(1, T, 2 * half)), scope.dtype);
 }
 
 /* ESM-2 was trained with some tokens masked, of which a part left nothing: x (B, T, C) is what a sequence with as many
@@ -109,7 +110,7 @@ static TsTensor leave_masks_out(const TsTransformer *options, TsTensor x, TsTens
 {
     static const double left = 1 - 0.15 * 0.8;
     TsGraph *graph = x.graph;
-    TsDtype dtype = ts_dtype_of(x);
+    TsDtype dtype = ts_dtype_of(x) == TS_F64 ? TS_F64 : TS_F32;
     TsShape rows = ts_shape(ts_dim(x, 0), ts_dim(x, 1), 1);
     TsTensor zero = ts_constant(graph, dtype, ts_scalar, 0), one = ts_constant(graph, dtype, ts_scalar, 1);
     TsTensor mask = ts_equal(tokens, ts_constant(graph, TS_I32, ts_scalar, (double)options->mask_token));
@@ -119,7 +120,7 @@ static TsTensor leave_masks_out(const TsTransformer *options, TsTensor x, TsTens
     TsTensor ratio = ts_div(ts_sum(masked, 1 << 1, true), ts_sum(counted, 1 << 1, true)); /* (B, 1) */
     TsTensor factor = ts_div(ts_constant(graph, dtype, ts_scalar, left), ts_sub(one, ratio));
     TsTensor keep = ts_mul(ts_mul(ts_sub(one, masked), counted), factor); /* (B, T) */
-    return ts_mul(x, ts_reshape(keep, rows));
+    return ts_mul(x, ts_cast(ts_reshape(keep, rows), ts_dtype_of(x)));
 }
 
 /* token + position + type: tokens (B, T) -> (B, T, C) */
@@ -134,12 +135,13 @@ static TsTensor embed(TsScope scope, const TsTransformer *options, TsTensor toke
         x = leave_masks_out(options, x, tokens, seen);
     if (options->positions == TS_POSITIONS_LEARNED) {
         TsTensor table = table_of(ts_in(scope, "positions"), options->context, C);
-        x = ts_add(x, cache ? ts_take(table, cache->ids) : ts_slice(table, 0, 0, T));
+        x = ts_add(x, ts_cast(cache ? ts_take(table, cache->ids) : ts_slice(table, 0, 0, T), scope.dtype));
     } else if (options->positions == TS_POSITIONS_SINUSOIDAL) {
         x = ts_add(x, sinusoids(scope, options, T, cache));
     }
     if (options->token_types > 0)
-        x = ts_add(x, ts_slice(table_of(ts_in(scope, "token_types"), options->token_types, C), 0, 0, 1));
+        x = ts_add(
+            x, ts_cast(ts_slice(table_of(ts_in(scope, "token_types"), options->token_types, C), 0, 0, 1), scope.dtype));
     if (options->post_norm)
         x = norm(ts_in(scope, "embedding_norm"), options, x);
     return ts_dropout(ts_in(scope, "dropout"), x, options->dropout);
@@ -232,7 +234,7 @@ TsTensor ts_transformer_logits(TsScope scope, const TsTransformer *options, TsTe
     TsTensor logits;
     if (options->tied) {
         TsTensor table = ts_embedding_table(ts_in(scope, "tokens"), options->vocab, options->width, EMBEDDING_SCALE);
-        logits = ts_dot(hidden, table, (TsDot){.transpose_b = true});
+        logits = ts_dot(hidden, ts_cast(table, ts_dtype_of(hidden)), (TsDot){.transpose_b = true});
     } else {
         logits = ts_linear_with(
             ts_in(scope, "logits"), hidden,
@@ -242,5 +244,6 @@ TsTensor ts_transformer_logits(TsScope scope, const TsTransformer *options, TsTe
         return ts_leave(scope, logits);
     TsScope head = ts_in(scope, "head");
     TsDeclare bias = {.shape = ts_shape(options->vocab), .placement = ts_shard(ts_replicated, 0, TS_AXIS_MODEL)};
-    return ts_leave(scope, ts_leave(head, ts_add(logits, ts_declare(head, "bias", bias))));
+    return ts_leave(scope,
+                    ts_leave(head, ts_add(logits, ts_cast(ts_declare(head, "bias", bias), ts_dtype_of(logits)))));
 }

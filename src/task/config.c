@@ -12,6 +12,7 @@
 
 static const char *const precision_words[] = {"f32", "f64", NULL};
 static const char *const recompute_words[] = {"nothing", "block", "everything", "auto", NULL};
+static const char *const compute_words[] = {"auto", "bf16", NULL};
 static const char *const numerics_words[] = {"fast", "reproducible", NULL};
 
 /* Intervals of this floor count steps or time. */
@@ -28,6 +29,8 @@ static TsStatus check_run(const void *value)
     if (run->virtual_shards & (run->virtual_shards - 1))
         return ts_status_error(TS_CODE_INVALID, "virtual_shards: %lld is not a power of two",
                                (long long)run->virtual_shards);
+    if (run->compute == TS_COMPUTE_BF16 && run->precision != TS_PRECISION_F32)
+        return ts_status_error(TS_CODE_INVALID, "compute: bf16 goes with precision f32");
     TS_TRY(check_interval("log", run->log));
     return check_interval("evaluate", run->evaluate);
 }
@@ -43,7 +46,11 @@ static const TsKey run_keys[] = {
     TS_KEY_INT(TsRunConfig, steps, "how long to train", .fallback = "1000", .range = TS_AT_LEAST(1), .unit = "steps"),
     TS_KEY_INT(TsRunConfig, threads, "of each rank; auto shares the cores among the ranks of a node",
                .fallback = "auto", .takes_auto = true, .range = TS_BETWEEN(1, 1024)),
-    TS_KEY_ENUM(TsRunConfig, precision, precision_words, "of parameters and activations", .fallback = "f32"),
+    TS_KEY_ENUM(TsRunConfig, precision, precision_words, "of parameters, gradients and losses", .fallback = "f32"),
+    TS_KEY_ENUM(TsRunConfig, compute, compute_words,
+                "what matrix products and activations are in: as parameters are, or bf16 with sums in f32, beside "
+                "parameters of f32",
+                .fallback = "auto"),
     TS_KEY_ENUM(TsRunConfig, numerics, numerics_words,
                 "fast: the same bits again on the same mesh; reproducible: on any number of ranks along data that "
                 "divides virtual_shards, with any number of threads",
@@ -329,7 +336,7 @@ TsStatus ts_job_micros(TsJobMicros *micros, const TsConfig *config, const TsMesh
 
 TsDtype ts_job_dtype(const TsJobConfig *job)
 {
-    return job->run.precision == TS_PRECISION_F64 ? TS_F64 : TS_F32;
+    return job->run.compute == TS_COMPUTE_BF16 ? TS_BF16 : job->run.precision == TS_PRECISION_F64 ? TS_F64 : TS_F32;
 }
 
 TsMemoryPolicy ts_job_memory(const TsJobConfig *job)

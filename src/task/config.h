@@ -24,6 +24,7 @@
 #include "task/mixture.h"
 #include "tensor/program.h"
 
+typedef enum TsCompute { TS_COMPUTE_AUTO, TS_COMPUTE_BF16 } TsCompute;
 typedef enum TsPrecision { TS_PRECISION_F32, TS_PRECISION_F64 } TsPrecision;
 typedef enum TsNumerics { TS_NUMERICS_FAST, TS_NUMERICS_REPRODUCIBLE } TsNumerics;
 
@@ -37,6 +38,7 @@ typedef struct TsRunConfig {
     int64_t seed, steps;
     int64_t threads; /* of each rank; TS_AUTO: what ts_machine_threads says */
     TsPrecision precision;
+    TsCompute compute;
     TsNumerics numerics;
     int64_t virtual_shards;   /* of a batch, where numerics are reproducible */
     TsInterval log, evaluate; /* how often */
@@ -126,7 +128,7 @@ TsAxis ts_job_sequence(const TsJobConfig *job);
  * Not collective; the same on all ranks. */
 TS_MUST_USE TsStatus ts_job_micros(TsJobMicros *micros, const TsConfig *config, const TsMesh *mesh);
 
-/* The dtype of parameters and activations. */
+/* The dtype of activations, and of parameters but where it is bf16: they are f32 then. */
 TsDtype ts_job_dtype(const TsJobConfig *job);
 
 /* What is computed again in the backward pass of a step. */

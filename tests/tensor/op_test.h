@@ -27,9 +27,19 @@ typedef struct OpCase {
     double low, high; /* what inputs lie between; both 0: -1 and 1 */
     TsShape id_shape; /* an i32 operand after the others, where id_limit > 0: in [0, id_limit) */
     int id_limit;
-    int no_gradient;  /* bit i: input i gets none */
-    double f32_error; /* relative to 1 + |value|; 0: 2e-5 */
+    int no_gradient;   /* bit i: input i gets none */
+    double f32_error;  /* relative to 1 + |value|; 0: 2e-5 */
+    double bf16_error; /* the same, from f64 on inputs that bf16 holds exactly; 0: 0.02 */
 } OpCase;
+
+/* An operand that is f32 where the others are bf16: x, or x in f32. */
+static inline TsTensor op_wide(TsTensor x)
+{
+    return ts_dtype_of(x) == TS_BF16 ? ts_cast(x, TS_F32) : x;
+}
+
+/* Inputs hold numbers that bf16 can hold. */
+static bool op_rounded;
 
 /* Element `index` of array `seed`: between 0 and 1, and the same everywhere. */
 static inline double op_number(int seed, int64_t index)
@@ -128,7 +138,8 @@ static inline void op_fill(const OpCase *test, TsArray *array, const char *name)
         double value = strcmp(name, "ids") == 0       ? floor(number * test->id_limit)
                        : strcmp(name, "weights") == 0 ? 2 * number - 1
                                                       : low + number * (high - low);
-        op_set(array, i, value);
+        op_set(array, i,
+               op_rounded && strcmp(name, "ids") ? (double)ts_bf16_to_f32(ts_bf16_from_f32((float)value)) : value);
     }
 }
 
@@ -286,6 +297,9 @@ static inline void op_test_contract(const OpCase *test)
     }
     op_check_gradients(test);
     op_check_precision(test, TS_F32, test->f32_error > 0 ? test->f32_error : 2e-5);
+    op_rounded = true;
+    op_check_precision(test, TS_BF16, test->bf16_error > 0 ? test->bf16_error : 0.02);
+    op_rounded = false;
 }
 
 static inline void op_test_contracts(const OpCase *tests, size_t count)

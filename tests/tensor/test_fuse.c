@@ -82,7 +82,9 @@ static TsGraph *trace_block(Rows rows, TsDtype dtype)
         h = ts_gelu(ts_mul(h, of[4]));
         h = ts_drop(ts_scale(h, 1.5), step, 0.3, 77 + (uint64_t)layer);
         x = ts_add(x, h);
-        x = ts_normalize(x, of[3], layer ? TS_NONE : of[2], (TsNormalize){.epsilon = 1e-5, .rms = layer});
+        TsTensor scale = dtype == TS_BF16 ? ts_cast(of[3], TS_F32) : of[3];
+        TsTensor bias = dtype == TS_BF16 ? ts_cast(of[2], TS_F32) : of[2];
+        x = ts_normalize(x, scale, layer ? TS_NONE : bias, (TsNormalize){.epsilon = 1e-5, .rms = layer});
         if (!layer)
             ts_output("middle", h, ts_replicated);
     }

@@ -40,18 +40,19 @@ static TsTensor build_keys_seen_causal(const TsTensor *in)
 /* Input 3: bias (H, Tq, Tk). */
 static TsTensor build_bias(const TsTensor *in)
 {
-    return both(ts_attend(in[0], in[1], in[2], TS_NONE, (TsAttend){.bias = in[3]}));
+    return both(ts_attend(in[0], in[1], in[2], TS_NONE, (TsAttend){.bias = op_wide(in[3])}));
 }
 
 static TsTensor build_bias_causal(const TsTensor *in)
 {
-    return both(ts_attend(in[0], in[1], in[2], TS_NONE, (TsAttend){.bias = in[3], .causal = true, .window = 4}));
+    return both(
+        ts_attend(in[0], in[1], in[2], TS_NONE, (TsAttend){.bias = op_wide(in[3]), .causal = true, .window = 4}));
 }
 
 /* Input 3: slopes (H). */
 static TsTensor build_slopes(const TsTensor *in)
 {
-    return both(ts_attend(in[0], in[1], in[2], TS_NONE, (TsAttend){.slopes = ts_stop_gradient(in[3])}));
+    return both(ts_attend(in[0], in[1], in[2], TS_NONE, (TsAttend){.slopes = ts_stop_gradient(op_wide(in[3]))}));
 }
 
 static TsTensor build_dropped(const TsTensor *in)
@@ -64,7 +65,8 @@ static TsTensor build_dropped(const TsTensor *in)
 static TsTensor build_all(const TsTensor *in)
 {
     TsGraph *graph = in[0].graph;
-    TsAttend options = {.causal = true, .window = 5, .drop_rate = 0.2, .stream = 78, .bias = in[3], .segments = in[4]};
+    TsAttend options = {
+        .causal = true, .window = 5, .drop_rate = 0.2, .stream = 78, .bias = op_wide(in[3]), .segments = in[4]};
     options.step = ts_constant(graph, TS_I64, ts_scalar, 5);
     options.keys_seen = ts_greater(in[4], ts_constant(graph, TS_I32, ts_scalar, 0));
     return ts_attend(in[0], in[1], in[2], ts_constant(graph, TS_I64, ts_scalar, 1), options).out;
@@ -200,7 +202,7 @@ static TsTensor plainly(const TsTensor *in, TsTensor bias, TsTensor hidden)
 
 static TsTensor differ_bias(const TsTensor *in)
 {
-    TsAttend options = {.bias = in[3]};
+    TsAttend options = {.bias = op_wide(in[3])};
     return ts_sub(ts_attend(in[0], in[1], in[2], TS_NONE, options).out, plainly(in, in[3], TS_NONE));
 }
 
@@ -224,7 +226,7 @@ static TsTensor differ_slopes(const TsTensor *in)
     TsTensor query = ts_shift(ts_slice(key, 0, 0, queries), (double)(keys - queries));
     TsTensor apart = ts_sub(ts_reshape(query, ts_shape(queries, 1)), key);
     TsTensor distance = ts_maximum(apart, ts_scale(apart, -1));
-    TsTensor slopes = ts_stop_gradient(in[3]);
+    TsTensor slopes = ts_stop_gradient(op_wide(in[3]));
     TsTensor bias = ts_scale(ts_mul(ts_reshape(slopes, ts_shape(heads, 1, 1)), distance), -1);
     return ts_sub(ts_attend(in[0], in[1], in[2], TS_NONE, (TsAttend){.slopes = slopes}).out,
                   plainly(in, bias, TS_NONE));

@@ -152,6 +152,12 @@ static void check(const Golden *golden, TsDtype dtype, double bound)
         ts_array_free(&array[i]);
 }
 
+/* What is f32 beside operands of bf16. */
+static TsTensor wide(TsTensor x)
+{
+    return ts_dtype_of(x) == TS_BF16 ? ts_cast(x, TS_F32) : x;
+}
+
 #define BUILD(NAME, EXPRESSION)                                                                                        \
     static TsTensor build_##NAME(const TsTensor *in)                                                                   \
     {                                                                                                                  \
@@ -163,8 +169,8 @@ BUILD(silu, ts_silu(in[0]))
 BUILD(sigmoid, ts_sigmoid(in[0]))
 BUILD(tanh, ts_tanh(in[0]))
 BUILD(div, ts_div(in[0], in[1]))
-BUILD(layer_norm, ts_normalize(in[0], in[1], in[2], (TsNormalize){.epsilon = 1e-5}))
-BUILD(rms_norm, ts_normalize(in[0], in[1], TS_NONE, (TsNormalize){.epsilon = 1e-6, .rms = true}))
+BUILD(layer_norm, ts_normalize(in[0], wide(in[1]), wide(in[2]), (TsNormalize){.epsilon = 1e-5}))
+BUILD(rms_norm, ts_normalize(in[0], wide(in[1]), TS_NONE, (TsNormalize){.epsilon = 1e-6, .rms = true}))
 BUILD(dot, ts_dot(in[0], in[1], (TsDot){.contract = 1}))
 BUILD(attend, ts_attend(in[0], in[1], in[2], TS_NONE, (TsAttend){.causal = false}).out)
 BUILD(attend_causal, ts_attend(in[0], in[1], in[2], TS_NONE, (TsAttend){.causal = true}).out)
@@ -188,9 +194,7 @@ BUILD(rotary, ts_rotary(in[0], ts_constant(in[0].graph, TS_I64, ts_scalar, 3), (
 BUILD(rotary_neighbours,
       ts_rotary(in[0], ts_constant(in[0].graph, TS_I64, ts_scalar, 3), (TsRotary){.interleaved = true}))
 BUILD(batch_dot, ts_batch_dot(in[0], in[1], true, false))
-BUILD(attend_bias, ts_attend(in[0], in[1], in[2], TS_NONE,
-                             (TsAttend){.bias = ts_dtype_of(in[3]) == TS_BF16 ? ts_cast(in[3], TS_F32) : in[3]})
-                       .out)
+BUILD(attend_bias, ts_attend(in[0], in[1], in[2], TS_NONE, (TsAttend){.bias = wide(in[3])}).out)
 BUILD(conv1d_same, ts_conv1d(in[0], in[1], TS_CONV1D_SAME))
 BUILD(conv1d_causal, ts_conv1d(in[0], in[1], TS_CONV1D_CAUSAL))
 BUILD(conv1d_valid, ts_conv1d(in[0], in[1], TS_CONV1D_VALID))

@@ -82,12 +82,12 @@ static void reductions(void)
 
 static TsTensor build_layer_norm(const TsTensor *in)
 {
-    return ts_normalize(in[0], in[1], in[2], (TsNormalize){.epsilon = 1e-5});
+    return ts_normalize(in[0], op_wide(in[1]), op_wide(in[2]), (TsNormalize){.epsilon = 1e-5});
 }
 
 static TsTensor build_rms_norm(const TsTensor *in)
 {
-    return ts_normalize(in[0], in[1], TS_NONE, (TsNormalize){.epsilon = 1e-6, .rms = true});
+    return ts_normalize(in[0], op_wide(in[1]), TS_NONE, (TsNormalize){.epsilon = 1e-6, .rms = true});
 }
 
 static TsTensor build_bare_norm(const TsTensor *in)

@@ -150,6 +150,7 @@ static void gathers(void)
          .id_shape = {2, {6, 3}},
          .id_limit = 1},
         {.name = "scatter_add many",
+         .bf16_error = 0.05,
          .build = build_scatter_add,
          .inputs = 2,
          .shape = {{2, {60, 300}}, {2, {60, 500}}},

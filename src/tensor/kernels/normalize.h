@@ -16,7 +16,8 @@ typedef struct TsNormalizeRows {
 } TsNormalizeRows;
 
 typedef struct TsNormalizeKernels {
-    /* out (rows, columns) = x-hat * scale + bias; scale, bias (columns), NULL for none. */
+    /* out (rows, columns) = x-hat * scale + bias; scale, bias (columns), NULL for none.
+     * What belongs to columns is f32 where rows are bf16. */
     void (*forward)(void *out, const void *x, const void *scale, const void *bias, TsNormalizeRows shape, int threads);
 
     /* Computes x-hat again. d_scale and d_bias (columns) are both given or both NULL; scratch is then
@@ -27,7 +28,8 @@ typedef struct TsNormalizeKernels {
     /* One row. */
     void (*forward_row)(void *out, const void *x, const void *scale, const void *bias, TsNormalizeRows shape);
 
-    /* One row of the gradient: adds to `sums`, (2, columns) of what is computed in, those of d_scale and d_bias; NULL for none.
+    /* One row of the gradient: adds to `sums`, (2, columns) of what is computed in, those of d_scale and d_bias; NULL
+     * for none.
      */
     void (*backward_row)(void *d_x, void *sums, const void *x, const void *scale, const void *d_out,
                          TsNormalizeRows shape);

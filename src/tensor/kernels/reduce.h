@@ -11,6 +11,7 @@ typedef struct TsReduceKernels {
     /* out (outer, inner) = the sum, or the largest, over the middle dim of x (outer, middle, inner). The largest of
      * nothing is -infinity; a NaN comes through. */
     void (*sum)(void *out, const void *x, int64_t outer, int64_t middle, int64_t inner, int threads);
+    void (*sum_wide)(void *out, const void *x, int64_t outer, int64_t middle, int64_t inner, int threads); /* f32 */
     void (*max)(void *out, const void *x, int64_t outer, int64_t middle, int64_t inner, int threads);
 
     /* *out = the sum of the squares: a double for f64, else a float. */

@@ -5,6 +5,7 @@
 #include "tensor/kernels/cast.h"
 #include "tensor/kernels/fused.h"
 
+#include "tensor/node.h"
 #include "tensor/ops/common.h"
 #include "tensor/ops/rows.h"
 
@@ -47,10 +48,33 @@ static void fuse(TsFusedStep *step, const TsNodeView *node)
         step->kind = TS_FUSED_CAST;
 }
 
+/* x in f32. A sum of bf16 is not rounded to bf16 first: gradients of parameters that are f32 come out so. */
+static TsTensor widened(TsTensor x)
+{
+    const TsGraph *graph = x.graph;
+    const TsNode *node = &graph->node[graph->value[x.id].node];
+    const int32_t *in = ts_node_in(graph, node);
+    if (node->op == &ts_op_dot)
+        return ts_op_dot_wide(x);
+    if (node->op == &ts_op_sum)
+        return ts_op_sum_wide(x);
+    if (node->op == &ts_op_reshape)
+        return ts_reshape(widened((TsTensor){x.graph, in[0]}), ts_shape_of_tensor(x));
+    if (node->op == &ts_op_add && ts_shape_equal(graph->value[in[0]].shape, graph->value[in[1]].shape)) {
+        TsTensor a = {x.graph, in[0]}, b = {x.graph, in[1]};
+        a = widened(a);
+        return ts_add(a, widened(b));
+    }
+    return ts_cast(x, TS_F32);
+}
+
 static void gradient(TsGradientCall *call)
 {
-    if (ts_dtype_is_float(ts_dtype_of(call->in[0])) && ts_dtype_is_float(ts_dtype_of(call->out[0])))
-        call->d_in[0] = ts_cast(call->d_out[0], ts_dtype_of(call->in[0]));
+    TsDtype from = ts_dtype_of(call->in[0]), to = ts_dtype_of(call->out[0]);
+    if (from == TS_F32 && to == TS_BF16 && call->d_out[0].id >= 0)
+        call->d_in[0] = widened(call->d_out[0]);
+    else if (ts_dtype_is_float(from) && ts_dtype_is_float(to))
+        call->d_in[0] = ts_cast(call->d_out[0], from);
 }
 
 const TsOp ts_op_cast = {

@@ -38,6 +38,10 @@ TsTensor ts_op_unbroadcast(TsTensor d, TsShape shape);
 /* What x, of that shape, was expanded from; x itself where it was not. ops/expand.c */
 TsTensor ts_op_expanded_from(TsTensor x, TsShape shape);
 
+/* x, of bf16 and made by ts_op_dot or ts_op_sum, in f32 as it was summed up. ops/dot.c, ops/reduce.c */
+TsTensor ts_op_dot_wide(TsTensor x);
+TsTensor ts_op_sum_wide(TsTensor x);
+
 /* Bytes that all inputs and outputs have together. */
 double ts_op_bytes(const TsNodeView *node);
 

@@ -5,6 +5,7 @@
  */
 #include "tensor/ops/dot.h"
 
+#include "tensor/node.h"
 #include "tensor/ops/common.h"
 #include "tensor/ops/rows.h"
 
@@ -52,7 +53,7 @@ static TsStatus infer(TsInference *inference)
     memcpy(out.size, a.size + groups.m_in_a, (size_t)groups.m * sizeof out.size[0]);
     memcpy(out.size + groups.m, b.size + groups.n_in_b, (size_t)groups.n * sizeof out.size[0]);
     inference->out_shape[0] = out;
-    inference->out_dtype[0] = inference->in_dtype[0];
+    inference->out_dtype[0] = attributes->wide ? ts_op_sum_dtype(inference->in_dtype[0]) : inference->in_dtype[0];
     return TS_OK;
 }
 
@@ -120,13 +121,24 @@ static TsTensor dot(TsTensor a, TsTensor b, int contract, bool transpose_a, bool
 static void gradient(TsGradientCall *call)
 {
     const Attributes *attributes = call->attributes;
-    TsTensor a = call->in[0], b = call->in[1], d = call->d_out[0];
+    TsTensor a = call->in[0], b = call->in[1], d = ts_cast(call->d_out[0], ts_dtype_of(call->in[0]));
     Groups groups = groups_of(attributes, ts_dims(a), ts_dims(b));
     bool ta = attributes->transpose_a, tb = attributes->transpose_b;
     if (call->needs[0])
         call->d_in[0] = ta ? dot(b, d, groups.n, tb, true) : dot(d, b, groups.n, false, !tb);
     if (call->needs[1])
         call->d_in[1] = tb ? dot(d, a, groups.m, true, ta) : dot(a, d, groups.m, !ta, false);
+}
+
+TsTensor ts_op_dot_wide(TsTensor x)
+{
+    TsGraph *graph = x.graph;
+    const TsNode *node = &graph->node[graph->value[x.id].node];
+    Attributes attributes;
+    memcpy(&attributes, node->attributes, sizeof attributes);
+    attributes.wide = true;
+    const int32_t *in = ts_node_in(graph, node);
+    return ts_graph_add_one(&ts_op_dot, (TsTensor[]){{graph, in[0]}, {graph, in[1]}}, 2, &attributes);
 }
 
 const TsOp ts_op_dot = {

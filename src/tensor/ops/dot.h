@@ -11,7 +11,7 @@
 typedef struct TsDotAttributes {
     int32_t contract; /* dims of group K; may be 0 */
     int32_t transpose_a, transpose_b;
-    int32_t padding;
+    int32_t wide; /* of bf16: the result is f32 */
 } TsDotAttributes;
 
 /* The product of matrices that a call stands for. */

@@ -13,11 +13,13 @@ typedef struct Attributes {
     int64_t rms;
 } Attributes;
 
-/* Inputs of normalize: x, then scale, then bias, as many as there are. */
+/* Inputs of normalize: x, then scale, then bias, as many as there are; those are f32 where x is bf16. */
 static TsStatus infer(TsInference *inference)
 {
     TsShape x = inference->in_shape[0];
-    TS_TRY(ts_op_same_float(inference));
+    TsInference first = *inference;
+    first.inputs = 1;
+    TS_TRY(ts_op_same_float(&first));
     if (x.dims == 0 || x.size[x.dims - 1] == 0)
         return ts_status_error(TS_CODE_INVALID, "%s has nothing in its last dim", ts_shape_text(x).text);
     for (int i = 1; i < inference->inputs; i++) {
@@ -25,6 +27,9 @@ static TsStatus infer(TsInference *inference)
         if (row.dims != 1 || row.size[0] != x.size[x.dims - 1])
             return ts_status_error(TS_CODE_INVALID, "%s %s does not go with the last dim of %s",
                                    i == 1 ? "scale" : "bias", ts_shape_text(row).text, ts_shape_text(x).text);
+        if (inference->in_dtype[i] != ts_op_sum_dtype(inference->in_dtype[0]))
+            return ts_status_error(TS_CODE_INVALID, "%s of %s does not go with %s", i == 1 ? "scale" : "bias",
+                                   ts_dtype_name(inference->in_dtype[i]), ts_dtype_name(inference->in_dtype[0]));
     }
     inference->out_shape[0] = x;
     inference->out_dtype[0] = inference->in_dtype[0];
@@ -91,7 +96,7 @@ static TsStatus infer_gradient(TsInference *inference)
     inference->out_dtype[0] = inference->in_dtype[0];
     for (int i = 1; i < inference->outputs; i++) {
         inference->out_shape[i] = ts_shape(x.size[x.dims - 1]);
-        inference->out_dtype[i] = inference->in_dtype[0];
+        inference->out_dtype[i] = ts_op_sum_dtype(inference->in_dtype[0]);
     }
     return TS_OK;
 }

@@ -5,11 +5,13 @@
 #include "tensor/kernels/reduce.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/fused.h"
+#include "tensor/node.h"
 #include "tensor/ops/binary.h"
 #include "tensor/ops/rows.h"
 
 typedef struct Attributes {
     int32_t first, last; /* dims [first, last) are reduced and stay with size 1 */
+    int64_t wide;        /* a sum of bf16: the result is f32 */
 } Attributes;
 
 static TsStatus infer(TsInference *inference)
@@ -23,7 +25,7 @@ static TsStatus infer(TsInference *inference)
     for (int d = attributes->first; d < attributes->last; d++)
         out.size[d] = 1;
     inference->out_shape[0] = out;
-    inference->out_dtype[0] = inference->in_dtype[0];
+    inference->out_dtype[0] = attributes->wide ? ts_op_sum_dtype(inference->in_dtype[0]) : inference->in_dtype[0];
     return TS_OK;
 }
 
@@ -60,7 +62,8 @@ static void reduce(const TsCall *call, void (*kernel)(void *, const void *, int6
 
 static void forward_sum(const TsCall *call)
 {
-    reduce(call, ts_reduce_kernels(call->in[0].dtype)->sum);
+    const TsReduceKernels *kernels = ts_reduce_kernels(call->in[0].dtype);
+    reduce(call, call->out[0].dtype == call->in[0].dtype ? kernels->sum : kernels->sum_wide);
 }
 
 static void forward_max(const TsCall *call)
@@ -85,7 +88,8 @@ static void fuse_sum(TsFusedStep *step, const TsNodeView *node)
 
 static void gradient_sum(TsGradientCall *call)
 {
-    call->d_in[0] = ts_expand(call->d_out[0], ts_shape_of_tensor(call->in[0]));
+    TsTensor d = ts_cast(call->d_out[0], ts_dtype_of(call->in[0]));
+    call->d_in[0] = ts_expand(d, ts_shape_of_tensor(call->in[0]));
 }
 
 /* Shared among equals. */
@@ -97,6 +101,16 @@ static void gradient_max(TsGradientCall *call)
         dims |= 1 << d;
     TsTensor taken = ts_op_binary(&ts_op_equal, TS_BINARY_EQUAL, call->in[0], call->out[0]);
     call->d_in[0] = ts_mul(taken, ts_div(call->d_out[0], ts_sum(taken, dims, true)));
+}
+
+TsTensor ts_op_sum_wide(TsTensor x)
+{
+    TsGraph *graph = x.graph;
+    const TsNode *node = &graph->node[graph->value[x.id].node];
+    Attributes attributes;
+    memcpy(&attributes, node->attributes, sizeof attributes);
+    attributes.wide = true;
+    return ts_graph_add_one(&ts_op_sum, &(TsTensor){graph, *ts_node_in(graph, node)}, 1, &attributes);
 }
 
 const TsOp ts_op_sum = {

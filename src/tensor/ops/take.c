@@ -106,7 +106,12 @@ static void forward_gradient(const TsCall *call)
     const TsBlock *d_table = &call->out[0];
     ts_take_kernels(d_table->dtype)
         ->backward(d_table->data, call->in[0].data, ids_of(&call->in[1]), d_table->first[0], d_table->shape.size[0],
-                   d_table->shape.size[1], call->threads);
+                   d_table->shape.size[1], call->scratch, call->threads);
+}
+
+static size_t scratch_bytes_gradient(const TsCall *call)
+{
+    return call->out[0].dtype == TS_BF16 ? (size_t)ts_shape_elems(call->out[0].shape) * sizeof(float) : 0;
 }
 
 static void gradient(TsGradientCall *call)
@@ -140,6 +145,7 @@ const TsOp ts_op_d_take = {
     .place = place_gradient,
     .forward = forward_gradient,
     .gradient = gradient_of_gradient,
+    .scratch_bytes = scratch_bytes_gradient,
 };
 
 TsTensor ts_take(TsTensor table, TsTensor ids)

@@ -39,18 +39,18 @@ static Moments moments_of(const Stored *x, TsNormalizeRows shape)
     return (Moments){mean, (Real)(1 / sqrt((double)variance))};
 }
 
-static void forward_row(Stored *out, const Stored *x, const Stored *scale, const Stored *bias, TsNormalizeRows shape)
+static void forward_row(Stored *out, const Stored *x, const Real *scale, const Real *bias, TsNormalizeRows shape)
 {
     Moments moments = moments_of(x, shape);
     Real mean = moments.mean, inverse = moments.inverse;
     if (scale && bias) {
 #pragma omp simd
         for (int64_t c = 0; c < shape.columns; c++)
-            out[c] = store((load(x[c]) - mean) * inverse * load(scale[c]) + load(bias[c]));
+            out[c] = store((load(x[c]) - mean) * inverse * scale[c] + bias[c]);
     } else if (scale) {
 #pragma omp simd
         for (int64_t c = 0; c < shape.columns; c++)
-            out[c] = store((load(x[c]) - mean) * inverse * load(scale[c]));
+            out[c] = store((load(x[c]) - mean) * inverse * scale[c]);
     } else {
 #pragma omp simd
         for (int64_t c = 0; c < shape.columns; c++)
@@ -87,13 +87,13 @@ typedef struct Means {
     Real g, product;
 } Means;
 
-static Means means_of(const Stored *x, const Stored *scale, const Stored *d_out, TsNormalizeRows shape, Moments moments)
+static Means means_of(const Stored *x, const Real *scale, const Stored *d_out, TsNormalizeRows shape, Moments moments)
 {
     Real mean = moments.mean, inverse = moments.inverse, sum = 0, product = 0;
     const Real one = 1;
 #pragma omp simd reduction(+ : sum, product)
     for (int64_t c = 0; c < shape.columns; c++) {
-        Real g = load(d_out[c]) * (scale ? load(scale[c]) : one);
+        Real g = load(d_out[c]) * (scale ? scale[c] : one);
         sum += g;
         product += g * ((load(x[c]) - mean) * inverse);
     }
@@ -101,13 +101,13 @@ static Means means_of(const Stored *x, const Stored *scale, const Stored *d_out,
 }
 
 /* The same, and adds the row to the sums for scale and bias. */
-static Means means_and_sums_of(Real *d_scale, Real *d_bias, const Stored *x, const Stored *scale, const Stored *d_out,
+static Means means_and_sums_of(Real *d_scale, Real *d_bias, const Stored *x, const Real *scale, const Stored *d_out,
                                TsNormalizeRows shape, Moments moments)
 {
     Real mean = moments.mean, inverse = moments.inverse, sum = 0, product = 0;
 #pragma omp simd reduction(+ : sum, product)
     for (int64_t c = 0; c < shape.columns; c++) {
-        Real d = load(d_out[c]), g = d * load(scale[c]), hat = (load(x[c]) - mean) * inverse;
+        Real d = load(d_out[c]), g = d * scale[c], hat = (load(x[c]) - mean) * inverse;
         d_scale[c] += d * hat;
         d_bias[c] += d;
         sum += g;
@@ -117,7 +117,7 @@ static Means means_and_sums_of(Real *d_scale, Real *d_bias, const Stored *x, con
 }
 
 /* d_x = inverse * (g - mean(g) - x-hat * mean(g x-hat)). */
-static void backward_row(Stored *d_x, const Stored *x, const Stored *scale, const Stored *d_out, TsNormalizeRows shape,
+static void backward_row(Stored *d_x, const Stored *x, const Real *scale, const Stored *d_out, TsNormalizeRows shape,
                          Moments moments, Means means)
 {
     Real inverse = moments.inverse, by_x = -inverse * inverse * means.product;
@@ -125,7 +125,7 @@ static void backward_row(Stored *d_x, const Stored *x, const Stored *scale, cons
     if (scale) {
 #pragma omp simd
         for (int64_t c = 0; c < shape.columns; c++)
-            d_x[c] = store(inverse * load(d_out[c]) * load(scale[c]) + (by_x * load(x[c]) + shift));
+            d_x[c] = store(inverse * load(d_out[c]) * scale[c] + (by_x * load(x[c]) + shift));
     } else {
 #pragma omp simd
         for (int64_t c = 0; c < shape.columns; c++)
@@ -146,13 +146,13 @@ static void backward_one(void *d_x, void *sums, const void *x, const void *scale
     backward_row(d_x, x, scale, d_out, shape, moments, means);
 }
 
-static void combine_segments(Stored *out, const Real *sums, int64_t segments, int64_t step, int64_t columns)
+static void combine_segments(Real *out, const Real *sums, int64_t segments, int64_t step, int64_t columns)
 {
     for (int64_t c = 0; c < columns; c++) {
         Real total = 0;
         for (int64_t s = 0; s < segments; s++)
             total += sums[s * step + c];
-        out[c] = store(total);
+        out[c] = total;
     }
 }
 

@@ -51,6 +51,15 @@ static Real larger(Real a, Real b)
     return a > b || a != a ? a : b;
 }
 
+/* Element i of a result: as it was computed, or as elements are stored. */
+static inline void put(void *out, int64_t i, Real value, bool wide)
+{
+    if (wide)
+        ((Real *)out)[i] = value;
+    else
+        ((Stored *)out)[i] = store(value);
+}
+
 typedef Real (*RowReduction)(const Stored *x, int64_t count);
 typedef Real (*Combination)(Real a, Real b);
 
@@ -74,22 +83,23 @@ static Real long_row(RowReduction reduce, Combination combine, const Stored *x, 
     return part[0];
 }
 
-static void rows(RowReduction reduce, Combination combine, Stored *out, const Stored *x, int64_t count, int64_t length,
-                 int threads)
+static void rows(RowReduction reduce, Combination combine, void *out, bool wide, const Stored *x, int64_t count,
+                 int64_t length, int threads)
 {
     if (count < 4 && length > SEGMENT_ELEMS) {
         for (int64_t r = 0; r < count; r++)
-            out[r] = store(long_row(reduce, combine, x + r * length, length, threads));
+            put(out, r, long_row(reduce, combine, x + r * length, length, threads), wide);
         return;
     }
     threads = threads_worth(threads, count * length);
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
     for (int64_t r = 0; r < count; r++)
-        out[r] = store(reduce(x + r * length, length));
+        put(out, r, reduce(x + r * length, length), wide);
 }
 
-/* out[0, columns) = the sums over `middle` rows, `step` apart; columns <= COLUMNS. */
-static void column_sums(Stored *out, const Stored *x, int64_t middle, int64_t step, int64_t columns)
+/* out[first, first + columns) = the sums over `middle` rows, `step` apart; columns <= COLUMNS. */
+static void column_sums(void *out, bool wide, int64_t first, const Stored *x, int64_t middle, int64_t step,
+                        int64_t columns)
 {
     Real total[COLUMNS] = {0};
     for (int64_t r0 = 0; r0 < middle; r0 += ROWS) {
@@ -104,10 +114,11 @@ static void column_sums(Stored *out, const Stored *x, int64_t middle, int64_t st
             total[c] += sum[c];
     }
     for (int64_t c = 0; c < columns; c++)
-        out[c] = store(total[c]);
+        put(out, first + c, total[c], wide);
 }
 
-static void column_maxima(Stored *out, const Stored *x, int64_t middle, int64_t step, int64_t columns)
+static void column_maxima(void *out, bool wide, int64_t first, const Stored *x, int64_t middle, int64_t step,
+                          int64_t columns)
 {
     Real largest[COLUMNS];
     for (int64_t c = 0; c < columns; c++)
@@ -121,35 +132,47 @@ static void column_maxima(Stored *out, const Stored *x, int64_t middle, int64_t 
         }
     }
     for (int64_t c = 0; c < columns; c++)
-        out[c] = store(largest[c]);
+        put(out, first + c, largest[c], wide);
 }
 
-static void columns(void (*reduce)(Stored *, const Stored *, int64_t, int64_t, int64_t), Stored *out, const Stored *x,
-                    int64_t outer, int64_t middle, int64_t inner, int threads)
+typedef void (*ColumnReduction)(void *out, bool wide, int64_t first, const Stored *x, int64_t middle, int64_t step,
+                                int64_t columns);
+
+static void columns(ColumnReduction reduce, void *out, bool wide, const Stored *x, int64_t outer, int64_t middle,
+                    int64_t inner, int threads)
 {
     int64_t strips = (inner + COLUMNS - 1) / COLUMNS;
     threads = threads_worth(threads, outer * middle * inner);
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
     for (int64_t piece = 0; piece < outer * strips; piece++) {
         int64_t o = piece / strips, first = piece % strips * COLUMNS;
-        reduce(out + o * inner + first, x + o * middle * inner + first, middle, inner, smaller(COLUMNS, inner - first));
+        reduce(out, wide, o * inner + first, x + o * middle * inner + first, middle, inner,
+               smaller(COLUMNS, inner - first));
     }
 }
 
 static void sum(void *out, const void *x, int64_t outer, int64_t middle, int64_t inner, int threads)
 {
     if (inner == 1)
-        rows(row_sum, add, out, x, outer, middle, threads);
+        rows(row_sum, add, out, false, x, outer, middle, threads);
     else
-        columns(column_sums, out, x, outer, middle, inner, threads);
+        columns(column_sums, out, false, x, outer, middle, inner, threads);
+}
+
+static void sum_wide(void *out, const void *x, int64_t outer, int64_t middle, int64_t inner, int threads)
+{
+    if (inner == 1)
+        rows(row_sum, add, out, true, x, outer, middle, threads);
+    else
+        columns(column_sums, out, true, x, outer, middle, inner, threads);
 }
 
 static void max(void *out, const void *x, int64_t outer, int64_t middle, int64_t inner, int threads)
 {
     if (inner == 1)
-        rows(row_max, larger, out, x, outer, middle, threads);
+        rows(row_max, larger, out, false, x, outer, middle, threads);
     else
-        columns(column_maxima, out, x, outer, middle, inner, threads);
+        columns(column_maxima, out, false, x, outer, middle, inner, threads);
 }
 
 static void sum_squares(void *out, const void *x, int64_t count, int threads)
@@ -173,4 +196,4 @@ static void argmax(int32_t *out, const void *x, int64_t count, int64_t length, i
 }
 
 const TsReduceKernels TS_TABLE(ts_reduce_kernels) = {
-    .sum = sum, .max = max, .sum_squares = sum_squares, .argmax = argmax};
+    .sum = sum, .sum_wide = sum_wide, .max = max, .sum_squares = sum_squares, .argmax = argmax};

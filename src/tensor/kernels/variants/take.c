@@ -5,9 +5,10 @@
 
 /* Threads share the columns out, so that every element is summed by one of them, in order. */
 static void backward(void *d_table, const void *d_out, TsTakeIds ids, int64_t first, int64_t rows, int64_t columns,
-                     int threads)
+                     void *scratch, int threads)
 {
     enum { STRIP = 16 };
+    Real *sums = sizeof(Real) == sizeof(Stored) ? d_table : scratch;
     int64_t strips = (columns + STRIP - 1) / STRIP;
     threads = threads_worth(threads, (ids.count + rows) * columns);
     threads = (int)smaller(threads, strips ? strips : 1);
@@ -16,17 +17,20 @@ static void backward(void *d_table, const void *d_out, TsTakeIds ids, int64_t fi
         int64_t begin = strips * piece / threads * STRIP,
                 end = smaller(columns, strips * (piece + 1) / threads * STRIP);
         for (int64_t r = 0; r < rows; r++)
-            memset((Stored *)d_table + r * columns + begin, 0, (size_t)(end - begin) * sizeof(Stored));
+            memset(sums + r * columns + begin, 0, (size_t)(end - begin) * sizeof(Real));
         for (int64_t i = 0; i < ids.count; i++) {
             int64_t row = ts_take_id(ids, i) - first;
             if (row < 0 || row >= rows)
                 continue;
-            Stored *to = (Stored *)d_table + row * columns;
+            Real *to = sums + row * columns;
             const Stored *from = (const Stored *)d_out + i * columns;
 #pragma omp simd
             for (int64_t c = begin; c < end; c++)
-                to[c] = store(load(to[c]) + load(from[c]));
+                to[c] += load(from[c]);
         }
+        for (int64_t r = 0; sizeof(Real) != sizeof(Stored) && r < rows; r++)
+            for (int64_t c = begin; c < end; c++)
+                ((Stored *)d_table)[r * columns + c] = store(sums[r * columns + c]);
     }
 }
 
