@@ -125,23 +125,33 @@ static TsStatus append_length(TsText *text, const char *dir, const char *name)
     return status;
 }
 
-/* Writes the manifest and, once all that it speaks of is on disk, COMMIT. */
-static TsStatus write_commit(const char *tmp, const char *manifest, size_t manifest_bytes, int parts)
+TsStatus ts_commit_measure(char **lengths, const char *tmp, int parts)
 {
-    TsText files = {0};
-    ts_text_append(&files, "tessera checkpoint %d\n" TS_CHECKPOINT_MANIFEST " %zu bytes crc32c %08" PRIx32 "\n",
-                   TS_CHECKPOINT_VERSION, manifest_bytes, ts_crc32c(0, manifest, manifest_bytes));
-    TsStatus status = append_length(&files, tmp, TS_CHECKPOINT_STATE);
+    TsText text = {0};
+    TsStatus status = append_length(&text, tmp, TS_CHECKPOINT_STATE);
     for (int part = 0; part < parts && !status; part++) {
         char *name = ts_parts_file_name(part);
-        status = append_length(&files, tmp, name);
+        status = append_length(&text, tmp, name);
         ts_free(name);
     }
+    *lengths = status ? NULL : ts_strdup(text.data);
+    ts_text_free(&text);
+    return status;
+}
+
+/* Writes the manifest and, once all that it speaks of is on disk, COMMIT; then looks at what came of it. */
+static TsStatus write_commit(const char *tmp, const char *manifest, size_t manifest_bytes, const char *lengths)
+{
+    TS_TRY(write_in(tmp, TS_CHECKPOINT_MANIFEST, manifest, manifest_bytes));
+    char *text = ts_format("tessera checkpoint %d\n" TS_CHECKPOINT_MANIFEST " %zu bytes crc32c %08" PRIx32 "\n%s",
+                           TS_CHECKPOINT_VERSION, manifest_bytes, ts_crc32c(0, manifest, manifest_bytes), lengths);
+    TsStatus status = write_in(tmp, TS_CHECKPOINT_COMMIT, text, strlen(text));
+    ts_free(text);
+    char *back = NULL;
+    size_t back_bytes = 0;
     if (!status)
-        status = write_in(tmp, TS_CHECKPOINT_MANIFEST, manifest, manifest_bytes);
-    if (!status)
-        status = write_in(tmp, TS_CHECKPOINT_COMMIT, files.data, files.size_bytes);
-    ts_text_free(&files);
+        status = ts_commit_read(&back, &back_bytes, tmp);
+    ts_free(back);
     return status;
 }
 
@@ -169,10 +179,11 @@ static TsStatus rename_into_place(const char *root, const char *tmp, const char 
     return ts_durable_sync(root);
 }
 
-TsStatus ts_commit_finish(const char *root, int64_t step, const char *manifest, size_t manifest_bytes, int parts)
+TsStatus ts_commit_finish(const char *root, int64_t step, const char *manifest, size_t manifest_bytes,
+                          const char *lengths)
 {
     char *path = ts_directory_path(root, step), *tmp = ts_directory_tmp_path(root, step);
-    TsStatus status = write_commit(tmp, manifest, manifest_bytes, parts);
+    TsStatus status = write_commit(tmp, manifest, manifest_bytes, lengths);
     if (!status)
         status = rename_into_place(root, tmp, path);
     if (!status) {

@@ -32,10 +32,14 @@ TS_MUST_USE TsStatus ts_commit_prepare(const char *root);
  * where the file system has fewer than `needed_bytes` left, and makes the temporary directory. */
 TS_MUST_USE TsStatus ts_commit_begin(const char *root, int64_t step, int64_t needed_bytes);
 
-/* Makes what is in the temporary directory the checkpoint of `step`; beside state.h5 it has `parts` files. One of the
- * same step is replaced, by exchanging the two names where the file system can. */
+/* The lengths of state.h5 and its `parts` files, as lines of COMMIT: before they are verified, so that what shortens
+ * them later is found out. Owned by the caller: ts_free. */
+TS_MUST_USE TsStatus ts_commit_measure(char **lengths, const char *tmp, int parts);
+
+/* Makes what is in the temporary directory the checkpoint of `step`, once what was written of it can be read back. One
+ * of the same step is replaced, by exchanging the two names where the file system can. */
 TS_MUST_USE TsStatus ts_commit_finish(const char *root, int64_t step, const char *manifest, size_t manifest_bytes,
-                                      int parts);
+                                      const char *lengths);
 
 /* Removes the temporary directory of a save that failed, as far as that is possible. */
 void ts_commit_discard(const char *root, int64_t step);

@@ -178,13 +178,12 @@ static TsStatus write_parts(const TsSave *save, const char *dir, const char *sta
 /* ---- the commit ---- */
 
 /* Rank 0 commits what all have written. Collective. */
-static TsStatus commit(const TsSave *save)
+static TsStatus commit(const TsSave *save, const char *lengths)
 {
     TsStatus status = TS_OK;
     if (is_root(save)) {
         char *text = ts_manifest_text(save->manifest);
-        int parts = save->part_group ? ts_parts_count(ts_group_size(save->group), save->ranks_per_file) : 0;
-        status = ts_commit_finish(save->root, save->manifest->step, text, strlen(text), parts);
+        status = ts_commit_finish(save->root, save->manifest->step, text, strlen(text), lengths);
         ts_free(text);
         if (!status)
             ts_keep_prune(save->root, save->manifest->step, save->keep);
@@ -192,15 +191,27 @@ static TsStatus commit(const TsSave *save)
     return agree_with_root(save, status);
 }
 
-/* From the temporary directory that rank 0 made to the commit. Collective. */
-static TsStatus write_and_commit(const TsSave *save, const char *tmp, const char *state_path)
+/* Verifies, syncs and commits what was written, which is as long as `lengths` says (on rank 0). Collective. */
+static TsStatus verify_and_commit(const TsSave *save, const char *state_path, const char *lengths)
 {
-    TS_TRY(save->part_group ? write_parts(save, tmp, state_path) : write_state(save, state_path));
     if (!save->skip_verify)
         TS_TRY(ts_verify_state(save->group, save->manifest, state_path, save->pace));
     bool sync_here = ts_group_node_rank(save->group) == 0; /* each node has pages of its own */
     TS_TRY(agree(save, sync_here ? ts_durable_sync(state_path) : TS_OK));
-    return commit(save);
+    return commit(save, lengths);
+}
+
+/* From the temporary directory that rank 0 made to the commit. Collective. */
+static TsStatus write_and_commit(const TsSave *save, const char *tmp, const char *state_path)
+{
+    TS_TRY(save->part_group ? write_parts(save, tmp, state_path) : write_state(save, state_path));
+    int parts = save->part_group ? ts_parts_count(ts_group_size(save->group), save->ranks_per_file) : 0;
+    char *lengths = NULL;
+    TsStatus status = agree_with_root(save, is_root(save) ? ts_commit_measure(&lengths, tmp, parts) : TS_OK);
+    if (!status)
+        status = verify_and_commit(save, state_path, lengths);
+    ts_free(lengths);
+    return status;
 }
 
 TsStatus ts_save_run(const TsSave *save)

@@ -109,7 +109,7 @@ static void vanish(const char *path)
     char dir[PATH_BYTES], away[PATH_BYTES + 16];
     snprintf(dir, sizeof dir, "%s", path);
     char *slash = strrchr(dir, '/');
-    if (!slash)
+    if (!slash || !strstr(dir, "/checkpoints/step_") || slash < strstr(dir, "/step_"))
         return;
     *slash = '\0';
     snprintf(away, sizeof away, "%s.gone", dir);
