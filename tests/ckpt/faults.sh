@@ -1,8 +1,5 @@
 #!/usr/bin/env bash
-# ranks: 2
 # SPDX-License-Identifier: Apache-2.0
-#
-# limit: 300 s
 #
 # Disks that fail while checkpoints are written: at operations all over a save, the file system is full, fails, is
 # read-only, writes less than it should or something else, loses the end of a file or the whole directory, or the clock
