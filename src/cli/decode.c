@@ -109,7 +109,7 @@ static TsStatus find_task(const TsTask **task, const TsJob *job, const char *nam
     for (int i = 0; i < job->task_count; i++)
         if (!name || strcmp(job->tasks[i]->name, name) == 0) {
             *task = job->tasks[i];
-            return (*task)->tokenizer
+            return (*task)->model && (*task)->model->decode
                        ? TS_OK
                        : ts_status_error(TS_CODE_UNSUPPORTED, "tasks.%s does not decode text", (*task)->name);
         }

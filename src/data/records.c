@@ -62,6 +62,11 @@ int ts_records_byte(TsRecords *records)
     return byte;
 }
 
+bool ts_records_left_range(const TsRecords *records)
+{
+    return records->options.end_byte > 0 && ts_stream_position(records->stream) >= records->options.end_byte;
+}
+
 void ts_records_begin_cell(TsRecords *records)
 {
     if (records->cell_count)
@@ -266,6 +271,9 @@ void ts_records_close(TsRecords **records)
 static TsStatus next_table(TsRecords *records, TsField *fields, bool *there)
 {
     do {
+        *there = false;
+        if (ts_records_left_range(records))
+            return TS_OK;
         TS_TRY(next_cells(records, there));
         if (!*there)
             return TS_OK;
@@ -290,15 +298,21 @@ static TsStatus check_encoding(const TsRecords *records, const TsField *fields)
 TsStatus ts_records_next(TsRecords *records, TsField *fields, bool *there)
 {
     *there = false;
-    if (records->options.end_byte > 0 && ts_stream_position(records->stream) >= records->options.end_byte)
+    if (ts_records_left_range(records))
         return TS_OK;
     clear_cells(records);
     records->record_line = records->line;
     TsStatus status = records->options.format == TS_FORMAT_JSONL   ? ts_records_next_json(records, fields, there)
                       : records->options.format == TS_FORMAT_FASTA ? ts_records_next_fasta(records, fields, there)
                                                                    : next_table(records, fields, there);
+    TsStatus broken = ts_stream_status(records->stream);
+    if (broken) { /* whatever the record looked like */
+        ts_status_free(&status);
+        *there = false;
+        return broken;
+    }
     if (!status && !*there)
-        return ts_stream_status(records->stream);
+        return TS_OK;
     return status ? status : check_encoding(records, fields);
 }
 

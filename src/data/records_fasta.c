@@ -26,7 +26,7 @@ static TsStatus read_entry(TsRecords *records, bool *there)
     while ((byte = ts_stream_peek(records->stream)) == '\n' || byte == '\r')
         ts_records_byte(records);
     records->record_line = records->line;
-    *there = byte >= 0;
+    *there = byte >= 0 && !ts_records_left_range(records);
     if (!*there)
         return TS_OK;
     bool marked = byte == '>';

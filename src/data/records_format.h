@@ -28,6 +28,9 @@ struct TsRecords {
 /* The next byte, counting lines; -1 at the end. */
 int ts_records_byte(TsRecords *records);
 
+/* Whether the next byte lies beyond the range. */
+bool ts_records_left_range(const TsRecords *records);
+
 /* Begins a new cell, and ends the one before. */
 void ts_records_begin_cell(TsRecords *records);
 

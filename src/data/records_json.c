@@ -58,7 +58,7 @@ TsStatus ts_records_next_json(TsRecords *records, TsField *fields, bool *there)
     do {
         ts_text_cut(&records->cells, records->cells.data ? 0 : records->cells.size_bytes);
         records->record_line = records->line;
-        *there = ts_records_read_line(records);
+        *there = !ts_records_left_range(records) && ts_records_read_line(records);
     } while (*there && records->cells.size_bytes == 0);
     if (!*there)
         return TS_OK;

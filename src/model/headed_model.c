@@ -6,7 +6,7 @@ static TsTensor compute_predictions(TsScope scope, const void *options, const Ts
     const TsHeadedModel *model = options;
     TsTensor tokens = ts_column(columns, "tokens"), seen = ts_column(columns, "seen");
     TsTensor hidden = ts_transformer(ts_in(scope, "backbone"), &model->backbone, tokens, seen, NULL); /* (B, T, C) */
-    if (model->objective == TS_OBJECTIVE_TOKENS)
+    if (model->objective == TS_OBJECTIVE_TOKENS || model->objective == TS_OBJECTIVE_LOGITS)
         return ts_transformer_logits(ts_in(scope, "backbone"), &model->backbone, hidden); /* (B, T, V) */
     if (!model->adapter.variant)
         return hidden;
@@ -104,6 +104,7 @@ static TsLosses compute_loss(TsScope scope, const void *options, TsTensor predic
         return values_loss(model, predictions, columns);
     case TS_OBJECTIVE_TOKENS:
         return tokens_loss(scope, predictions, columns);
+    case TS_OBJECTIVE_LOGITS:
     case TS_OBJECTIVE_NOTHING:
         break;
     }

@@ -8,9 +8,10 @@
  *   labels   labels (B, K) f32, 0 or 1; weights (B) f32
  *   values   labels (B, K) f32; weights (B) f32
  *   tokens   labels (B, T) i32: which token stood there: the trunk's own logits, no adapter
- *   nothing  there is none
+ *   logits   there is none
+ *   nothing  likewise
  *
- * Predictions are the adapter's outputs, of `tokens` logits (B, T, V), of `nothing` hidden states where there is no
+ * Predictions are the adapter's outputs, of `tokens` and `logits` logits (B, T, V), of `nothing` hidden states where there is no
  * adapter.
  */
 #pragma once
@@ -24,6 +25,7 @@ typedef enum TsObjective {
     TS_OBJECTIVE_LABELS,
     TS_OBJECTIVE_VALUES,
     TS_OBJECTIVE_TOKENS,
+    TS_OBJECTIVE_LOGITS,
     TS_OBJECTIVE_NOTHING
 } TsObjective;
 

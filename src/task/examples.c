@@ -122,6 +122,7 @@ void ts_examples_load(TsExamples *examples, TsTask *task)
     task->validation = make_loader(examples, TS_PART_VALIDATION, TS_ORDER_SEQUENTIAL);
     task->test = make_loader(examples, TS_PART_TEST, TS_ORDER_SEQUENTIAL);
     task->train_in_order = make_loader(examples, TS_PART_TRAIN, TS_ORDER_SEQUENTIAL);
+    task->tokenizer = examples->tokenizer;
     task->tokens_a_batch = examples->length * examples->config->batch;
 }
 

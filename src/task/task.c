@@ -10,7 +10,12 @@ static const TsVariant kinds[] = {
     {"language_model", "predicts each next token of a text", &ts_language_task_table, &ts_language_task},
     {"sequence_classification", "which class a text is of, or which labels it bears", &ts_classification_task_table,
      &ts_classification_task},
-    {"sequence_regression", "numbers of a text", &ts_regression_task_table, &ts_regression_task}};
+    {"sequence_regression", "numbers of a text", &ts_regression_task_table, &ts_regression_task},
+    {"token_classification", "the class of each token", &ts_token_classification_task_table,
+     &ts_token_classification_task},
+    {"mlm", "guesses tokens that are hidden, from those on both sides", &ts_mlm_task_table, &ts_mlm_task},
+    {"embed", "hidden states of the trunk, for predictions", &ts_embed_task_table, &ts_embed_task},
+    {"inference", "logits of the trunk, for predictions", &ts_embed_task_table, &ts_inference_task}};
 const TsVariants ts_task_kinds = {"task", kinds, sizeof kinds / sizeof *kinds};
 
 static const TsVariant backbones[] = {

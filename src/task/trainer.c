@@ -180,6 +180,9 @@ static void say(Trainer *trainer)
     int count = trainer->job->task_count;
     TsProgressTask *tasks = ts_calloc((size_t)count, sizeof *tasks);
     for (int i = 0; i < count; i++) {
+        tasks[i].name = trainer->courses[i].task->name;
+        if (!trainer->courses[i].passes[0])
+            continue;
         TsMetrics *metrics = ts_step_metrics(trainer->courses[i].passes[0]);
         TsWeightedScalar scalars[TS_MAX_LOSSES];
         ts_metrics_reduce(scalars, metrics, ts_mesh_group(trainer->job->mesh, ts_batch_axes()));
@@ -311,7 +314,10 @@ static TsStatus create_courses(Trainer *trainer)
     for (int i = 0; i < job->task_count; i++) {
         Course *course = &trainer->courses[i];
         course->task = job->tasks[i];
-        for (int k = 0; k < ts_loader_lengths(course->task->train); k++) {
+        if (!course->task->train && ts_mixture_rate(trainer->mixture, i) > 0)
+            return ts_config_error_at(job->config, "tasks", "%s has nothing to learn: weight: 0 leaves it out",
+                                      course->task->name);
+        for (int k = 0; course->task->train && k < ts_loader_lengths(course->task->train); k++) {
             TS_TRY(ts_step_create(&course->passes[k], course->task, ts_loader_batch(course->task->train, k),
                                   (TsStepOptions){.parameters = job->own[i],
                                                   .sequence = ts_job_sequence(trainer->keys),

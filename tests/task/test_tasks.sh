@@ -1,0 +1,129 @@
+#!/usr/bin/env bash
+# ranks: 3
+# SPDX-License-Identifier: Apache-2.0
+#
+# limit: 200 s
+#
+# Tasks on one trunk, from files of examples: they learn; each example is evaluated and predicted once, on any number of
+# ranks; what is wrong is said before the first step.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+: "${TESSERA:=build/tessera}"
+[ -x "$TESSERA" ] || { echo "there is no $TESSERA"; exit 77; }
+top=$(mktemp -d "${TMPDIR:-/tmp}/tessera-tasks.XXXXXX") || exit 1
+trap 'rm -rf "$top"' EXIT
+failed=0
+ok() { echo "good: $1"; }
+bad() { echo "bad: $1"; tail -5 "$top/out" 2>/dev/null; failed=1; }
+ranks() {
+    local count=$1
+    shift
+    timeout -k 5 60 mpirun --oversubscribe --bind-to none -n "$count" "$TESSERA" "$@" </dev/null
+}
+
+# Words of two kinds: the class is whether there is a z, the number how many a there are, labels say v or c of a letter.
+awk 'BEGIN {
+    srand(3)
+    print "id\ttext\tclass\ttags\tcount\tletters" > "'"$top"'/d.tsv"
+    for (i = 0; i < 203; i++) {
+        word = ""; letters = ""; n = 0; z = 0
+        for (k = 0; k < 4 + i % 9; k++) {
+            c = substr("abcdez", int(rand() * 6) + 1, 1)
+            word = word c; letters = letters (index("ae", c) ? "v" : "c"); n += c == "a"; z += c == "z"
+        }
+        tags = (z ? "z" : "") (n ? (z ? ";a" : "a") : ""); if (tags == "") tags = "none"
+        print i "\t" word "\t" (z ? "with" : "without") "\t" tags "\t" n "\t" letters > "'"$top"'/d.tsv"
+    }
+}'
+data="data: {files: [$top/d.tsv], batch: 16, lengths: [8], tokenizer: {type: characters, alphabet: abcdez}, split: {type: fraction, validation: 0.3, test: 0.05}"
+cat >"$top/job.yaml" <<YAML
+run: {dir: $top/run, steps: 120, log: 60 steps, evaluate: never, threads: 1}
+backbone: {layers: 2, heads: 2, width: 32, context: 16, causal: false}
+learner: {optimizer: {type: adamw, rate: 5e-3}, schedule: {type: constant, warmup: 10}}
+tasks:
+  class: {type: sequence_classification, $data, columns: {label: class}}, adapter: {type: mlp_pool, hidden: [16], pooling: max}}
+  tags: {type: sequence_classification, multi_label: true, $data, columns: {label: tags}}, adapter: {type: mlp_pool, pooling: attention}}
+  count: {type: sequence_regression, $data, columns: {label: count}}, adapter: linear_cls}
+  letters: {type: token_classification, $data, columns: {labels: letters}}, adapter: {type: mlp, hidden: [16]}}
+  guess: {type: mlm, $data}}
+  states: {type: embed, $data}, weight: 0}
+YAML
+
+# ---- they learn, and beat trivial guesses
+
+if ranks 2 train "$top/job.yaml" >"$top/out" 2>&1; then ok "six tasks train on one trunk"; else bad "six tasks train on one trunk"; fi
+ranks 1 eval "$top/job.yaml" --baselines --confusion >"$top/eval1" 2>"$top/out" || bad "evaluates on 1 rank"
+score() { awk -F'\t' -v task="$1" -v name="$2" '$1 == task && $2 == name { print $3 }' "${3:-$top/eval1}"; }
+for pair in class:majority/accuracy letters:majority/accuracy; do
+    task=${pair%%:*} base=${pair#*:}
+    if awk -v a="$(score $task accuracy)" -v b="$(score $task $base)" 'BEGIN { exit !(a != "" && b != "" && a > b) }'; then
+        ok "$task: accuracy $(score $task accuracy) above $(score $task $base)"
+    else
+        bad "$task: accuracy '$(score $task accuracy)' not above '$(score $task $base)'"
+    fi
+done
+if awk -v a="$(score count mae)" -v b="$(score count mean/mae)" 'BEGIN { exit !(a != "" && b != "" && a < b) }'; then
+    ok "count: error $(score count mae) below the mean's $(score count mean/mae)"
+else
+    bad "count: error '$(score count mae)' not below '$(score count mean/mae)'"
+fi
+[ "$(grep -c confusion "$top/eval1")" = 4 ] && ok "confusion of 2 and 2 classes" || bad "confusion of 2 and 2 classes"
+
+# ---- the same on any number of ranks, each example once
+
+for count in 2 3 5; do
+    ranks $count eval "$top/job.yaml" --baselines >"$top/eval$count" 2>"$top/out" || bad "evaluates on $count ranks"
+    if grep -v confusion "$top/eval1" | paste - "$top/eval$count" | awk -F'\t' '
+        $1 != $5 || $2 != $6 || $4 != $8 { wrong = 1 }
+        { d = $3 - $7; if (d > 2e-4 || d < -2e-4) wrong = 1 }
+        END { exit wrong || NR < 40 }'; then
+        ok "the scores of $count ranks are those of 1"
+    else
+        bad "the scores of $count ranks are those of 1"
+        grep -v confusion "$top/eval1" | paste - "$top/eval$count" | head -60
+    fi
+done
+for count in 1 2 3 5; do
+    ranks $count predict "$top/job.yaml" --task letters --out "$top/p$count.tsv" >"$top/out" 2>&1 || bad "predicts on $count ranks"
+    ranks $count predict "$top/job.yaml" --task class --part test --out "$top/c$count.jsonl" >"$top/out" 2>&1 || bad "predicts on $count ranks"
+    if cmp -s "$top/p1.tsv" "$top/p$count.tsv" && [ "$(wc -l <"$top/p$count.tsv")" = 61 ] &&
+        [ "$(wc -l <"$top/c$count.jsonl")" = 10 ] &&
+        awk -F'[:,]' '{ if ($2 != NR - 1) wrong = 1 } END { exit wrong }' "$top/c$count.jsonl"; then
+        ok "$count ranks predict each example once, in order"
+    else
+        bad "$count ranks predict each example once, in order"
+    fi
+done
+for task in tags count guess states; do
+    if ranks 2 predict "$top/job.yaml" --task $task 2>"$top/out" | awk 'END { exit NR != 60 }'; then ok "predicts $task"; else bad "predicts $task"; fi
+done
+
+# ---- what is wrong is said
+
+# expect WORDS OVERRIDE...: training with these ends with an error that says WORDS, on one line, before the first step.
+expect() {
+    local words=$1
+    shift
+    ranks 2 train "$top/job.yaml" run.dir="$top/wrong" "$@" >"$top/out" 2>&1
+    local code=$?
+    if [ $code != 0 ] && [ $code -lt 124 ] && [ "$(grep -cF -- "$words" "$top/out")" = 1 ] && ! grep -q '^step' "$top/out"; then
+        ok "$words"
+    else
+        bad "$words (code $code)"
+    fi
+}
+expect 'has no column "klass"; it has id, text, class, tags, count, letters' tasks.class.data.columns.label=klass
+expect 'd.tsv:2: column class: expected a finite number' tasks.count.data.columns.label=class
+expect 'no metric mae for this task' tasks.class.metrics='[mae]'
+expect 'no metric acuracy for this task; did you mean accuracy?' tasks.class.metrics='[acuracy]'
+expect 'linear gives one output a token; this task takes linear_cls, mlp_pool' tasks.class.adapter=linear
+expect 'the first token sees no other where backbone.causal is true' backbone.causal=true tasks.guess=null tasks.class.adapter=linear_cls
+expect 'guesses a token from those on both sides' backbone.causal=true tasks.count.adapter=mlp_pool
+expect 'have 11 and 34 tokens' tasks.guess.data.tokenizer=residues
+expect 'bytes has no mask token' tasks.guess.data.tokenizer=bytes tasks.tags=null tasks.class=null tasks.count=null tasks.letters=null tasks.states=null
+expect 'is none of the 1 classes' 'tasks.class.classes=[with]'
+expect 'has nothing to learn' tasks.states.weight=1
+expect 'more than the backbone' tasks.class.data.length=17
+expect 'none is left to learn from' 'tasks.class.data.split={type: column, column: class, train: [never]}'
+expect 'run.steps' run.steps=0
+[ $failed = 0 ]
