@@ -2,6 +2,7 @@
  *
  * ClassificationTask: `type: sequence_classification`: one class of a text, or any of several labels.
  */
+#include <jansson.h>
 #include <string.h>
 
 #include "base/memory.h"

@@ -3,6 +3,7 @@
  * EmbedTask and InferenceTask: `type: embed` gives hidden states of the trunk, `type: inference` its logits. Nothing is
  * learned: `tessera predict` writes what they give.
  */
+#include <jansson.h>
 #include <math.h>
 
 #include "base/memory.h"

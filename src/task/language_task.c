@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "task/language_task.h"
 
+#include <jansson.h>
 #include <math.h>
 
 #include "base/memory.h"

@@ -3,6 +3,7 @@
  * MlmTask: `type: mlm`: some tokens of a text are hidden and guessed from all others: Devlin et al. 2019. Which ones is
  * a function of (seed, draw, position): other ones each epoch, the same ones in each evaluation.
  */
+#include <jansson.h>
 #include <string.h>
 
 #include "base/memory.h"

@@ -3,6 +3,7 @@
  * RegressionTask: `type: sequence_regression`: one number of a text, or several. The net learns numbers that are scaled
  * by the mean and deviation of the training data alone; what it predicts is scaled back.
  */
+#include <jansson.h>
 #include <math.h>
 #include <string.h>
 

@@ -9,8 +9,6 @@
  */
 #pragma once
 
-#include <jansson.h>
-
 #include "base/config.h"
 #include "data/loader.h"
 #include "data/tokenizer.h"
@@ -18,6 +16,7 @@
 #include "task/metric.h"
 
 typedef struct TsTask TsTask;
+typedef struct json_t json_t; /* jansson's, whose header is needed only to fill in predictions */
 
 /* What a task is made from. All borrowed for the life of the task. */
 typedef struct TsTaskSetting {

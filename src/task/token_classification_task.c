@@ -3,6 +3,7 @@
  * TokenClassificationTask: `type: token_classification`: a class of each token, such as the secondary structure of each
  * residue. A label that is ignored, and the special tokens, are neither learned nor counted.
  */
+#include <jansson.h>
 #include <string.h>
 
 #include "base/memory.h"

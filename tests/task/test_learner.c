@@ -230,5 +230,50 @@ static void state_is_cut(void)
     destroy(&setup);
 }
 
-TEST_MAIN("learner", {"follows the paper", follows_the_paper}, {"skips what is not finite", skips_what_is_not_finite},
-          {"skips what is too large", skips_what_is_too_large}, {"state is cut", state_is_cut})
+/* Two users share the kernel; the bias is the first one's alone. A step of the second leaves it as it is, its decay and
+ * state included, and the corrections for bias count the steps of those who bind a parameter. */
+static void moves_what_a_user_binds(void)
+{
+    Setup setup;
+    create(&setup, 0, TS_SHARD_NONE);
+    ts_learner_free(&setup.learner);
+    TsParameters *own[2];
+    for (int user = 0; user < 2; user++) {
+        own[user] = ts_parameters_create(setup.mesh);
+        TEST_OK(ts_parameters_shard(own[user], &setup.sharding));
+        for (int i = 0; i <= (user == 0); i++) {
+            TsParameter row = *ts_parameters_at(setup.parameters, i);
+            row.placement = row.declared;
+            TEST_OK(ts_parameters_declare(own[user], row));
+        }
+    }
+    TEST_OK(ts_learner_create(&setup.learner, (TsLearnerSetting){.config = &setup.config,
+                                                                 .parameters = setup.parameters,
+                                                                 .arrays = setup.arrays,
+                                                                 .users = (const TsParameters *const *)own,
+                                                                 .user_count = 2,
+                                                                 .threads = 1}));
+    int64_t steps[2] = {0};
+    float *bias = ts_batch_find(setup.arrays, "bias")->data, *kernel = ts_batch_find(setup.arrays, "kernel")->data;
+    double before = (double)bias[0], kernel_before = (double)kernel[0];
+    for (int64_t step = 1; step <= 5; step++) {
+        fill_gradients(&setup, step, 0);
+        steps[1]++;
+        ts_learner_step(setup.learner, 1, steps, step, 10);
+        CU_ASSERT_EQUAL((double)bias[0], before);
+    }
+    CU_ASSERT_NOT_EQUAL((double)kernel[0], kernel_before);
+    fill_gradients(&setup, 6, 0);
+    steps[0]++;
+    ts_learner_step(setup.learner, 0, steps, 6, 10);
+    /* The first step of Adam moves each element by the rate. */
+    CU_ASSERT_DOUBLE_EQUAL(fabs((double)bias[0] - before), 0.01, 1e-5);
+    ts_learner_free(&setup.learner);
+    ts_parameters_free(&own[0]);
+    ts_parameters_free(&own[1]);
+    destroy(&setup);
+}
+
+TEST_MAIN("learner", {"moves what a user binds", moves_what_a_user_binds}, {"follows the paper", follows_the_paper},
+          {"skips what is not finite", skips_what_is_not_finite}, {"skips what is too large", skips_what_is_too_large},
+          {"state is cut", state_is_cut})
