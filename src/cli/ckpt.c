@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tessera ckpt ls RUN | show CKPT | verify CKPT... | diff A B | average A B... --out DIR
+ * tessera ckpt ls RUN | show CKPT | verify CKPT... | diff A B | average A B... --out DIR | import DIR RUN | export RUN
+ * DIR
  */
 #include "cli/command.h"
 
@@ -13,6 +14,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "ckpt/inspect.h"
+#include "task/exchange.h"
 
 /* Prints the text on rank 0, and frees it. Collective. */
 static TsStatus print(TsGroup *world, TsText *text)
@@ -368,6 +370,27 @@ static TsStatus average(TsGroup *world, int count, const char *const *words)
     return status;
 }
 
+/* ---- import, export ---- */
+
+static TsStatus import_model(TsGroup *world, int count, const char *const *words)
+{
+    (void)count;
+    TS_TRY(ts_status_annotate(ts_import(world, words[0], words[1]), "ckpt import"));
+    TsText text = {0};
+    ts_text_append(&text, "%s is in %s, as of step 0; its backbone is in %s/config.yaml\n", words[0], words[1],
+                   words[1]);
+    return print(world, &text);
+}
+
+static TsStatus export_model(TsGroup *world, int count, const char *const *words)
+{
+    (void)count;
+    TS_TRY(ts_status_annotate(ts_export(world, words[0], words[1]), "ckpt export"));
+    TsText text = {0};
+    ts_text_append(&text, "%s is in %s/model.safetensors, with config.json\n", words[0], words[1]);
+    return print(world, &text);
+}
+
 /* ---- which ---- */
 
 typedef struct Action {
@@ -381,7 +404,9 @@ static const Action actions[] = {{"ls", "RUN", 1, 1, NULL, ls},
                                  {"show", "CKPT", 1, 1, NULL, show},
                                  {"verify", "CKPT...", 1, -1, NULL, verify},
                                  {"diff", "A B", 2, 2, NULL, diff},
-                                 {"average", "A B... --out DIR", 1, -1, "--out", average}};
+                                 {"average", "A B... --out DIR", 1, -1, "--out", average},
+                                 {"import", "DIR RUN", 2, 2, NULL, import_model},
+                                 {"export", "RUN DIR", 2, 2, NULL, export_model}};
 enum { ACTIONS = sizeof actions / sizeof actions[0] };
 
 static TsStatus unknown_action(const char *name)
@@ -414,7 +439,7 @@ static TsStatus ckpt(TsGroup *world, int count, const char *const *words)
 {
     if (count == 0)
         return ts_status_error(TS_CODE_INVALID,
-                               "ckpt: which of ls, show, verify, diff, average? See tessera help ckpt");
+                               "ckpt: which of ls, show, verify, diff, average, import, export? See tessera help ckpt");
     const Action *action = NULL;
     for (int i = 0; i < ACTIONS && !action; i++)
         if (strcmp(actions[i].name, words[0]) == 0)
@@ -427,13 +452,16 @@ static TsStatus ckpt(TsGroup *world, int count, const char *const *words)
 
 const TsCommand ts_command_ckpt = {
     .name = "ckpt",
-    .usage = "ls RUN | show CKPT | verify CKPT... | diff A B | average A B... --out DIR",
+    .usage =
+        "ls RUN | show CKPT | verify CKPT... | diff A B | average A B... --out DIR | import DIR RUN | export RUN DIR",
     .help = "Looks into checkpoints: which a run has, what one holds, whether it is whole, where two differ.\n\n"
             "  ls RUN                     the steps of a run: size, age, whether committed, metrics\n"
             "  show CKPT                  where it comes from; its arrays with dtypes, shapes and norms\n"
             "  verify CKPT...             reads all of it and compares every checksum\n"
             "  diff A B                   which arrays differ, and by how much; ends with 0 if none does, else with 2\n"
-            "  average A B... --out DIR   the mean of their parameters, as a checkpoint of the new run DIR\n\n"
+            "  average A B... --out DIR   the mean of their parameters, as a checkpoint of the new run DIR\n"
+            "  import DIR RUN             a pre-trained model (config.json, safetensors) as the new run RUN\n"
+            "  export RUN DIR             the newest checkpoint as such a model: GPT-2, Llama, BERT, RoBERTa, ESM-2\n\n"
             "A checkpoint is given by its directory, RUN/checkpoints/step_…, or by that of its run, whose newest\n"
             "committed one is meant. Under mpirun the ranks divide the reading. Nothing is ever changed or removed.",
     .run = ckpt};

@@ -28,6 +28,17 @@ TS_MUST_USE TsStatus ts_family_read(const TsFamily **family, TsTransformer *opti
 TS_MUST_USE TsStatus ts_family_view(const TsFamily *family, TsSafetensorsView *view, const TsSafetensors *weights,
                                     const char *path, TsShape shape);
 
+/* Where the parameter `path` of this shape goes: the name of a tensor (owned by the caller), its shape, and the
+ * elements of it as a view. A tensor may hold several parameters. Fails where the family has no place for it. */
+TS_MUST_USE TsStatus ts_family_target(const TsFamily *family, char **name, TsShape *shape, TsSafetensorsView *view,
+                                      const char *path, TsShape parameter_shape);
+
+/* The family that such a transformer belongs to, with the config.json that describes it (owned by the caller). Where
+ * several would do, as BERT and RoBERTa, it is that of the name `wanted` (NULL: the first). Fails where there is none.
+ */
+TS_MUST_USE TsStatus ts_family_of(const TsFamily **family, char **config, const TsTransformer *options,
+                                  const char *wanted);
+
 /* Fills this rank's blocks of `arrays`, by path ("backbone/..."), from `weights`, cast to their dtypes. Fails with
  * lists of what is missing or has another shape. Heads that the weights lack, of a model that was published without
  * one, keep what they hold; *left says how many. Not collective: agree on the Status. */
