@@ -137,6 +137,7 @@ static void shard_row(TsParameters *parameters, TsParameter *row)
     row->gathered = shards.gathered;
     row->state = shards.state;
     row->gradient = shards.gradient;
+    row->dim = shards.dim;
 }
 
 /* ---- rows ---- */

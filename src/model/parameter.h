@@ -28,6 +28,7 @@ typedef struct TsParameter {
     TsAxisSet gathered;    /* the axes of `placement` over which it is gathered before use */
     TsPlacement state;     /* of the optimizer's state, and of the gradient that it is updated by */
     TsPlacement gradient;  /* of the sum of gradients between micro-batches */
+    int dim;               /* on which `state` is cut among the ranks that share the batch, or would be */
     TsInitializer initializer;
     bool trainable;
     bool decays; /* weight decay applies: kernels and tables, not biases and norms */
@@ -52,7 +53,7 @@ TS_MUST_USE TsStatus ts_parameters_check_rules(const TsParameters *parameters);
 /* How the run is sharded; all zero where ts_parameters_shard was not called. */
 const TsShardingConfig *ts_parameters_sharding(const TsParameters *parameters);
 
-/* Adds a row; its path is copied. The fields after `placement`, up to `gradient`, are filled in. A path that is there
+/* Adds a row; its path is copied. The fields after `placement`, up to `dim`, are filled in. A path that is there
  * already must agree in shape, dtype and initializer, and stays as it is: the error names both. Not collective. */
 TS_MUST_USE TsStatus ts_parameters_declare(TsParameters *parameters, TsParameter parameter);
 

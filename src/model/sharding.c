@@ -74,8 +74,18 @@ static int most_even_dim(TsPlacement placement, TsShape shape, TsMeshShape mesh_
     return best;
 }
 
+/* The dim that the ranks which share the batch cut already; else the one that suits `parts` of them. */
+static int dim_of_batch(TsPlacement placement, TsShape shape, TsMeshShape mesh_shape, int64_t parts)
+{
+    for (int dim = 0; dim < shape.dims; dim++)
+        if (ts_placement_axes_of(placement, dim) & ts_batch_axes())
+            return dim;
+    return most_even_dim(placement, shape, mesh_shape, parts);
+}
+
 /* `placement`, cut among the ranks that share the batch too, as far as their axes are not used yet. */
-static TsPlacement cut_among_batch(TsPlacement placement, TsShape shape, TsMeshShape mesh_shape)
+static TsPlacement cut_among_batch(const TsShardingConfig *config, TsPlacement placement, TsShape shape,
+                                   TsMeshShape mesh_shape)
 {
     TsAxisSet axes = 0;
     int64_t parts = 1;
@@ -87,7 +97,7 @@ static TsPlacement cut_among_batch(TsPlacement placement, TsShape shape, TsMeshS
         }
     if (!axes || !shape.dims)
         return placement;
-    int dim = most_even_dim(placement, shape, mesh_shape, parts);
+    int dim = most_even_dim(placement, shape, mesh_shape, config->virtual_shards ? config->virtual_shards : parts);
     for (int axis = 1; axis < TS_AXES; axis++)
         if (axes & TS_AXIS_BIT(axis))
             placement = ts_shard(placement, dim, (TsAxis)axis);
@@ -99,11 +109,12 @@ TsShards ts_sharding_apply(const TsShardingConfig *config, TsPlacement declared,
 {
     TsShards shards = {.rest = rule ? *rule : declared};
     if (config->shard == TS_SHARD_DATA && !rule)
-        shards.rest = cut_among_batch(declared, shape, mesh_shape);
+        shards.rest = cut_among_batch(config, declared, shape, mesh_shape);
     shards.gathered = ts_placement_axes(shards.rest) & ~ts_placement_axes(declared) & ts_batch_axes();
     shards.state = shards.rest;
     if (config->optimizer_shard == TS_SHARD_DATA || config->shard == TS_SHARD_DATA)
-        shards.state = cut_among_batch(shards.rest, shape, mesh_shape);
+        shards.state = cut_among_batch(config, shards.rest, shape, mesh_shape);
+    shards.dim = dim_of_batch(shards.state, shape, mesh_shape, config->virtual_shards ? config->virtual_shards : 1);
     shards.gradient = shards.state;
     if (config->gradient_shard == TS_SHARD_NONE && config->shard == TS_SHARD_NONE)
         shards.gradient = ts_partial(shards.rest, ts_batch_axes() & ~ts_placement_axes(shards.rest));

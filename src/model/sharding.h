@@ -17,7 +17,9 @@ typedef enum TsShardAxis { TS_SHARD_NONE, TS_SHARD_DATA } TsShardAxis;
 
 typedef struct TsShardingConfig {
     TsShardAxis shard, gradient_shard, optimizer_shard;
-    TsList rules; /* of TsList (2) of const char *: a pattern of paths, a placement */
+    TsList rules;       /* of TsList (2) of const char *: a pattern of paths, a placement */
+    int virtual_shards; /* not a key: where numerics are reproducible, so many ranks at most cut the batch, and a
+                           parameter is cut on the dim that suits them, however many there are; else 0 */
 } TsShardingConfig;
 
 /* The keys of `parameters:`. */
@@ -35,6 +37,7 @@ typedef struct TsShards {
     TsAxisSet gathered;   /* the axes of `rest` over which it is gathered before use */
     TsPlacement state;    /* the optimizer's state, and the gradient that it is updated by */
     TsPlacement gradient; /* the sum of gradients between micro-batches */
+    int dim;              /* on which the state is cut among the ranks that share the batch, or would be */
 } TsShards;
 
 /* What becomes of a parameter that its layer places as `declared`. `rule` stands instead of `declared` at rest; NULL:

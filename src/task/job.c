@@ -91,7 +91,7 @@ static TsStatus declare_own(TsJob *job, int index)
     const TsTask *task = job->tasks[index];
     TsGraph *graph = ts_graph_create();
     job->own[index] = ts_parameters_create(job->mesh);
-    TsStatus status = locate_rule(job, ts_parameters_shard(job->own[index], &job->keys->parameters));
+    TsStatus status = locate_rule(job, ts_parameters_shard(job->own[index], &job->sharding));
     TsScope scope = {.graph = graph, .parameters = job->own[index], .dtype = job->dtype, .step = TS_NONE};
     TsColumns columns = ts_columns_trace(graph, task->sample);
     task->model->compute_predictions(scope, task->options, &columns);
@@ -105,7 +105,7 @@ static TsStatus declare_own(TsJob *job, int index)
 static TsStatus declare_parameters(TsJob *job)
 {
     job->parameters = ts_parameters_create(job->mesh);
-    TS_TRY(locate_rule(job, ts_parameters_shard(job->parameters, &job->keys->parameters)));
+    TS_TRY(locate_rule(job, ts_parameters_shard(job->parameters, &job->sharding)));
     job->own = ts_calloc((size_t)job->task_count, sizeof(TsParameters *));
     for (int i = 0; i < job->task_count; i++) {
         if (!job->tasks[i]->sample) /* without data it cannot be traced, and is not needed */
@@ -163,6 +163,9 @@ TsStatus ts_job_open(TsJob **job, TsGroup *group, const TsConfig *config, TsJobO
     TsJob *made = ts_calloc(1, sizeof *made);
     *made = (TsJob){.group = group, .config = config, .keys = ts_config_value(config)};
     made->dtype = ts_job_dtype(made->keys);
+    made->sharding = made->keys->parameters;
+    if (made->keys->run.numerics == TS_NUMERICS_REPRODUCIBLE)
+        made->sharding.virtual_shards = (int)made->keys->run.virtual_shards;
     made->threads = ts_job_threads(group, made->keys);
     TsStatus status = TS_OK;
     if (options.described)

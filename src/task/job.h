@@ -17,6 +17,7 @@ typedef struct TsJob {
     int threads;
     TsDtype dtype;
     TsJobMicros micros;
+    TsShardingConfig sharding; /* keys->parameters, and the virtual shards of reproducible numerics */
     int task_count;
     TsTask **tasks;           /* (task_count) in the config's order */
     TsParameters *parameters; /* of all tasks */

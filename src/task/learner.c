@@ -116,18 +116,22 @@ static void trace(TsGraph *graph, const TsLearner *learner, int user)
     const TsParameters *parameters = learner->setting.parameters;
     int count = ts_parameters_count(parameters);
     TsTensor *gradient = ts_calloc((size_t)count, sizeof *gradient), *step = ts_calloc((size_t)count, sizeof *step);
-    TsTensor squares = ts_constant(graph, TS_F32, ts_scalar, 0);
+    int parts = ts_parameters_sharding(parameters)->virtual_shards; /* 0: sums of squares as they come */
+    TsTensor squares = ts_constant(graph, TS_F32, parts ? ts_shape(parts) : ts_scalar, 0);
     for (int i = 0; i < count; i++) {
         const TsParameter *row = ts_parameters_at(parameters, i);
         if (!is_updated(learner, i, user))
             continue;
         ts_graph_set_path(graph, row->path);
         gradient[i] = ts_input(graph, ts_learner_gradient_name(row->path).text, row->dtype, row->shape, row->state);
-        squares = ts_add(squares, ts_cast(ts_sum_squares(gradient[i]), TS_F32));
+        TsTensor own = parts ? ts_sum_squares_parts(gradient[i], row->dim, parts) : ts_sum_squares(gradient[i]);
+        squares = ts_add(squares, ts_cast(own, TS_F32));
         if (learner->family[i] == i)
             step[i] = ts_input(graph, step_name(i).text, TS_I64, ts_scalar, ts_replicated);
     }
     ts_graph_set_path(graph, "learner");
+    if (parts) /* each is whole on one rank; then they are summed up in one order */
+        squares = ts_sum(ts_constrain(squares, ts_replicated), -1, false);
     TsTensor norm = ts_sqrt(squares);
     TsTensor factor = ts_clip_factor(norm, (TsClipFactor){.clip = config->clip, .skip_above = config->skip_above});
     TsTensor rate = ts_input(graph, "rate", TS_F32, ts_scalar, ts_replicated);
@@ -177,7 +181,9 @@ static TsStatus compile(TsLearner *learner)
         trace(graph, learner, user);
         TsCompileOptions options = {.mesh = learner->mesh,
                                     .threads = learner->setting.threads,
-                                    .bucket_bytes = ts_learner_bucket_bytes(learner->setting.config)};
+                                    .bucket_bytes = ts_learner_bucket_bytes(learner->setting.config),
+                                    .reproducible =
+                                        ts_parameters_sharding(learner->setting.parameters)->virtual_shards > 0};
         TS_TRY(ts_program_compile(&learner->programs[user], graph, options));
     }
     return TS_OK;

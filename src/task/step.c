@@ -14,6 +14,7 @@ struct TsStep {
     TsBatch *arrays; /* input step; outputs "sum/NAME" and "weight/NAME" */
     TsBatch *given;  /* the other outputs, but for gradients */
     TsMetrics *metrics, *own_metrics;
+    bool adds_losses; /* this rank's losses are parts, or it is the one that has them */
 };
 
 /* What a rank holds of a sum over the batch: a part of it, along the axes that cut the batch. */
@@ -27,15 +28,22 @@ static void name_output(char *text, size_t text_bytes, const char *what, const c
     snprintf(text, text_bytes, "%s/%s", what, name);
 }
 
-static void output_losses(const TsLosses *losses)
+static bool is_reproducible(const TsStepOptions *options)
 {
+    return ts_parameters_sharding(options->parameters)->virtual_shards > 0;
+}
+
+/* As parts on each rank, which are summed up when somebody asks; `whole`: in the order of the Program's other sums. */
+static void output_losses(const TsLosses *losses, bool whole)
+{
+    TsPlacement placement = whole ? ts_replicated : part_of_sum();
     char name[128];
     for (int i = 0; i < losses->count; i++) {
         const TsLoss *loss = &losses->loss[i];
         name_output(name, sizeof name, "sum", loss->name);
-        ts_output(name, loss->sum, part_of_sum());
+        ts_output(name, loss->sum, placement);
         name_output(name, sizeof name, "weight", loss->name);
-        ts_output(name, loss->weight, part_of_sum());
+        ts_output(name, loss->weight, placement);
     }
 }
 
@@ -73,12 +81,21 @@ static TsLosses trace(TsGraph *graph, const TsTask *task, const TsBatch *batch, 
     TsTensor predictions = task->model->compute_predictions(scope, task->options, &columns);
     TsLosses losses = task->model->compute_loss(scope, task->options, predictions, &columns);
     ts_graph_set_path(graph, "loss");
-    output_losses(&losses);
+    output_losses(&losses, is_reproducible(options));
     if (options->gives_out && task->kind->give_out)
         task->kind->give_out(scope, task, predictions, &columns);
     if (options->learner)
         output_gradients(graph, ts_loss_mean(losses.loss[0]), options);
     return losses;
+}
+
+/* Whether this rank is the first of those that share a batch. */
+static bool is_first_of_batch(const TsMesh *mesh)
+{
+    bool first = true;
+    for (int axis = 1; axis < TS_AXES && mesh; axis++)
+        first &= !(ts_batch_axes() & TS_AXIS_BIT(axis)) || ts_mesh_coord(mesh, (TsAxis)axis) == 0;
+    return first;
 }
 
 /* The micro-batches that a batch is cut into. */
@@ -105,6 +122,7 @@ TsStatus ts_step_create(TsStep **step, const TsTask *task, const TsBatch *batch,
                                 .memory = options.memory,
                                 .micros = slots.micros,
                                 .scatter_first = scattered,
+                                .reproducible = is_reproducible(&options),
                                 .bucket_bytes = options.learner ? ts_learner_bucket_bytes(options.learner) : 0};
     TsStatus status = ts_program_compile(&program, graph, compile);
     *step = NULL;
@@ -115,7 +133,10 @@ TsStatus ts_step_create(TsStep **step, const TsTask *task, const TsBatch *batch,
     for (int i = 0; i < losses.count; i++)
         names[i] = losses.loss[i].name;
     TsStep *made = ts_calloc(1, sizeof *made);
-    *made = (TsStep){.program = program, .arrays = ts_batch_create(), .given = ts_batch_create()};
+    *made = (TsStep){.adds_losses = !is_reproducible(&options) || is_first_of_batch(mesh),
+                     .program = program,
+                     .arrays = ts_batch_create(),
+                     .given = ts_batch_create()};
     made->own_metrics = options.metrics ? NULL : ts_metrics_create(names, losses.count);
     made->metrics = options.metrics ? options.metrics : made->own_metrics;
     ts_batch_put(made->arrays, "step", ts_array_create(mesh, TS_I64, ts_scalar, ts_replicated, (TsArrayOptions){0}));
@@ -161,7 +182,7 @@ void ts_step_run(TsStep *step, int64_t number)
 {
     *(int64_t *)ts_batch_find(step->arrays, "step")->data = number;
     ts_program_run(step->program);
-    for (int i = 0; i < ts_metrics_count(step->metrics); i++) {
+    for (int i = 0; i < ts_metrics_count(step->metrics) && step->adds_losses; i++) {
         char sum[128], weight[128];
         name_output(sum, sizeof sum, "sum", ts_metrics_name(step->metrics, i));
         name_output(weight, sizeof weight, "weight", ts_metrics_name(step->metrics, i));

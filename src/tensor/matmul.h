@@ -26,6 +26,7 @@ typedef struct TsMatmul {
     int64_t step_a, step_b, step_c; /* elements from one product's matrix to the next; 0: the same one (a, b only) */
     void *scratch;                  /* ts_matmul_scratch_bytes, aligned to 64; NULL where that is 0 */
     int threads;                    /* at most; 0 counts as 1. Small products use one */
+    bool fixed;                     /* cut by the sizes alone: the same bits with any number of threads */
 } TsMatmul;
 
 /* Not collective; may be called from within a parallel region with threads 1. Sizes of 0 are fine. */

@@ -47,6 +47,10 @@ TsTensor ts_max(TsTensor x, int dims, bool keep);
 /* The sum of squares of all elements, f32 (f64 for f64): what gradient norms are made of. */
 TsTensor ts_sum_squares(TsTensor x);
 
+/* The same of each of `parts` parts of dim `dim` (0 for a scalar), which the axis rule cuts (placement.h): (parts).
+ * Ranks whose blocks are such parts, or several, give these the same bits as one rank does. ops/sum_squares_parts.c */
+TsTensor ts_sum_squares_parts(TsTensor x, int dim, int64_t parts);
+
 /* Over the last dim. A row of -infinity alone has the softmax 0 and the logsumexp -infinity. logsumexp drops the dim.
  * ops/softmax.c */
 TsTensor ts_softmax(TsTensor x);

@@ -51,8 +51,10 @@ static inline TsStatus mesh_run_create(MeshRun *run, TsGroup *group, const char 
     TS_TRY(ts_config_load(&run->config, &ts_job_table, sources));
     TS_TRY(ts_job_open(&run->job, group, run->config, (TsJobOptions){0}));
     const TsJobConfig *keys = run->job->keys;
-    TsLearnerSetting setting = {
-        .config = &keys->learner, .parameters = run->job->parameters, .arrays = run->job->arrays, .threads = 1};
+    TsLearnerSetting setting = {.config = &keys->learner,
+                                .parameters = run->job->parameters,
+                                .arrays = run->job->arrays,
+                                .threads = run->job->threads};
     TS_TRY(ts_learner_create(&run->learner, setting));
     TS_TRY(ts_step_create(&run->step, run->job->tasks[0], ts_loader_batch(run->job->tasks[0]->train, 0),
                           (TsStepOptions){.parameters = ts_job_parameters_of(run->job, run->job->tasks[0]),
@@ -60,7 +62,7 @@ static inline TsStatus mesh_run_create(MeshRun *run, TsGroup *group, const char 
                                           .learner = &keys->learner,
                                           .seed = (uint64_t)keys->run.seed,
                                           .dtype = run->job->dtype,
-                                          .threads = 1}));
+                                          .threads = run->job->threads}));
     ts_step_bind(run->step, run->job->arrays, ts_learner_gradients(run->learner));
     return TS_OK;
 }

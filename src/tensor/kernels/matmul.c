@@ -204,12 +204,38 @@ static int threads_worth(const TsMatmul *p)
     return worth < p->threads ? (worth < 1 ? 1 : (int)worth) : p->threads;
 }
 
+/* Into how many pieces a product is cut whatever the threads: libraries round otherwise where there are fewer rows. */
+static int fixed_pieces(const TsMatmul *p)
+{
+    enum { PIECE = 256, MOST = 32 };
+    int64_t pieces = (p->m >= p->n ? p->m : p->n) / PIECE;
+    return pieces < 1 || (double)p->m * (double)p->n * (double)p->k < 64.0 * 64.0 * 64.0 * 8.0 ? 1
+           : pieces > MOST                                                                     ? MOST
+                                                                                               : (int)pieces;
+}
+
+static void multiply_fixed(const TsMatmul *p, int threads)
+{
+    int pieces = fixed_pieces(p);
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
+    for (int64_t i = 0; i < p->batch * pieces; i++) {
+        TsMatmul one = of_batch(p, i / pieces);
+        if (pieces > 1)
+            one = cut(&one, pieces, (int)(i % pieces));
+        multiply_piece(&one, threads > 1 ? omp_get_thread_num() : 0);
+    }
+}
+
 void ts_matmul(const TsMatmul *product)
 {
     TsMatmul p = with_defaults(product);
     TS_CHECK(p.dtype == TS_F32 || p.dtype == TS_F64 || p.dtype == TS_BF16, "no matrix product of %s",
              ts_dtype_name(p.dtype));
     int threads = threads_worth(&p);
+    if (p.fixed) {
+        multiply_fixed(&p, threads);
+        return;
+    }
     if (threads == 1 && p.batch == 1) {
         multiply_piece(&p, 0);
         return;

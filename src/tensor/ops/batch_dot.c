@@ -81,6 +81,7 @@ static TsMatmul product_of(const TsCall *call)
         .step_c = m * n,
         .scratch = call->scratch,
         .threads = call->threads,
+        .fixed = call->fixed,
     };
 }
 

@@ -103,7 +103,8 @@ static Scratch scratch_of(const TsCall *call, bool sums)
 
 static TsMatmul product_of(const TsCall *call)
 {
-    return (TsMatmul){.dtype = call->in[0].dtype, .out_dtype = call->in[0].dtype, .threads = call->threads};
+    return (TsMatmul){
+        .dtype = call->in[0].dtype, .out_dtype = call->in[0].dtype, .threads = call->threads, .fixed = call->fixed};
 }
 
 static size_t scratch_bytes(const TsCall *call)

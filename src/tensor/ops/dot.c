@@ -89,6 +89,7 @@ TsMatmul ts_op_dot_product(const TsCall *call)
         .out_dtype = out->dtype,
         .scratch = call->scratch,
         .threads = call->threads,
+        .fixed = call->fixed,
     };
 }
 

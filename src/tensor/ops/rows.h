@@ -22,7 +22,7 @@ extern const TsOp ts_op_cast;
 extern const TsOp ts_op_cross_entropy, ts_op_d_cross_entropy, ts_op_cross_entropy_sums, ts_op_d_cross_entropy_sums;
 
 /* reduce.c */
-extern const TsOp ts_op_sum, ts_op_max, ts_op_sum_squares, ts_op_argmax;
+extern const TsOp ts_op_sum, ts_op_max, ts_op_sum_squares_parts, ts_op_sum_squares, ts_op_argmax;
 
 /* softmax.c */
 extern const TsOp ts_op_softmax, ts_op_log_softmax, ts_op_logsumexp, ts_op_d_softmax, ts_op_d_log_softmax;

@@ -53,6 +53,7 @@ const TsOp *const ts_op_table[] = {
     &ts_op_sum,
     &ts_op_max,
     &ts_op_sum_squares,
+    &ts_op_sum_squares_parts,
     &ts_op_argmax,
     &ts_op_normalize,
     &ts_op_d_normalize,

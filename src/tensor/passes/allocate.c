@@ -374,6 +374,7 @@ static size_t scratch_bytes(const Allocator *allocator, const TsNode *node, int 
     }
     size_t bytes = node->op->scratch_bytes(&(TsCall){.micros = allocator->micros,
                                                      .tree = allocator->tree,
+                                                     .fixed = allocator->tree,
                                                      .attributes = node->attributes,
                                                      .inputs = node->inputs,
                                                      .outputs = node->outputs,
