@@ -96,7 +96,7 @@ static int64_t length_of(const void *self, int64_t index)
     return tokens < part->examples->length ? tokens : part->examples->length;
 }
 
-static TsLoader *make_loader(const TsExamples *examples, TsPart part, TsOrder order)
+static TsLoader *make_loader(const TsExamples *examples, TsPart part, TsOrder order, int micros)
 {
     const TsDataConfig *config = examples->config;
     TsRows rows = {.count = examples->part[part].split.count,
@@ -107,6 +107,7 @@ static TsLoader *make_loader(const TsExamples *examples, TsPart part, TsOrder or
                    .length = length_of};
     TsLoaderOptions options = {.rows = config->batch,
                                .placement = ts_batch_placement(),
+                               .micros = micros,
                                .order = order,
                                .seed = examples->seed,
                                .sort_batches = config->lengths.count ? config->sort : 1};
@@ -118,10 +119,11 @@ static TsLoader *make_loader(const TsExamples *examples, TsPart part, TsOrder or
 
 void ts_examples_load(TsExamples *examples, TsTask *task)
 {
-    task->train = make_loader(examples, TS_PART_TRAIN, TS_ORDER_SHUFFLED);
-    task->validation = make_loader(examples, TS_PART_VALIDATION, TS_ORDER_SEQUENTIAL);
-    task->test = make_loader(examples, TS_PART_TEST, TS_ORDER_SEQUENTIAL);
-    task->train_in_order = make_loader(examples, TS_PART_TRAIN, TS_ORDER_SEQUENTIAL);
+    int micros = examples->setting->evaluation_micros;
+    task->train = make_loader(examples, TS_PART_TRAIN, TS_ORDER_SHUFFLED, examples->setting->train_micros);
+    task->validation = make_loader(examples, TS_PART_VALIDATION, TS_ORDER_SEQUENTIAL, micros);
+    task->test = make_loader(examples, TS_PART_TEST, TS_ORDER_SEQUENTIAL, micros);
+    task->train_in_order = make_loader(examples, TS_PART_TRAIN, TS_ORDER_SEQUENTIAL, micros);
     task->tokenizer = examples->tokenizer;
     task->tokens_a_batch = examples->length * examples->config->batch;
 }

@@ -136,7 +136,7 @@ static TsStatus check_batches(const TsJob *job)
     const TsRunConfig *run = &job->keys->run;
     for (int i = 0; i < job->task_count && run->numerics == TS_NUMERICS_REPRODUCIBLE; i++) {
         const TsTask *task = job->tasks[i];
-        const TsLoader *loaders[] = {task->train, task->validation, task->test};
+        const TsLoader *loaders[] = {task->train, task->validation, task->test, task->train_in_order};
         for (size_t k = 0; k < sizeof loaders / sizeof *loaders; k++)
             if (loaders[k] && ts_loader_rows(loaders[k]) % run->virtual_shards) {
                 char *key = ts_format("tasks.%s", task->name);
