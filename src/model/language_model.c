@@ -53,6 +53,7 @@ static TsLosses compute_loss(TsScope scope, const void *options, TsTensor predic
         losses.loss[losses.count++] =
             (TsLoss){"bits_a_byte", ts_scale(ts_sum(plain, -1, false), 1 / log(2)), ts_sum(bytes, -1, false)};
     }
+    ts_losses_add_asides(&losses, scope, ts_sum(weight, 1 << 1, false), model->backbone.load_balance);
     return losses;
 }
 

@@ -78,5 +78,21 @@ typedef struct TsFeedForward {
 } TsFeedForward;
 TsTensor ts_feed_forward(TsScope scope, TsTensor x, TsFeedForward options);
 
+/* A mixture of experts: each token goes to the `top_k` experts that a router scores best, and gets the sum of what they
+ * give, by their probabilities (Shazeer et al. 2017; Lepikhin et al. 2020). x (B, T, C) -> (B, T, C). An expert has
+ * room for capacity * top_k * T / experts tokens of a sequence; what is beyond that is dropped, which depends on
+ * nothing but the sequence. With a cache nothing is dropped. Experts are cut along expert, their hidden width along
+ * model, and have no biases. moe.c */
+typedef struct TsMoe {
+    int64_t experts, top_k;
+    double capacity; /* 0: room for all */
+    int64_t hidden_width;
+    TsTensor (*activation)(TsTensor x);
+    TsTensor (*gated)(TsTensor gate, TsTensor x); /* NULL: activation(up(x)) */
+    double dropout;
+    double out_gain;
+} TsMoe;
+TsTensor ts_moe(TsScope scope, TsTensor x, TsMoe options, const TsCache *cache);
+
 /* Zeroes elements with probability `rate` while training: the same elements on every mesh. dropout.c */
 TsTensor ts_dropout(TsScope scope, TsTensor x, double rate);

@@ -64,3 +64,21 @@ void ts_decode_text_free(TsDecodeText **text)
     ts_free(*text);
     *text = NULL;
 }
+
+/* sum over examples of value (B) * counted (B), with the sum of what is counted. */
+static TsLoss weighted(const char *name, TsTensor value, TsTensor counted)
+{
+    return (TsLoss){name, ts_sum(ts_mul(value, counted), -1, false), ts_sum(counted, -1, false)};
+}
+
+void ts_losses_add_asides(TsLosses *losses, TsScope scope, TsTensor counted, double factor)
+{
+    if (!scope.asides || !scope.asides->layers || losses->count + 2 > TS_MAX_LOSSES)
+        return;
+    double each = 1 / (double)scope.asides->layers;
+    TsLoss balance = weighted("load_balance", ts_scale(scope.asides->balance, each), counted);
+    losses->loss[losses->count++] = balance;
+    losses->loss[losses->count++] = weighted("dropped", ts_scale(scope.asides->dropped, each), counted);
+    if (scope.training)
+        losses->loss[0].sum = ts_add(losses->loss[0].sum, ts_scale(balance.sum, factor));
+}

@@ -43,6 +43,11 @@ typedef struct TsLosses {
 /* sum / (weight + 1e-8), the weight a constant to differentiation: what is differentiated. */
 TsTensor ts_loss_mean(TsLoss loss);
 
+/* Adds what layers said aside: "load_balance" and "dropped", of which the first, times `factor`, is added to what is
+ * learned from while training. counted (B): what each example weighs in the first loss, so that this adds up over
+ * examples too. Nothing without asides. */
+void ts_losses_add_asides(TsLosses *losses, TsScope scope, TsTensor counted, double factor);
+
 /* What to continue, and how. Rows may differ in length. */
 typedef struct TsDecodeOptions {
     int64_t max_tokens; /* that are added to each prompt, at most; fewer where the context ends */

@@ -12,6 +12,14 @@
 
 enum { TS_MAX_PATH = 160 };
 
+/* What layers say beside what they give, summed over layers: of experts, how even their load is, and how much of it was
+ * dropped. In `dtype` of losses. */
+typedef struct TsAsides {
+    TsTensor balance; /* (B): 1 where the load is even; for one layer */
+    TsTensor dropped; /* (B): the part of choices */
+    int layers;       /* that added to these */
+} TsAsides;
+
 typedef struct TsScope {
     TsGraph *graph;           /* borrowed */
     TsParameters *parameters; /* borrowed */
@@ -20,6 +28,7 @@ typedef struct TsScope {
     TsAxis sequence;          /* the axis that cuts the sequence between blocks; TS_AXIS_NONE: it is whole */
     uint64_t seed;            /* of all random numbers that are drawn while running */
     TsTensor step;            /* i64 scalar, or TS_NONE: which numbers of a random stream this run takes */
+    TsAsides *asides;         /* borrowed; NULL: nobody wants to know */
     char path[TS_MAX_PATH];
 } TsScope;
 

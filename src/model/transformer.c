@@ -19,6 +19,9 @@ static TsStatus check(const void *value)
     if (options->positions == TS_POSITIONS_ROTARY && options->width / options->heads % 2)
         return ts_status_error(TS_CODE_INVALID, "rotary positions turn pairs, and a head has %lld columns",
                                (long long)(options->width / options->heads));
+    if (options->experts && options->experts_top_k > options->experts)
+        return ts_status_error(TS_CODE_INVALID, "experts_top_k: %lld of %lld experts",
+                               (long long)options->experts_top_k, (long long)options->experts);
     return TS_OK;
 }
 
@@ -35,6 +38,19 @@ static const TsKey keys[] = {
                .unit = "tokens"),
     TS_KEY_INT(TsTransformer, vocab, "tokens there are; auto is what the tokenizer has", .fallback = "auto",
                .takes_auto = true, .range = TS_BETWEEN(1, INT32_MAX)),
+    TS_KEY_INT(TsTransformer, experts, "in place of feed-forward, cut along mesh.expert; 0 is none", .fallback = "0",
+               .range = TS_BETWEEN(0, 65536)),
+    TS_KEY_INT(TsTransformer, experts_top_k, "experts that a token goes to", .fallback = "2",
+               .range = TS_BETWEEN(1, 1024)),
+    TS_KEY_INT(TsTransformer, experts_every, "every so many layers one has experts", .fallback = "1",
+               .range = TS_BETWEEN(1, 4096)),
+    TS_KEY_REAL(
+        TsTransformer, capacity,
+        "tokens of a sequence that an expert has room for, in parts of an even load; the others are dropped; 0 is "
+        "room for all",
+        .fallback = "1.25", .range = TS_AT_LEAST(0)),
+    TS_KEY_REAL(TsTransformer, load_balance, "the loss grows by this times how uneven the load of experts is",
+                .fallback = "0.01", .range = TS_AT_LEAST(0)),
     TS_KEY_REAL(TsTransformer, dropout, "of embeddings and of what blocks add", .fallback = "0",
                 .range = TS_FROM_TO(0, 1)),
     TS_KEY_ENUM(TsTransformer, activation, activation_words, "inside feed-forward; swiglu and geglu are gated",
@@ -158,6 +174,14 @@ static double out_gain(const TsTransformer *options)
     return 1 / sqrt(2 * (double)options->layers);
 }
 
+/* What a gated activation does; NULL: it is not gated. */
+static TsTensor (*gate_of(const TsTransformer *options))(TsTensor gate, TsTensor x)
+{
+    return options->activation == TS_ACTIVATION_SWIGLU  ? ts_swiglu
+           : options->activation == TS_ACTIVATION_GEGLU ? ts_geglu
+                                                        : NULL;
+}
+
 static TsTensor attend(TsScope scope, const TsTransformer *options, TsTensor x, TsTensor seen, const TsCache *cache)
 {
     return ts_attention(
@@ -176,6 +200,21 @@ static TsTensor attend(TsScope scope, const TsTransformer *options, TsTensor x, 
         cache);
 }
 
+static TsTensor mixture(TsScope scope, const TsTransformer *options, TsTensor x, TsTensor seen, const TsCache *cache)
+{
+    (void)seen;
+    return ts_moe(ts_in(scope, "experts"), x,
+                  (TsMoe){.experts = options->experts,
+                          .top_k = options->experts_top_k,
+                          .capacity = options->capacity,
+                          .hidden_width = options->hidden == TS_AUTO ? 4 * options->width : options->hidden,
+                          .activation = activations[options->activation],
+                          .gated = gate_of(options),
+                          .dropout = options->dropout,
+                          .out_gain = out_gain(options)},
+                  cache);
+}
+
 static TsTensor feed_forward(TsScope scope, const TsTransformer *options, TsTensor x, TsTensor seen,
                              const TsCache *cache)
 {
@@ -185,9 +224,7 @@ static TsTensor feed_forward(TsScope scope, const TsTransformer *options, TsTens
         ts_in(scope, "feed_forward"), x,
         (TsFeedForward){.hidden_width = options->hidden == TS_AUTO ? 4 * options->width : options->hidden,
                         .activation = activations[options->activation],
-                        .gated = options->activation == TS_ACTIVATION_SWIGLU  ? ts_swiglu
-                                 : options->activation == TS_ACTIVATION_GEGLU ? ts_geglu
-                                                                              : NULL,
+                        .gated = gate_of(options),
                         .without_bias = !options->biases,
                         .dropout = options->dropout,
                         .out_gain = out_gain(options)});
@@ -204,10 +241,12 @@ static TsTensor add_part(TsScope scope, const TsTransformer *options, TsTensor x
     return ts_between_blocks(scope, x);
 }
 
-static TsTensor block(TsScope scope, const TsTransformer *options, TsTensor x, TsTensor seen, const TsCache *cache)
+static TsTensor block(TsScope scope, const TsTransformer *options, TsTensor x, TsTensor seen, const TsCache *cache,
+                      int64_t layer)
 {
+    Part *second = options->experts && (layer + 1) % options->experts_every == 0 ? mixture : feed_forward;
     x = add_part(scope, options, x, seen, cache, attend, "attention_norm");
-    return ts_leave(scope, add_part(scope, options, x, seen, cache, feed_forward, "feed_forward_norm"));
+    return ts_leave(scope, add_part(scope, options, x, seen, cache, second, "feed_forward_norm"));
 }
 
 TsTensor ts_transformer(TsScope scope, const TsTransformer *options, TsTensor tokens, TsTensor seen,
@@ -215,7 +254,7 @@ TsTensor ts_transformer(TsScope scope, const TsTransformer *options, TsTensor to
 {
     TsTensor x = ts_between_blocks(scope, embed(scope, options, tokens, seen, cache));
     for (int64_t layer = 0; layer < options->layers; layer++)
-        x = block(ts_in_numbered(scope, "layer", layer), options, x, seen, cache);
+        x = block(ts_in_numbered(scope, "layer", layer), options, x, seen, cache, layer);
     return ts_leave(scope, options->post_norm ? x : norm(ts_in(scope, "norm"), options, x));
 }
 

@@ -34,6 +34,10 @@ typedef struct TsTransformer {
     int64_t hidden;          /* TS_AUTO: 4 * width */
     int64_t context;         /* the longest sequence */
     int64_t vocab;           /* TS_AUTO: that of the tokenizer, filled in before tracing */
+    int64_t experts;         /* in place of feed-forward, in every experts_every-th layer; 0: none */
+    int64_t experts_top_k, experts_every;
+    double capacity;     /* of an expert, in parts of an even load; 0: room for all */
+    double load_balance; /* what is added to the loss, times how uneven the load is */
     double dropout;
     TsActivation activation;
     TsNorm norm;

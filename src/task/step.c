@@ -71,7 +71,9 @@ static void output_gradients(TsGraph *graph, TsTensor loss, const TsStepOptions 
 static TsLosses trace(TsGraph *graph, const TsTask *task, const TsBatch *batch, const TsStepOptions *options)
 {
     TsColumns columns = ts_columns_trace(graph, batch);
+    TsAsides asides = {.layers = 0};
     TsScope scope = {.graph = graph,
+                     .asides = &asides,
                      .parameters = options->parameters,
                      .dtype = options->dtype,
                      .training = options->learner != NULL,

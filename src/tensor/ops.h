@@ -89,6 +89,24 @@ TsTensor ts_dot(TsTensor a, TsTensor b, TsDot options);
  * or as they lie transposed. ops/batch_dot.c */
 TsTensor ts_batch_dot(TsTensor a, TsTensor b, bool transpose_a, bool transpose_b);
 
+/* A matrix product for each expert, over all its rows: x (E, ..., C) . kernel (E, C, F) -> (E, ..., F).
+ * ops/expert_dot.c */
+TsTensor ts_expert_dot(TsTensor x, TsTensor kernel);
+
+/* Slots for tokens at experts, a sequence at a time: chosen (B, T, K) i32, negative: none. First choices come first, in
+ * the order of tokens; what an expert has no room for is dropped. ops/route.c */
+typedef struct TsRouted {
+    TsTensor slots;   /* (B, T, K) i32: expert * capacity + place, or -1 */
+    TsTensor counts;  /* (B, E) i32: choices, the dropped ones included */
+    TsTensor dropped; /* (B) i32 */
+} TsRouted;
+TsRouted ts_assign_slots(TsTensor chosen, int64_t experts, int64_t capacity);
+
+/* rows (B, T, C) to their slots: (E, B, P, C), zeros where there is none; and back, summed over choices, to (B, T, C).
+ * Times weights (B, T, K), or TS_NONE: 1. ops/route.c */
+TsTensor ts_dispatch(TsTensor rows, TsTensor slots, TsTensor weights, int64_t experts, int64_t capacity);
+TsTensor ts_collect(TsTensor slotted, TsTensor slots, TsTensor weights);
+
 /* Convolution along time: x (B, T, C), kernel (K, C, D) -> (B, T', D), out[t] = the sum over k of x[t - left + k]
  * kernel[k]. T' is T, but T - K + 1 with VALID. ops/conv1d.c */
 typedef enum TsConv1dPadding {

@@ -217,6 +217,14 @@ static const Model models[] = {
      "backbone.norm=rms "
      "tasks.lm.data.batch=3 tasks.lm.smoothing=0.1 tasks.lm.z_loss=0.01",
      3},
+    {"run.precision=f64 backbone.dropout=0.1 backbone.experts=5 backbone.experts_top_k=2 backbone.capacity=0.7 "
+     "backbone.heads=8 backbone.width=24 backbone.hidden=20 backbone.vocab=261 tasks.lm.data.batch=7 "
+     "backbone.load_balance=0.1",
+     8},
+    {"run.precision=f64 backbone.experts=4 backbone.experts_top_k=1 backbone.experts_every=2 "
+     "backbone.activation=swiglu "
+     "backbone.heads=4 backbone.width=16 learner.accumulate=2 tasks.lm.data.batch=12",
+     4},
 };
 
 static void compare_on(const Expected *expected, const Model *model, int data, int expert, int along_model, int degree,

@@ -21,6 +21,10 @@ extern const TsOp ts_op_adamw;
 extern const TsOp ts_op_cast;
 extern const TsOp ts_op_cross_entropy, ts_op_d_cross_entropy, ts_op_cross_entropy_sums, ts_op_d_cross_entropy_sums;
 
+/* route.c, expert_dot.c */
+extern const TsOp ts_op_assign, ts_op_dispatch, ts_op_collect, ts_op_weigh;
+extern const TsOp ts_op_expert_dot, ts_op_d_expert_kernel;
+
 /* reduce.c */
 extern const TsOp ts_op_sum, ts_op_max, ts_op_sum_squares_parts, ts_op_sum_squares, ts_op_argmax;
 
