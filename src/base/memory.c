@@ -44,11 +44,12 @@ static Header *header_of_new(size_t size_bytes)
     return header;
 }
 
-void *ts_try_alloc(size_t size_bytes)
+/* NULL if there is no memory; *number is which allocation it was. */
+static void *try_alloc(size_t size_bytes, int64_t *number)
 {
-    int64_t number = atomic_fetch_add(&allocations, 1) + 1;
     Header *header = NULL;
-    if (size_bytes <= (size_t)PTRDIFF_MAX - 2 * sizeof *header && number != failing_allocation())
+    *number = atomic_fetch_add(&allocations, 1) + 1;
+    if (size_bytes <= (size_t)PTRDIFF_MAX - 2 * sizeof *header && *number != failing_allocation())
         header = header_of_new(size_bytes);
     if (!header)
         return NULL;
@@ -60,12 +61,19 @@ void *ts_try_alloc(size_t size_bytes)
     return header + 1;
 }
 
+void *ts_try_alloc(size_t size_bytes)
+{
+    int64_t number;
+    return try_alloc(size_bytes, &number);
+}
+
 void *ts_alloc_at(size_t size_bytes, const char *file, int line)
 {
-    void *pointer = ts_try_alloc(size_bytes);
+    int64_t number;
+    void *pointer = try_alloc(size_bytes, &number);
     if (!pointer)
         ts_fatal(file, line, "out of memory", "allocation %lld, of %zu bytes, failed with %lld bytes in use",
-                 (long long)atomic_load(&allocations), size_bytes, (long long)atomic_load(&live_bytes));
+                 (long long)number, size_bytes, (long long)atomic_load(&live_bytes));
     return pointer;
 }
 

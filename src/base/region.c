@@ -118,7 +118,9 @@ static void make(void)
 TsRegion ts_region(void)
 {
     pthread_once(&once, make);
-    return copied ? (TsRegion){.fd = -1} : region;
+    if (copied)
+        return (TsRegion){.fd = -1};
+    return region;
 }
 
 /* ---- its ranges */

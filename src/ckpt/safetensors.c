@@ -212,7 +212,7 @@ TsSafetensorsView ts_safetensors_whole(const TsSafetensors *weights, int index)
 /* Whether every element of the view lies within `elems`. */
 static bool view_fits(const TsSafetensorsView *view, int64_t elems)
 {
-    int64_t low = view->first_elem, high = view->first_elem;
+    int64_t low = view->first_elem, high = low;
     for (int d = 0; d < view->shape.dims; d++) {
         int64_t reach;
         if (view->shape.size[d] == 0)

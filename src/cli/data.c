@@ -160,6 +160,7 @@ static TsStatus data(TsGroup *world, int count, const char *const *words)
         status = actions[action].run(world, config, &read);
     ts_config_free(&config);
     ts_free(read.sources);
+    /* cppcheck-suppress returnDanglingLifetime ; no action keeps anything of `read` */
     return status;
 }
 

@@ -11,8 +11,8 @@
  *   logits   there is none
  *   nothing  likewise
  *
- * Predictions are the adapter's outputs, of `tokens` and `logits` logits (B, T, V), of `nothing` hidden states where there is no
- * adapter.
+ * Predictions are the adapter's outputs, of `tokens` and `logits` logits (B, T, V), of `nothing` hidden states where
+ * there is no adapter.
  */
 #pragma once
 

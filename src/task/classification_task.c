@@ -74,7 +74,9 @@ static void collate(const TsExamples *examples, void *const *row, int64_t length
 {
     const ClassificationTask *own = examples->own;
     ts_examples_put_text(examples, own->text, row[TOKENS], row[SEEN], length, draw.example);
-    TsField cell = draw.example < 0 ? (TsField){0} : ts_dataset_text(examples->dataset, own->label, draw.example);
+    TsField cell = {0};
+    if (draw.example >= 0)
+        cell = ts_dataset_text(examples->dataset, own->label, draw.example);
     *(float *)row[WEIGHTS] = draw.example < 0 ? 0 : 1;
     if (!own->config->multi_label) {
         int32_t label = draw.example < 0 ? -100 : ts_class_names_find(own->classes, cell.text, cell.bytes);

@@ -158,7 +158,7 @@ TS_METRIC(top5)
         const double *scores = scores_of(observations, i);
         int64_t truth = observations->classes[i], before = 0;
         for (int64_t c = 0; c < observations->width; c++)
-            before += scores[c] > scores[truth] || (scores[c] == scores[truth] && c < truth);
+            before += c < truth ? scores[c] >= scores[truth] : scores[c] > scores[truth];
         sums[0] += before < TOP;
     }
     ts_metric_sum(sums, 2, group);

@@ -79,6 +79,18 @@ struct TsProgram {
     unsigned char *arena, *constants; /* owned; NULL on a mesh that is only described */
 };
 
+/* Whether its mesh is only described: it is planned, not run. */
+static inline bool ts_program_only_described(const TsProgram *program)
+{
+    return program->options.mesh && !ts_mesh_all(program->options.mesh);
+}
+
+/* Fills in actions, blocks and patches, once the passes are done and the arena is there; lower.c. */
+void ts_program_lower(TsProgram *program);
+
+/* Bytes of the micro-batches before `micro` in an array that holds the blocks of `range` one behind another. */
+size_t ts_program_packed_bytes(const TsProgram *program, int32_t range, int micro, TsDtype dtype);
+
 /* ---- recording; record.c ---- */
 
 /* Adds to program->timeline what `action` did from `begin_s` to now. */

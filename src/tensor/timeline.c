@@ -53,7 +53,7 @@ static int by_size(const void *a, const void *b)
  * the delay of a message. */
 static double agree_on_zero(TsGroup *group)
 {
-    double mine[CLOCK_ROUNDS], roots[CLOCK_ROUNDS], shift[CLOCK_ROUNDS];
+    double mine[CLOCK_ROUNDS], roots[CLOCK_ROUNDS] = {0}, shift[CLOCK_ROUNDS];
     for (int i = 0; i < CLOCK_ROUNDS; i++) {
         ts_barrier(group, "timeline");
         mine[i] = ts_timeline_now();
