@@ -10,12 +10,17 @@ fail() { echo "$*"; failed=1; }
 awk -F'\t' '!/^#/ && (NF != 5 || $1 !~ /^[a-z0-9]+\/[A-Za-z0-9-]+$/ || $2 !~ /^[0-9.]+$/ || $3 == "" || $4 !~ /^(higher|lower)$/ || seen[$1]++) \
     { print "bench/targets.tsv:" FNR ": " $0; bad = 1 } END { exit bad || NR < 50 }' bench/targets.tsv || fail "rows that are not right"
 
-# A bench gives its targets by name to bench_target of bench/target.h, or prints `target NAME`.
-for source in bench/*.c bench/*.sh; do
-    [ -f "$source" ] || continue
-    names=$(grep -ohE '"[a-z0-9]+/[A-Za-z0-9-]+"|target [a-z0-9]+/[A-Za-z0-9-]+' "$source" | sed 's/^target //; s/"//g' | grep "^$(basename "${source%.*}")/")
-    [ -n "$names" ] || fail "$source names no target"
-    for name in $names; do grep -q "^$name	" bench/targets.tsv || fail "$source: target $name is not in bench/targets.tsv"; done
+# A bench is bench/NAME.c, NAME.sh and NAME/*.c. It gives its targets by name to bench_target of bench/target.h, prints
+# `target NAME/...`, or calls a function `target` of its script.
+for bench in $(ls bench/*.c bench/*.sh | sed 's/.*\///; s/\.[a-z]*$//' | sort -u); do
+    sources=$(ls "bench/$bench.c" "bench/$bench.sh" bench/"$bench"/*.c 2>/dev/null)
+    names=$(grep -ohE "\"$bench/[A-Za-z0-9-]+\"|target $bench/[A-Za-z0-9-]+" $sources | sed 's/^target //; s/"//g'
+        grep -ohE '(^|\|\| )target [a-z0-9-]+ ' $sources | sed "s/.*target /$bench\//; s/ //")
+    [ -n "$names" ] || fail "bench/$bench names no target"
+    for name in $names; do grep -q "^$name	" bench/targets.tsv || fail "bench/$bench: target $name is not in bench/targets.tsv"; done
+    for name in $(awk -F'\t' -v bench="$bench" 'index($1, bench "/") == 1 { print $1 }' bench/targets.tsv); do
+        grep -qx "$name" <<<"$names" || fail "bench/$bench does not measure $name"
+    done
 done
 
 said=$(mktemp)
