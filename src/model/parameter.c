@@ -170,6 +170,13 @@ TsStatus ts_parameters_declare(TsParameters *parameters, TsParameter parameter)
     return TS_OK;
 }
 
+void ts_parameters_freeze(TsParameters *parameters, const char *path)
+{
+    int64_t found = ts_names_find(&parameters->names, path);
+    TS_CHECK(found >= 0, "there is no parameter %s to freeze", path);
+    parameters->rows[found].trainable = false;
+}
+
 int ts_parameters_count(const TsParameters *parameters)
 {
     return parameters->count;

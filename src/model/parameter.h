@@ -57,6 +57,9 @@ const TsShardingConfig *ts_parameters_sharding(const TsParameters *parameters);
  * already must agree in shape, dtype and initializer, and stays as it is: the error names both. Not collective. */
 TS_MUST_USE TsStatus ts_parameters_declare(TsParameters *parameters, TsParameter parameter);
 
+/* The row of that path, which must be there, is not learned from now on: no gradient, no state. Not collective. */
+void ts_parameters_freeze(TsParameters *parameters, const char *path);
+
 int ts_parameters_count(const TsParameters *parameters);
 const TsParameter *ts_parameters_at(const TsParameters *parameters, int index);
 

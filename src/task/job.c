@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "model/transformer.h"
 #include "task/fit.h"
+#include "task/freeze.h"
 
 /* The vocabulary of the trunk: that of all tasks' tokenizers, if it is not given. Collective. */
 static TsStatus resolve_vocab(int64_t *vocab, const TsJob *job)
@@ -182,6 +183,8 @@ TsStatus ts_job_open(TsJob **job, TsGroup *group, const TsConfig *config, TsJobO
         status = check_batches(made);
     if (!status)
         status = declare_parameters(made);
+    if (!status)
+        status = ts_freeze(made, !options.without_data);
     if (!status && !options.described)
         status = ts_comm_agree(group, ts_fit_check(made->parameters, group, !options.without_data));
     if (!status && !options.described)

@@ -29,6 +29,11 @@ const TsVariants ts_optimizers = {"optimizer", optimizers, sizeof optimizers / s
 static const TsKey keys[] = {
     TS_KEY_CHOICE(TsLearnerConfig, optimizer, &ts_optimizers, "how gradients become updates", .fallback = "adamw"),
     TS_KEY_CHOICE(TsLearnerConfig, schedule, &ts_schedules, "of the learning rate", .fallback = "constant"),
+    TS_KEY_LIST(TsLearnerConfig, freeze, TS_ELEMENT(TS_KIND_STRING),
+                "regular expressions: parameters in whose path one is found stay as they are", .fallback = "[]"),
+    TS_KEY_LIST(TsLearnerConfig, only, TS_ELEMENT(TS_KIND_STRING),
+                "regular expressions: parameters in whose path none is found stay as they are; instead of freeze",
+                .fallback = "[]"),
     TS_KEY_REAL(TsLearnerConfig, clip, "the largest global norm of a gradient; 0 is no clipping", .fallback = "1",
                 .range = TS_AT_LEAST(0)),
     TS_KEY_REAL(TsLearnerConfig, skip_above, "a step with a larger norm of the gradient is skipped", .fallback = "inf",
@@ -44,7 +49,17 @@ static const TsKey keys[] = {
                  .fallback = "4 MiB", .range = TS_BETWEEN(0, 1 << 30)),
     TS_KEYS_END};
 
-const TsConfigTable ts_learner_table = {"learner", "How parameters learn.", sizeof(TsLearnerConfig), keys, NULL};
+static TsStatus check_learner(const void *value)
+{
+    const TsLearnerConfig *config = value;
+    if (config->freeze.count && config->only.count)
+        return ts_status_error(TS_CODE_INVALID,
+                               "freeze says what stays as it is, only what does not: give one of them");
+    return TS_OK;
+}
+
+const TsConfigTable ts_learner_table = {"learner", "How parameters learn.", sizeof(TsLearnerConfig), keys,
+                                        check_learner};
 
 struct TsLearner {
     TsLearnerSetting setting; /* without `users` */
@@ -216,6 +231,15 @@ static void bind(TsLearner *learner)
     }
 }
 
+static TsStatus learns_something(const TsParameters *parameters)
+{
+    int count = ts_parameters_count(parameters);
+    for (int i = 0; i < count; i++)
+        if (ts_parameters_at(parameters, i)->trainable)
+            return TS_OK;
+    return ts_status_error(TS_CODE_INVALID, "learner: nothing is learned: all %d parameters are frozen", count);
+}
+
 int64_t ts_learner_bucket_bytes(const TsLearnerConfig *config)
 {
     return config->bucket ? config->bucket : -1;
@@ -234,7 +258,9 @@ TsStatus ts_learner_create(TsLearner **learner, TsLearnerSetting setting)
                         .state = ts_batch_create(),
                         .scalars = ts_batch_create()};
     find_users(made, users);
-    TsStatus status = compile(made);
+    TsStatus status = learns_something(setting.parameters);
+    if (!status)
+        status = compile(made);
     if (made->mesh && ts_mesh_all(made->mesh))
         status = ts_comm_agree(ts_mesh_all(made->mesh), status);
     if (status)

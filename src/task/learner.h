@@ -19,6 +19,8 @@ typedef struct TsAdamwConfig {
 typedef struct TsLearnerConfig {
     TsChoice optimizer; /* of ts_optimizers */
     TsChoice schedule;  /* of ts_schedules */
+    TsList freeze;      /* of patterns: parameters found by one are not learned */
+    TsList only;        /* of patterns: parameters found by none are not learned; empty: all are */
     double clip;        /* the largest global norm of a gradient; 0: no clipping */
     double skip_above;  /* steps of a larger norm are skipped; infinity: only those that are not finite */
     int64_t skip_limit; /* so many skipped steps in a row end the run */
