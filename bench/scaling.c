@@ -79,7 +79,7 @@ static TsStatus time_steps(TsGroup *world, TsGroup *group, int steps, const char
             ts_barrier(world, "bench");
             double begin_s = ts_timeline_now(), before = sent_bytes();
             int64_t number = i + 2;
-            ts_step_run(step, number);
+            ts_step_run(step, number, 1);
             ts_learner_step(learner, 0, &number, number, MOST_STEPS);
             double took_s = ts_timeline_now() - begin_s;
             bytes = sent_bytes() - before;

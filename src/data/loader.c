@@ -325,6 +325,11 @@ int64_t ts_loader_batches(const TsLoader *loader)
     return (loader->rows.count + loader->options.rows - 1) / loader->options.rows;
 }
 
+int64_t ts_loader_count(const TsLoader *loader)
+{
+    return loader->rows.count;
+}
+
 int64_t ts_loader_rows(const TsLoader *loader)
 {
     return loader->options.rows;

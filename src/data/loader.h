@@ -75,6 +75,9 @@ int ts_loader_next(TsLoader *loader, int64_t *place);
 /* How many batches hold every example once: an evaluation calls ts_loader_next so often, from place 0 on. */
 int64_t ts_loader_batches(const TsLoader *loader);
 
+/* How many examples there are. */
+int64_t ts_loader_count(const TsLoader *loader);
+
 /* B. */
 int64_t ts_loader_rows(const TsLoader *loader);
 

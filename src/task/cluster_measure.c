@@ -148,7 +148,7 @@ static void run_step(TsJob *job, TsStep *step, TsLearner *learner, int64_t numbe
     int64_t *steps = ts_calloc((size_t)job->task_count, sizeof *steps), place = 0;
     steps[0] = number;
     ts_loader_next(job->tasks[0]->train, &place);
-    ts_step_run(step, number);
+    ts_step_run(step, number, 1);
     ts_learner_step(learner, 0, steps, number, STEPS + 1);
     ts_free(steps);
 }

@@ -149,6 +149,8 @@ static const TsKey task_keys[] = {
     TS_KEY_CHOICE(TsTaskConfig, kind, &ts_task_kinds, "what kind of task", .flat = true, .required = true),
     TS_KEY_REAL(TsTaskConfig, weight, "how often it is drawn, beside the others", .fallback = "1",
                 .range = TS_AT_LEAST(0)),
+    TS_KEY_REAL(TsTaskConfig, loss_weight, "factor of its loss where it is drawn", .fallback = "1",
+                .range = TS_AT_LEAST(0)),
     TS_KEY_LIST(TsTaskConfig, metrics, TS_ELEMENT(TS_KIND_STRING),
                 "what its evaluation measures, beside losses; left out: all that fit"),
     TS_KEYS_END};

@@ -78,7 +78,7 @@ typedef struct TsCheckpointConfig {
 
 typedef struct TsTaskConfig {
     TsChoice kind; /* of ts_task_kinds */
-    double weight;
+    double weight, loss_weight;
     TsList metrics; /* of names; empty: all that fit */
 } TsTaskConfig;
 

@@ -76,7 +76,7 @@ void ts_evaluator_run(TsEvaluator *evaluator, TsScores *scores, TsRowVisitor *vi
     for (int64_t number = 0; number < batches; number++) {
         int k = ts_loader_next(evaluator->data, &place);
         const TsBatch *batch = ts_loader_batch(evaluator->data, k);
-        ts_step_run(evaluator->steps[k], number);
+        ts_step_run(evaluator->steps[k], number, 1);
         for (int64_t row = 0; row < rows; row++) {
             int64_t example = ts_loader_examples(evaluator->data)[row];
             if (example < 0)

@@ -2,39 +2,65 @@
  *
  * Mixture: which task a step runs.
  *
- * Tasks alternate (`interleaved`): each step samples one. The draw for a step is a function of (seed, step, rates)
- * alone, so every rank, and every resumed run, has the same sequence without a word between them.
+ * Tasks alternate (`interleaved`): each step draws one. Rates count examples: a task whose batches are larger is drawn
+ * less often. Mixtures may hold mixtures; the rate of a task is the sum over all ways to it of the product of the rates
+ * on the way. The draw for a step is a function of (seed, step, places in the data) alone, so every rank, and every
+ * resumed run, has the same sequence without a word between them.
  */
 #pragma once
 
-#include "base/config.h"
+#include "task/sampler.h"
 
 typedef enum TsMixtureMode { TS_MIXTURE_INTERLEAVED } TsMixtureMode;
+typedef enum TsMixtureUnit { TS_BY_EXAMPLES, TS_BY_TOKENS, TS_BY_STEPS } TsMixtureUnit;
+typedef enum TsExhausted { TS_EXHAUSTED_REPEAT, TS_EXHAUSTED_DROP, TS_EXHAUSTED_STOP } TsExhausted;
 
-typedef struct TsProportional {
-    double alpha; /* of weight^alpha */
-} TsProportional;
+/* A mixture in a mixture. */
+typedef struct TsSubmixtureConfig {
+    TsChoice sampler; /* of ts_samplers */
+    TsMap of;         /* of double: weights of tasks and mixtures, by name */
+} TsSubmixtureConfig;
 
 typedef struct TsMixtureConfig {
     TsMixtureMode mode;
     TsChoice sampler; /* of ts_samplers */
+    TsMap of;         /* of double: weights of tasks and mixtures, by name; empty: the tasks with their own weights */
+    TsMap mixtures;   /* of TsSubmixtureConfig, by name */
+    TsMixtureUnit by; /* what rates count */
+    TsExhausted exhausted;
+    double epochs;   /* passes through a task's data, after which it is exhausted */
+    bool importance; /* losses are scaled by loss weight over rate */
 } TsMixtureConfig;
 
-extern const TsVariants ts_samplers; /* uniform, proportional, round_robin */
 extern const TsConfigTable ts_mixture_table;
+
+/* What a mixture knows of a task. */
+typedef struct TsMixtureTask {
+    const char *name; /* borrowed */
+    double weight, loss_weight;
+    int64_t examples;     /* of its training data */
+    int64_t rows, tokens; /* of a batch; at least 1 */
+} TsMixtureTask;
 
 typedef struct TsMixture TsMixture;
 
-/* Of `count` tasks with these weights (not negative, finite, not all zero: else an error that names the task). Not
- * collective. Same on all ranks: everything. Owned by the caller. */
-TS_MUST_USE TsStatus ts_mixture_create(TsMixture **mixture, const TsMixtureConfig *config, const char *const *names,
-                                       const double *weights, int count, uint64_t seed);
+/* Of `count` tasks. Errors name the task or mixture: a weight that is negative or not finite, all of them zero, a name
+ * that is none, a mixture that contains itself. Not collective. Same on all ranks: everything. The config is borrowed.
+ * Owned by the caller: ts_mixture_free. */
+TS_MUST_USE TsStatus ts_mixture_create(TsMixture **mixture, const TsMixtureConfig *config, const TsMixtureTask *tasks,
+                                       int count, uint64_t seed);
 
 /* Sets *mixture to NULL; NULL is fine. */
 void ts_mixture_free(TsMixture **mixture);
 
-/* The task of `step` (from 1). */
-int ts_mixture_task(const TsMixture *mixture, int64_t step);
+/* The task of `step` (from 1), where places[i] examples of task i were taken before it; -1: data are exhausted, and the
+ * run ends. Not collective, no allocation. */
+int ts_mixture_task(TsMixture *mixture, int64_t step, const int64_t *places);
 
-/* The part of all steps that a task gets, in 0..1. */
-double ts_mixture_rate(const TsMixture *mixture, int task);
+/* The part of all that is counted (examples, tokens or steps) which each task has from `step` on: (count), borrowed
+ * until the next call. All zero where everything is exhausted. */
+const double *ts_mixture_rates(TsMixture *mixture, int64_t step, const int64_t *places);
+
+/* What the loss of a task is multiplied by at `step`: its loss weight; with `importance` that, over the loss weights of
+ * all tasks that have a rate, over the chance that this step draws it. */
+double ts_mixture_loss_scale(TsMixture *mixture, int task, int64_t step, const int64_t *places);

@@ -11,7 +11,7 @@
 
 struct TsStep {
     TsProgram *program;
-    TsBatch *arrays; /* input step; outputs "sum/NAME" and "weight/NAME" */
+    TsBatch *arrays; /* inputs "step" and, to train, "loss_scale"; outputs "sum/NAME" and "weight/NAME" */
     TsBatch *given;  /* the other outputs, but for gradients */
     TsMetrics *metrics, *own_metrics;
     bool adds_losses; /* this rank's losses are parts, or it is the one that has them */
@@ -86,8 +86,11 @@ static TsLosses trace(TsGraph *graph, const TsTask *task, const TsBatch *batch, 
     output_losses(&losses, is_reproducible(options));
     if (options->gives_out && task->kind->give_out)
         task->kind->give_out(scope, task, predictions, &columns);
-    if (options->learner)
-        output_gradients(graph, ts_loss_mean(losses.loss[0]), options);
+    if (options->learner) {
+        TsTensor loss = ts_loss_mean(losses.loss[0]);
+        TsTensor scale = ts_input(graph, "loss_scale", TS_F64, ts_scalar, ts_replicated);
+        output_gradients(graph, ts_mul(loss, ts_cast(scale, ts_dtype_of(loss))), options);
+    }
     return losses;
 }
 
@@ -142,6 +145,9 @@ TsStatus ts_step_create(TsStep **step, const TsTask *task, const TsBatch *batch,
     made->own_metrics = options.metrics ? NULL : ts_metrics_create(names, losses.count);
     made->metrics = options.metrics ? options.metrics : made->own_metrics;
     ts_batch_put(made->arrays, "step", ts_array_create(mesh, TS_I64, ts_scalar, ts_replicated, (TsArrayOptions){0}));
+    if (options.learner)
+        ts_batch_put(made->arrays, "loss_scale",
+                     ts_array_create(mesh, TS_F64, ts_scalar, ts_replicated, (TsArrayOptions){0}));
     for (int i = 0; i < ts_program_bindings(program); i++) {
         TsBinding binding = ts_program_binding(program, i);
         bool is_loss = strncmp(binding.name, "sum/", 4) == 0 || strncmp(binding.name, "weight/", 7) == 0;
@@ -180,9 +186,12 @@ static double scalar_value(const TsArray *array)
     return array->dtype == TS_F64 ? *(double *)array->data : (double)*(float *)array->data;
 }
 
-void ts_step_run(TsStep *step, int64_t number)
+void ts_step_run(TsStep *step, int64_t number, double loss_scale)
 {
+    TsArray *scale = ts_batch_find(step->arrays, "loss_scale");
     *(int64_t *)ts_batch_find(step->arrays, "step")->data = number;
+    if (scale)
+        *(double *)scale->data = loss_scale;
     ts_program_run(step->program);
     for (int i = 0; i < ts_metrics_count(step->metrics) && step->adds_losses; i++) {
         char sum[128], weight[128];

@@ -38,9 +38,9 @@ void ts_step_free(TsStep **step);
 /* Binds parameters, and to train gradients, by name: borrowed. Not collective. */
 void ts_step_bind(TsStep *step, const TsBatch *parameters, const TsBatch *gradients);
 
-/* Runs it on what the batch holds, and adds the losses to the metrics. Collective on the mesh; same on all ranks:
- * number, the step's in the run. */
-void ts_step_run(TsStep *step, int64_t number);
+/* Runs it on what the batch holds, and adds the losses to the metrics. Gradients are those of loss_scale times the
+ * loss. Collective on the mesh; same on all ranks: number, the step's in the run, and loss_scale. */
+void ts_step_run(TsStep *step, int64_t number, double loss_scale);
 
 /* The losses by name; borrowed. */
 TsMetrics *ts_step_metrics(const TsStep *step);

@@ -28,6 +28,8 @@ typedef struct Trainer {
     Course *courses;     /* (job->task_count) */
     int64_t *task_steps; /* (job->task_count) that each had so far */
     TsMixture *mixture;
+    int64_t *places; /* (job->task_count) examples taken of each task so far */
+    int next_task;   /* of the next step; -1: data are exhausted */
     TsLearner *learner;
     TsSaving *saving;
     TsBatch *kept; /* parameters and optimizer state, lent: what a checkpoint holds */
@@ -95,17 +97,31 @@ static TsStatus end_recording(Trainer *trainer, bool at_end)
 
 static TsStatus run_hooks(Trainer *trainer);
 
+/* Finds the task of the step after the last one. The same on every rank. */
+static void look_ahead(Trainer *trainer)
+{
+    for (int i = 0; i < trainer->job->task_count; i++)
+        trainer->places[i] = trainer->courses[i].task->place;
+    trainer->next_task = ts_mixture_task(trainer->mixture, trainer->step + 1, trainer->places);
+}
+
+static bool is_at_end(const Trainer *trainer)
+{
+    return trainer->step >= trainer->keys->run.steps || trainer->next_task < 0;
+}
+
 /* The life of a step. */
 static TsStatus run_step(Trainer *trainer)
 {
     int64_t step = trainer->step + 1;
-    int number = ts_mixture_task(trainer->mixture, step); /* the same on every rank */
+    int number = trainer->next_task;
     Course *course = &trainer->courses[number];
+    double loss_scale = ts_mixture_loss_scale(trainer->mixture, number, step, trainer->places);
 
     begin_recording(trainer);
     int length = ts_loader_next(course->task->train, &course->task->place); /* each rank reads its own rows */
     mark(trainer, "read a batch");
-    ts_step_run(course->passes[length], step); /* forward, backward; losses add up on each rank */
+    ts_step_run(course->passes[length], step, loss_scale); /* forward, backward; losses add up on each rank */
     mark(trainer, "forward and backward");
     trainer->task_steps[number]++;
     trainer->report = ts_learner_step(trainer->learner, number, trainer->task_steps, step, trainer->keys->run.steps);
@@ -116,6 +132,7 @@ static TsStatus run_step(Trainer *trainer)
     trainer->skipped_in_row = skipped ? trainer->skipped_in_row + 1 : 0;
     trainer->progress.tokens += course->task->tokens_a_batch;
     trainer->step = step;
+    look_ahead(trainer);
     TsStatus status = run_hooks(trainer);
     mark(trainer, "hooks");
     return status ? status : end_recording(trainer, false);
@@ -154,7 +171,7 @@ static Decision decide(const Trainer *trainer)
 {
     const TsJobConfig *keys = trainer->keys;
     bool failing = trainer->skipped_in_row >= keys->learner.skip_limit;
-    bool last = trainer->step >= keys->run.steps || failing;
+    bool last = is_at_end(trainer) || failing;
     TsSavingMoment moment = {.step = trainer->step, .last = last, .stopping = stop_signal != 0};
     Decision mine = {.stop = stop_signal,
                      .say = last || is_due(keys->run.log, trainer->step, trainer->said_s),
@@ -314,9 +331,6 @@ static TsStatus create_courses(Trainer *trainer)
     for (int i = 0; i < job->task_count; i++) {
         Course *course = &trainer->courses[i];
         course->task = job->tasks[i];
-        if (!course->task->train && ts_mixture_rate(trainer->mixture, i) > 0)
-            return ts_config_error_at(job->config, "tasks", "%s has nothing to learn: weight: 0 leaves it out",
-                                      course->task->name);
         for (int k = 0; course->task->train && k < ts_loader_lengths(course->task->train); k++) {
             TS_TRY(ts_step_create(&course->passes[k], course->task, ts_loader_batch(course->task->train, k),
                                   (TsStepOptions){.parameters = job->own[i],
@@ -337,15 +351,27 @@ static TsStatus create_courses(Trainer *trainer)
 
 static TsStatus create_mixture(Trainer *trainer)
 {
-    const TsMap *map = &trainer->keys->tasks;
-    const TsTaskConfig *items = map->items;
-    double *weights = ts_calloc((size_t)map->count, sizeof *weights);
-    for (int64_t i = 0; i < map->count; i++)
-        weights[i] = items[i].weight;
-    TsStatus status = ts_mixture_create(&trainer->mixture, &trainer->keys->mixture, map->names, weights,
-                                        (int)map->count, (uint64_t)trainer->keys->run.seed);
-    ts_free(weights);
-    return status;
+    const TsJob *job = trainer->job;
+    const TsTaskConfig *keys = trainer->keys->tasks.items;
+    TsMixtureTask *tasks = ts_calloc((size_t)job->task_count, sizeof *tasks);
+    for (int i = 0; i < job->task_count; i++) {
+        const TsTask *task = job->tasks[i];
+        tasks[i] = (TsMixtureTask){.name = task->name,
+                                   .weight = keys[i].weight,
+                                   .loss_weight = keys[i].loss_weight,
+                                   .examples = task->train ? ts_loader_count(task->train) : 0,
+                                   .rows = task->train ? ts_loader_rows(task->train) : 1,
+                                   .tokens = task->tokens_a_batch > 0 ? task->tokens_a_batch : 1};
+    }
+    trainer->places = ts_calloc((size_t)job->task_count, sizeof *trainer->places);
+    TsStatus status = ts_mixture_create(&trainer->mixture, &trainer->keys->mixture, tasks, job->task_count,
+                                        (uint64_t)trainer->keys->run.seed);
+    ts_free(tasks);
+    if (!status)
+        return TS_OK;
+    TsStatus located = ts_config_error_at(job->config, "mixture", "%s", ts_status_message(status));
+    ts_status_free(&status);
+    return located;
 }
 
 static TsStatus read_state(Trainer *trainer, const TsCheckpoint *checkpoint)
@@ -497,6 +523,7 @@ static void end(Trainer *trainer)
     ts_free(trainer->courses);
     ts_timeline_free(&trainer->timeline);
     ts_free(trainer->task_steps);
+    ts_free(trainer->places);
     ts_learner_free(&trainer->learner);
     ts_mixture_free(&trainer->mixture);
     ts_saving_free(&trainer->saving);
@@ -507,15 +534,19 @@ static void end(Trainer *trainer)
 
 static TsStatus run_steps(Trainer *trainer)
 {
-    if (trainer->step >= trainer->keys->run.steps) {
+    look_ahead(trainer);
+    if (is_at_end(trainer)) {
         ts_log(TS_LOG_INFO, "nothing to do: step %lld of %lld is done", (long long)trainer->step,
                (long long)trainer->keys->run.steps);
         evaluate(trainer);
     }
     trainer->recorded_from = trainer->step + trainer->keys->trace.from_step;
     TsStatus status = TS_OK;
-    while (!status && trainer->step < trainer->keys->run.steps)
+    while (!status && !is_at_end(trainer))
         status = run_step(trainer);
+    if (!status && trainer->step < trainer->keys->run.steps)
+        ts_log(TS_LOG_INFO, "data are exhausted after step %lld: mixture.exhausted says what then",
+               (long long)trainer->step);
     if (!status)
         status = ts_saving_wait(trainer->saving);
     TsStatus recorded = end_recording(trainer, true);

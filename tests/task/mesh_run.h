@@ -72,7 +72,7 @@ static inline void mesh_run_pass(MeshRun *run, int64_t number)
 {
     TsTask *task = run->job->tasks[0];
     ts_loader_next(task->train, &task->place);
-    ts_step_run(run->step, number);
+    ts_step_run(run->step, number, 1);
 }
 
 /* Its update. */
