@@ -5,7 +5,8 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "base/pattern.h"
+#include "data/json_keys.h"
+#include "data/needle.h"
 #include "data/unicode.h"
 
 typedef struct Step Step;
@@ -13,8 +14,7 @@ typedef struct Step Step;
 struct Step {
     void (*apply)(const Step *step, TsText *out, const char *text, size_t text_bytes);
     TsUnicodeForm form;
-    TsPattern *pattern;                                            /* what Replace looks for, owned; or */
-    char *literal;                                                 /* this, owned */
+    TsNeedle needle;                                               /* what Replace looks for, owned */
     char *content;                                                 /* what Replace and Prepend put in, owned */
     bool left, right;                                              /* of Strip */
     bool clean_text, chinese_characters, strip_accents, lowercase; /* of BertNormalizer */
@@ -153,24 +153,10 @@ static void apply_prepend(const Step *step, TsText *out, const char *text, size_
     ts_text_append_bytes(out, text, text_bytes);
 }
 
-/* The next place from `from` on where what is looked for is; false: none. */
-static bool find(const Step *step, size_t *first, size_t *end, const char *text, size_t text_bytes, size_t from)
-{
-    if (step->pattern)
-        return ts_pattern_find(step->pattern, first, end, text, text_bytes, from);
-    size_t bytes = strlen(step->literal);
-    const char *found = bytes ? memmem(text + from, text_bytes - from, step->literal, bytes) : NULL;
-    if (!found)
-        return false;
-    *first = (size_t)(found - text);
-    *end = *first + bytes;
-    return true;
-}
-
 static void apply_replace(const Step *step, TsText *out, const char *text, size_t text_bytes)
 {
     size_t at = 0, first, end;
-    while (at < text_bytes && find(step, &first, &end, text, text_bytes, at)) {
+    while (at < text_bytes && ts_needle_find(&step->needle, &first, &end, text, text_bytes, at)) {
         ts_text_append_bytes(out, text + at, first - at);
         ts_text_append(out, "%s", step->content);
         if (end == first) { /* found nothing, here: go on behind the next byte */
@@ -186,27 +172,14 @@ static void apply_replace(const Step *step, TsText *out, const char *text, size_
 
 /* ---- from JSON ---- */
 
-static bool flag(const json_t *json, const char *key, bool fallback)
-{
-    const json_t *value = json_object_get(json, key);
-    return json_is_boolean(value) ? json_is_true(value) : fallback;
-}
-
 static TsStatus read_replace(Step *step, const json_t *json)
 {
-    const json_t *pattern = json_object_get(json, "pattern");
-    const char *literal = json_string_value(json_object_get(pattern, "String"));
-    const char *regex = json_string_value(json_object_get(pattern, "Regex"));
-    const char *content = json_string_value(json_object_get(json, "content"));
-    if ((!literal && !regex) || !content)
-        return ts_status_error(TS_CODE_INVALID, "normalizer Replace lacks its pattern or its content");
+    const char *content = ts_json_word(json, "content");
+    if (!content)
+        return ts_status_error(TS_CODE_INVALID, "normalizer Replace lacks its content");
     step->apply = apply_replace;
     step->content = ts_strdup(content);
-    if (literal)
-        step->literal = ts_strdup(literal);
-    else
-        TS_TRY(ts_pattern_create(&step->pattern, regex));
-    return TS_OK;
+    return ts_needle_read(&step->needle, json, "normalizer Replace");
 }
 
 static TsStatus read_step(Step *step, const json_t *json)
@@ -216,7 +189,7 @@ static TsStatus read_step(Step *step, const json_t *json)
         TsUnicodeForm form;
     } forms[] = {
         {"NFC", TS_UNICODE_NFC}, {"NFD", TS_UNICODE_NFD}, {"NFKC", TS_UNICODE_NFKC}, {"NFKD", TS_UNICODE_NFKD}};
-    const char *type = json_string_value(json_object_get(json, "type"));
+    const char *type = ts_json_word(json, "type");
     if (!type)
         return ts_status_error(TS_CODE_INVALID, "a normalizer without a type");
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
@@ -231,17 +204,18 @@ static TsStatus read_step(Step *step, const json_t *json)
     } else if (strcmp(type, "StripAccents") == 0) {
         step->apply = apply_strip_accents;
     } else if (strcmp(type, "Strip") == 0) {
-        *step = (Step){
-            .apply = apply_strip, .left = flag(json, "strip_left", true), .right = flag(json, "strip_right", true)};
+        *step = (Step){.apply = apply_strip,
+                       .left = ts_json_flag(json, "strip_left", true),
+                       .right = ts_json_flag(json, "strip_right", true)};
     } else if (strcmp(type, "Prepend") == 0) {
-        const char *content = json_string_value(json_object_get(json, "prepend"));
+        const char *content = ts_json_word(json, "prepend");
         *step = (Step){.apply = apply_prepend, .content = ts_strdup(content ? content : "")};
     } else if (strcmp(type, "BertNormalizer") == 0) {
-        bool lowercase = flag(json, "lowercase", true);
+        bool lowercase = ts_json_flag(json, "lowercase", true);
         *step = (Step){.apply = apply_bert,
-                       .clean_text = flag(json, "clean_text", true),
-                       .chinese_characters = flag(json, "handle_chinese_chars", true),
-                       .strip_accents = flag(json, "strip_accents", lowercase),
+                       .clean_text = ts_json_flag(json, "clean_text", true),
+                       .chinese_characters = ts_json_flag(json, "handle_chinese_chars", true),
+                       .strip_accents = ts_json_flag(json, "strip_accents", lowercase),
                        .lowercase = lowercase};
     } else {
         return ts_status_error(TS_CODE_UNSUPPORTED,
@@ -255,7 +229,7 @@ static TsStatus read_step(Step *step, const json_t *json)
 static TsStatus read_steps(TsNormalizer *normalizer, const json_t *json)
 {
     const json_t *list = json_object_get(json, "normalizers");
-    const char *type = json_string_value(json_object_get(json, "type"));
+    const char *type = ts_json_word(json, "type");
     if (type && strcmp(type, "Sequence") == 0) {
         for (size_t i = 0; i < json_array_size(list); i++)
             TS_TRY(read_steps(normalizer, json_array_get(list, i)));
@@ -281,8 +255,7 @@ void ts_normalizer_free(TsNormalizer **normalizer)
     if (!*normalizer)
         return;
     for (int i = 0; i < (*normalizer)->steps; i++) {
-        ts_pattern_free(&(*normalizer)->step[i].pattern);
-        ts_free((*normalizer)->step[i].literal);
+        ts_needle_free(&(*normalizer)->step[i].needle);
         ts_free((*normalizer)->step[i].content);
     }
     ts_free(*normalizer);

@@ -6,7 +6,8 @@
 
 #include "base/check.h"
 #include "base/memory.h"
-#include "base/pattern.h"
+#include "data/json_keys.h"
+#include "data/needle.h"
 #include "data/unicode.h"
 
 /* What becomes of the parts of a text that match, and of those that do not. */
@@ -18,9 +19,8 @@ static const char *const behavior_names[BEHAVIORS] = {"Removed", "Isolated", "Me
 typedef enum Prepend { PREPEND_NEVER, PREPEND_FIRST, PREPEND_ALWAYS } Prepend;
 
 typedef struct Step {
-    TsPattern *pattern;                 /* what matches, owned; or */
-    char *literal;                      /* this, owned; or */
-    bool (*matches)(int32_t character); /* each of these; or, all NULL, nothing is cut */
+    TsNeedle needle;                    /* what matches, owned; or */
+    bool (*matches)(int32_t character); /* each of these; or, neither there, nothing is cut */
     Behavior behavior;
     bool invert;       /* what does not match matches */
     char *replacement; /* Metaspace's, for blanks; owned; NULL: none */
@@ -135,23 +135,10 @@ static void cut_by_character(const Step *step, Cutter *cutter, size_t text_bytes
     take_part(cutter, gap, text_bytes, false);
 }
 
-static bool find(const Step *step, size_t *first, size_t *end, const char *text, size_t text_bytes, size_t from)
-{
-    if (step->pattern)
-        return ts_pattern_find(step->pattern, first, end, text, text_bytes, from);
-    size_t bytes = strlen(step->literal);
-    const char *found = bytes ? memmem(text + from, text_bytes - from, step->literal, bytes) : NULL;
-    if (!found)
-        return false;
-    *first = (size_t)(found - text);
-    *end = *first + bytes;
-    return true;
-}
-
 static void cut_by_search(const Step *step, Cutter *cutter, size_t text_bytes)
 {
     size_t gap = 0, from = 0, first, end;
-    while (from < text_bytes && find(step, &first, &end, cutter->text, text_bytes, from)) {
+    while (from < text_bytes && ts_needle_find(&step->needle, &first, &end, cutter->text, text_bytes, from)) {
         take_part(cutter, gap, first, false);
         take_part(cutter, first, end, true);
         gap = end;
@@ -170,7 +157,7 @@ static void cut_piece(const Step *step, TsWords *out, const char *text, size_t t
     Cutter cutter = {.out = out, .text = text, .behavior = step->behavior, .invert = step->invert};
     if (step->matches)
         cut_by_character(step, &cutter, text_bytes);
-    else if (step->pattern || step->literal)
+    else if (ts_needle_is_there(&step->needle))
         cut_by_search(step, &cutter, text_bytes);
     else
         take_part(&cutter, 0, text_bytes, false);
@@ -253,20 +240,9 @@ static TsStatus add_step(TsPretokenizer *pretokenizer, Step **step)
     return TS_OK;
 }
 
-static bool flag(const json_t *json, const char *key, bool fallback)
-{
-    const json_t *value = json_object_get(json, key);
-    return json_is_boolean(value) ? json_is_true(value) : fallback;
-}
-
-static const char *word(const json_t *json, const char *key)
-{
-    return json_string_value(json_object_get(json, key));
-}
-
 static TsStatus read_behavior(Behavior *behavior, const json_t *json, const char *type)
 {
-    const char *name = word(json, "behavior");
+    const char *name = ts_json_word(json, "behavior");
     *behavior = ISOLATED;
     for (int i = 0; name && i < BEHAVIORS; i++)
         if (strcmp(name, behavior_names[i]) == 0) {
@@ -279,16 +255,9 @@ static TsStatus read_behavior(Behavior *behavior, const json_t *json, const char
 
 static TsStatus read_split(Step *step, const json_t *json)
 {
-    const json_t *pattern = json_object_get(json, "pattern");
-    const char *literal = word(pattern, "String"), *regex = word(pattern, "Regex");
-    if (!literal && !regex)
-        return ts_status_error(TS_CODE_INVALID, "pre_tokenizer Split lacks its pattern");
-    step->invert = flag(json, "invert", false);
+    step->invert = ts_json_flag(json, "invert", false);
     TS_TRY(read_behavior(&step->behavior, json, "Split"));
-    if (regex)
-        return ts_pattern_create(&step->pattern, regex);
-    step->literal = ts_strdup(literal);
-    return TS_OK;
+    return ts_needle_read(&step->needle, json, "pre_tokenizer Split");
 }
 
 /* Cuts as GPT-2 does. */
@@ -296,20 +265,20 @@ static TsStatus read_byte_level(TsPretokenizer *pretokenizer, Step *step, const 
 {
     static const char gpt2[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
     pretokenizer->of_bytes = true;
-    step->prepend = flag(json, "add_prefix_space", true) ? PREPEND_ALWAYS : PREPEND_NEVER;
+    step->prepend = ts_json_flag(json, "add_prefix_space", true) ? PREPEND_ALWAYS : PREPEND_NEVER;
     step->behavior = ISOLATED;
-    return flag(json, "use_regex", true) ? ts_pattern_create(&step->pattern, gpt2) : TS_OK;
+    return ts_json_flag(json, "use_regex", true) ? ts_pattern_create(&step->needle.pattern, gpt2) : TS_OK;
 }
 
 static TsStatus read_metaspace(Step *step, const json_t *json)
 {
-    const char *replacement = word(json, "replacement"), *scheme = word(json, "prepend_scheme");
+    const char *replacement = ts_json_word(json, "replacement"), *scheme = ts_json_word(json, "prepend_scheme");
     step->replacement = ts_strdup(replacement ? replacement : "\xe2\x96\x81"); /* U+2581 */
     step->behavior = MERGED_WITH_NEXT;
-    if (flag(json, "split", true))
-        step->literal = ts_strdup(step->replacement);
+    if (ts_json_flag(json, "split", true))
+        step->needle.literal = ts_strdup(step->replacement);
     if (!scheme)
-        step->prepend = flag(json, "add_prefix_space", true) ? PREPEND_ALWAYS : PREPEND_NEVER;
+        step->prepend = ts_json_flag(json, "add_prefix_space", true) ? PREPEND_ALWAYS : PREPEND_NEVER;
     else if (strcmp(scheme, "always") == 0 || strcmp(scheme, "first") == 0)
         step->prepend = *scheme == 'a' ? PREPEND_ALWAYS : PREPEND_FIRST;
     else if (strcmp(scheme, "never") != 0)
@@ -319,7 +288,7 @@ static TsStatus read_metaspace(Step *step, const json_t *json)
 
 static TsStatus read_steps(TsPretokenizer *pretokenizer, const json_t *json)
 {
-    const char *type = word(json, "type");
+    const char *type = ts_json_word(json, "type");
     if (!type)
         return ts_status_error(TS_CODE_INVALID, "a pre_tokenizer without a type");
     if (strcmp(type, "Sequence") == 0) {
@@ -338,15 +307,15 @@ static TsStatus read_steps(TsPretokenizer *pretokenizer, const json_t *json)
         return read_metaspace(step, json);
     if (strcmp(type, "Whitespace") == 0) {
         *step = (Step){.behavior = REMOVED, .invert = true};
-        return ts_pattern_create(&step->pattern, "[" LETTERS "]+|[^\\s" LETTERS "]+");
+        return ts_pattern_create(&step->needle.pattern, "[" LETTERS "]+|[^\\s" LETTERS "]+");
     }
     if (strcmp(type, "WhitespaceSplit") == 0) {
         *step = (Step){.matches = ts_unicode_is_space, .behavior = REMOVED};
     } else if (strcmp(type, "CharDelimiterSplit") == 0) {
-        const char *delimiter = word(json, "delimiter");
-        *step = (Step){.literal = ts_strdup(delimiter ? delimiter : " "), .behavior = REMOVED};
+        const char *delimiter = ts_json_word(json, "delimiter");
+        *step = (Step){.needle.literal = ts_strdup(delimiter ? delimiter : " "), .behavior = REMOVED};
     } else if (strcmp(type, "Digits") == 0) {
-        bool alone = flag(json, "individual_digits", false);
+        bool alone = ts_json_flag(json, "individual_digits", false);
         *step = (Step){.matches = ts_unicode_is_number, .behavior = alone ? ISOLATED : CONTIGUOUS};
     } else if (strcmp(type, "Punctuation") == 0) {
         step->matches = is_punctuation;
@@ -380,8 +349,7 @@ void ts_pretokenizer_free(TsPretokenizer **pretokenizer)
     if (!*pretokenizer)
         return;
     for (int i = 0; i < (*pretokenizer)->steps; i++) {
-        ts_pattern_free(&(*pretokenizer)->step[i].pattern);
-        ts_free((*pretokenizer)->step[i].literal);
+        ts_needle_free(&(*pretokenizer)->step[i].needle);
         ts_free((*pretokenizer)->step[i].replacement);
     }
     ts_free(*pretokenizer);

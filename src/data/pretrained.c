@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "data/byte_level.h"
+#include "data/json_keys.h"
 #include "data/unicode.h"
 
 static const size_t most_file_bytes = (size_t)256 << 20;
@@ -32,17 +33,6 @@ static TsStatus read_json(json_t **json, const char *path)
         return ts_status_error(TS_CODE_CORRUPT, "%s: not a JSON object", path);
     }
     return TS_OK;
-}
-
-static const char *word(const json_t *json, const char *key)
-{
-    return json_string_value(json_object_get(json, key));
-}
-
-static bool flag(const json_t *json, const char *key, bool fallback)
-{
-    const json_t *value = json_object_get(json, key);
-    return json_is_boolean(value) ? json_is_true(value) : fallback;
 }
 
 /* ---- the vocabulary ---- */
@@ -175,7 +165,7 @@ static TsStatus read_added(TsPretrained *pretrained, const json_t *list)
 {
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *json = json_array_get(list, i), *id = json_object_get(json, "id");
-        const char *content = word(json, "content");
+        const char *content = ts_json_word(json, "content");
         size_t bytes = json_string_length(json_object_get(json, "content"));
         if (!content || bytes == 0 || !json_is_integer(id))
             return ts_status_error(TS_CODE_CORRUPT, "added token %zu lacks its id or its content", i);
@@ -185,13 +175,13 @@ static TsStatus read_added(TsPretrained *pretrained, const json_t *list)
                                !ts_vocabulary_add(pretrained->vocabulary, content, bytes, (int32_t)token)))
             return ts_status_error(TS_CODE_CORRUPT, "added token \"%s\" has the number %lld, which is another's",
                                    content, (long long)token);
-        bool special = flag(json, "special", false);
+        bool special = ts_json_flag(json, "special", false);
         add_found(pretrained,
                   (TsAddedToken){.token = (int32_t)token,
-                                 .normalized = flag(json, "normalized", !special),
-                                 .single_word = flag(json, "single_word", false),
-                                 .strips_left = flag(json, "lstrip", false),
-                                 .strips_right = flag(json, "rstrip", false),
+                                 .normalized = ts_json_flag(json, "normalized", !special),
+                                 .single_word = ts_json_flag(json, "single_word", false),
+                                 .strips_left = ts_json_flag(json, "lstrip", false),
+                                 .strips_right = ts_json_flag(json, "rstrip", false),
                                  .special = special},
                   content, bytes);
     }
@@ -204,7 +194,7 @@ static TsStatus read_added(TsPretrained *pretrained, const json_t *list)
 static const char *configured(const json_t *config, const char *key)
 {
     const json_t *value = json_object_get(config, key);
-    return json_is_object(value) ? word(value, "content") : json_string_value(value);
+    return json_is_object(value) ? ts_json_word(value, "content") : json_string_value(value);
 }
 
 static void find_special(TsPretrained *pretrained, TsSpecial special, const char *name)
@@ -261,25 +251,26 @@ static void make_wordpiece(TsPretrained *pretrained, const char *prefix, json_in
 
 static TsStatus read_bpe(TsPretrained *pretrained, const json_t *model)
 {
-    const char *prefix = word(model, "continuing_subword_prefix"), *suffix = word(model, "end_of_word_suffix");
+    const char *prefix = ts_json_word(model, "continuing_subword_prefix"),
+               *suffix = ts_json_word(model, "end_of_word_suffix");
     bool of_bytes = ts_pretokenizer_of_bytes(pretrained->pretokenizer);
     pretrained->prefix = prefix && *prefix ? ts_strdup(prefix) : NULL;
     pretrained->suffix = suffix && *suffix ? ts_strdup(suffix) : NULL;
     pretrained->decode = of_bytes ? TS_DECODE_PLAIN : pretrained->suffix ? TS_DECODE_SUFFIX : TS_DECODE_METASPACE;
-    pretrained->bpe =
-        ts_bpe_create(pretrained->vocabulary, (TsBpeOptions){.of_bytes = of_bytes,
-                                                             .byte_fallback = flag(model, "byte_fallback", false),
-                                                             .fuse_unknown = flag(model, "fuse_unk", false),
-                                                             .ignore_merges = flag(model, "ignore_merges", false),
-                                                             .unknown = pretrained->unknown,
-                                                             .prefix = pretrained->prefix,
-                                                             .suffix = pretrained->suffix});
+    pretrained->bpe = ts_bpe_create(pretrained->vocabulary,
+                                    (TsBpeOptions){.of_bytes = of_bytes,
+                                                   .byte_fallback = ts_json_flag(model, "byte_fallback", false),
+                                                   .fuse_unknown = ts_json_flag(model, "fuse_unk", false),
+                                                   .ignore_merges = ts_json_flag(model, "ignore_merges", false),
+                                                   .unknown = pretrained->unknown,
+                                                   .prefix = pretrained->prefix,
+                                                   .suffix = pretrained->suffix});
     return read_merges_json(pretrained, json_object_get(model, "merges"));
 }
 
 static TsStatus read_model(TsPretrained *pretrained, const json_t *model)
 {
-    const char *type = word(model, "type"), *unknown = word(model, "unk_token");
+    const char *type = ts_json_word(model, "type"), *unknown = ts_json_word(model, "unk_token");
     if (!type) /* early files do not say it */
         type = json_object_get(model, "merges") ? "BPE" : "WordPiece";
     if (strcmp(type, "BPE") != 0 && strcmp(type, "WordPiece") != 0 && strcmp(type, "WordLevel") != 0)
@@ -296,7 +287,7 @@ static TsStatus read_model(TsPretrained *pretrained, const json_t *model)
         return TS_OK;
     if (pretrained->unknown < 0)
         return ts_status_error(TS_CODE_CORRUPT, "its model WordPiece has no unk_token");
-    const char *prefix = word(model, "continuing_subword_prefix");
+    const char *prefix = ts_json_word(model, "continuing_subword_prefix");
     const json_t *most = json_object_get(model, "max_input_chars_per_word");
     make_wordpiece(pretrained, prefix ? prefix : "##", json_is_integer(most) ? json_integer_value(most) : 100);
     return TS_OK;
@@ -316,8 +307,8 @@ static TsStatus read_tokenizer(TsPretrained *pretrained, const json_t *json, con
 
 static TsStatus read_pair(TsPretrained *pretrained, const json_t *vocab, const json_t *config, const char *merges_path)
 {
-    json_t *cut =
-        json_pack("{s:s, s:b}", "type", "ByteLevel", "add_prefix_space", flag(config, "add_prefix_space", false));
+    json_t *cut = json_pack("{s:s, s:b}", "type", "ByteLevel", "add_prefix_space",
+                            ts_json_flag(config, "add_prefix_space", false));
     TsStatus status = ts_normalizer_create(&pretrained->normalizer, NULL);
     if (!status)
         status = ts_pretokenizer_create(&pretrained->pretokenizer, cut);
@@ -367,10 +358,11 @@ static TsStatus read_words(TsPretrained *pretrained, const json_t *config, const
     TS_TRY(read_lines(pretrained, vocab_path));
     bool residues = ts_vocabulary_find(pretrained->vocabulary, "[CLS]", 5) < 0 &&
                     ts_vocabulary_find(pretrained->vocabulary, "<cls>", 5) >= 0;
-    bool lowercase = flag(config, "do_lower_case", true);
-    json_t *normalize = residues ? NULL
-                                 : json_pack("{s:s, s:b, s:b}", "type", "BertNormalizer", "lowercase", lowercase,
-                                             "handle_chinese_chars", flag(config, "tokenize_chinese_chars", true));
+    bool lowercase = ts_json_flag(config, "do_lower_case", true);
+    json_t *normalize = residues
+                            ? NULL
+                            : json_pack("{s:s, s:b, s:b}", "type", "BertNormalizer", "lowercase", lowercase,
+                                        "handle_chinese_chars", ts_json_flag(config, "tokenize_chinese_chars", true));
     json_t *cut = json_pack("{s:s}", "type", residues ? "WhitespaceSplit" : "BertPreTokenizer");
     TsStatus status = ts_normalizer_create(&pretrained->normalizer, normalize);
     if (!status)
