@@ -28,23 +28,9 @@ die() { echo "jobs/quickstart.sh: $*" >&2; exit 1; }
 
 # ---- 1. what it stands on
 
-packages() { awk -F'\t' '/^[^#]/ && ($2 == "build" || $2 == "option") { print $3 }' cmake/packages.tsv; }
-missing=()
-if [ $install = yes ] && command -v dpkg-query >/dev/null; then
-    for name in $(packages) wordnet-base; do
-        [ "$(dpkg-query -W -f '${Status}' "$name" 2>/dev/null)" = 'install ok installed' ] || missing+=("$name")
-    done
-fi
-if [ ${#missing[@]} -gt 0 ]; then
-    say "installing ${missing[*]}"
-    root=()
-    [ "$(id -u)" = 0 ] || root=(sudo)
-    export DEBIAN_FRONTEND=noninteractive
-    "${root[@]}" apt-get -q update >/dev/null
-    known=()
-    for name in "${missing[@]}"; do if apt-cache show "$name" >/dev/null 2>&1; then known+=("$name"); fi; done
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "${known[@]}" >/dev/null
-fi
+. cmake/packages.sh
+sudo_asks=yes
+[ $install = no ] || install_packages build option quickstart
 wordnet=${WORDNET:-/usr/share/wordnet}
 [ -r "$wordnet/data.noun" ] || die "there is no $wordnet: install Debian's wordnet-base, or say where WordNet 3.0 is: WORDNET=DIR"
 

@@ -52,52 +52,7 @@ started=$SECONDS
 
 # ---- what is missing
 
-told=no # how to install it
-
-# Rows of cmake/packages.tsv (name, need, Debian, Fedora, Spack) whose need is among the arguments.
-rows() { awk -F'\t' -v OFS='\t' -v needs=" $* " '/^[^#]/ && index(needs, " " $2 " ")' cmake/packages.tsv; }
-
-# The lines that install the rows on standard input.
-install_lines() {
-    awk -F'\t' '
-        { debian = debian " " $3; if ($4 != "-") fedora = fedora " " $4; if ($5 != "-") spack = spack " " $5 }
-        END {
-            print "    Debian, Ubuntu:  sudo apt-get install" debian
-            print "    Fedora:          sudo dnf install" fedora (fedora ~ /openmpi/ ? "   (then: module load mpi)" : "")
-            print "    Spack:           spack install" spack " && spack load" spack
-        }'
-}
-
-# Installs the Debian packages of the rows whose need is among the arguments, as far as there are rights to.
-install_packages() {
-    local missing=() known=() lacking='' row name package packages sudo=()
-    while IFS= read -r row; do
-        IFS=$'\t' read -r _ _ packages _ <<<"$row"
-        name=
-        for package in $packages; do
-            [ "$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null)" = 'install ok installed' ] && continue
-            missing+=("$package"); name=yes
-        done
-        [ -z "$name" ] || lacking+=$row$'\n'
-    done < <(rows "$@")
-    [ ${#missing[@]} = 0 ] && return
-    say "packages that are not installed: ${missing[*]}"
-    if [ "$(id -u)" != 0 ]; then
-        if sudo -n true 2>/dev/null; then sudo=(sudo -n); else
-            echo "no rights to install them (neither root nor sudo without a password); going on with what is found. To install:"
-            printf %s "$lacking" | install_lines
-            told=yes
-            return
-        fi
-    fi
-    "${sudo[@]}" apt-get -q update </dev/null >/dev/null || echo "apt-get update failed; trying with the lists there are"
-    for name in "${missing[@]}"; do
-        if apt-cache show "$name" >/dev/null 2>&1; then known+=("$name"); else echo "this release has no package $name"; fi
-    done
-    [ ${#known[@]} = 0 ] && return
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "${known[@]}" \
-        </dev/null >"$LOGS/install.log" 2>&1 || { tail -5 "$LOGS/install.log"; echo "apt-get install failed; going on with what is found"; }
-}
+. cmake/packages.sh
 
 # Ends here if there is nothing to configure and build with; CMake names whatever else is missing.
 expect_tools() {
@@ -118,13 +73,9 @@ expect_tools() {
 LOGS=$(mktemp -d "${TMPDIR:-/tmp}/tessera-tests.XXXXXX") || exit 1
 trap 'rm -rf "$LOGS"' EXIT
 if [ $install = yes ]; then
-    if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
-        needs=(build option test)
-        for suite in "${suites[@]}"; do needs+=($(header "$suite" packages)); done
-        install_packages "${needs[@]}"
-    else
-        echo "no apt here: going on with what is found (cmake names what is missing, and how to install it)"
-    fi
+    needs=(build option test)
+    for suite in "${suites[@]}"; do needs+=($(header "$suite" packages)); done
+    install_packages "${needs[@]}"
 fi
 
 # ---- build
