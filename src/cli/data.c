@@ -6,40 +6,14 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "base/unit.h"
 #include "cli/command.h"
+#include "cli/options.h"
 #include "task/job.h"
 
 typedef struct DataWords {
-    const char **sources; /* (source_count), owned */
-    int source_count;
     const char *task, *part;
     int64_t count;
 } DataWords;
-
-static TsStatus read_words(DataWords *read, int count, const char *const *words)
-{
-    for (int i = 0; i < count; i++) {
-        bool takes_value =
-            strcmp(words[i], "--task") == 0 || strcmp(words[i], "--part") == 0 || strcmp(words[i], "--count") == 0;
-        if (takes_value && i + 1 == count)
-            return ts_status_error(TS_CODE_INVALID, "data: %s needs a value", words[i]);
-        if (strcmp(words[i], "--task") == 0)
-            read->task = words[++i];
-        else if (strcmp(words[i], "--part") == 0)
-            read->part = words[++i];
-        else if (strcmp(words[i], "--count") == 0) {
-            if (!ts_unit_read_int(&read->count, words[++i], NULL) || read->count < 1)
-                return ts_status_error(TS_CODE_INVALID, "data: --count %s: a whole number, 1 or above", words[i]);
-        } else if (words[i][0] == '-')
-            return ts_status_error(TS_CODE_INVALID, "data: unknown option %s; see tessera help data", words[i]);
-        else
-            read->sources[read->source_count++] = words[i];
-    }
-    if (read->source_count == 0)
-        return ts_status_error(TS_CODE_INVALID, "data: which configuration? See tessera help data");
-    return TS_OK;
-}
 
 /* ---- show ---- */
 
@@ -151,16 +125,16 @@ static TsStatus data(TsGroup *world, int count, const char *const *words)
             action = i;
     if (action < 0)
         return ts_status_error(TS_CODE_INVALID, "data: prepare or show? See tessera help data");
-    DataWords read = {.sources = ts_calloc((size_t)count + 1, sizeof *read.sources), .part = "train", .count = 3};
+    DataWords read = {.part = "train", .count = 3};
+    const TsOption options[] = {{.name = "--task", .value = &read.task},
+                                {.name = "--part", .value = &read.part},
+                                {.name = "--count", .number = &read.count}};
     TsConfig *config = NULL;
-    TsStatus status = read_words(&read, count - 1, words + 1);
-    if (!status)
-        status = ts_job_load(&config, world, read.sources, read.source_count);
+    TsStatus status =
+        ts_options_load(&config, world, "data", options, sizeof options / sizeof *options, words + 1, count - 1);
     if (!status)
         status = actions[action].run(world, config, &read);
     ts_config_free(&config);
-    ts_free(read.sources);
-    /* cppcheck-suppress returnDanglingLifetime ; no action keeps anything of `read` */
     return status;
 }
 

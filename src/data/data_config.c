@@ -87,7 +87,7 @@ static TsStatus check_data(const void *value)
 }
 
 static const TsKey keys[] = {
-    WORDS(TsDataConfig, files, "of examples: TSV, CSV, JSON lines, FASTA, plain text; each may be gzipped"),
+    WORDS(TsDataConfig, files, "of examples: TSV, CSV, JSON lines, FASTA, plain text, each may be gzipped; HDF5"),
     TS_KEY_STRING(TsDataConfig, text, "of language_model: a file of plain text that is learned in windows"),
     TS_KEY_REAL(TsDataConfig, validation, "of text: the part at its end that is not learned from", .fallback = "0.1",
                 .range = TS_FROM_TO(0, 1)),

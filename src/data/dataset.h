@@ -25,7 +25,8 @@ typedef enum TsCellKind {
 typedef struct TsColumnSpec {
     const char *role; /* borrowed */
     TsCellKind kind;
-    bool optional; /* taken where `columns` names it */
+    bool optional;     /* taken where `columns` names it */
+    bool may_be_empty; /* a cell of text with nothing in it is an example's too */
 } TsColumnSpec;
 
 enum { TS_MAX_SPECS = 6 };

@@ -110,8 +110,8 @@ static TsStatus describe(char **key, const TsDatasetSetting *setting)
     if (!status && config->labels)
         status = add_file(files, config->labels);
     for (int i = 0; i < spec_count; i++)
-        json_array_append_new(
-            columns, json_pack("[s, s, i]", specs[i].role, column_name(setting, &specs[i]), (int)specs[i].kind));
+        json_array_append_new(columns, json_pack("[s, s, i, b]", specs[i].role, column_name(setting, &specs[i]),
+                                                 (int)specs[i].kind, specs[i].may_be_empty));
     for (int64_t i = 0; i < config->header.count; i++)
         json_array_append_new(header, json_string(((const char *const *)config->header.items)[i]));
     json_t *object = json_pack(
@@ -171,7 +171,8 @@ static TsFormat format_of(const Plan *plan, int file)
 static bool is_cut(const Plan *plan, int file)
 {
     bool skips = plan->setting->config->bad_rows == TS_BAD_ROWS_SKIP;
-    return plan->sizes[file] >= 0 && !(skips && format_of(plan, file) == TS_FORMAT_CSV);
+    TsFormat format = format_of(plan, file);
+    return plan->sizes[file] >= 0 && format != TS_FORMAT_HDF5 && !(skips && format == TS_FORMAT_CSV);
 }
 
 static TsStatus measure(Plan *plan)
@@ -339,7 +340,7 @@ static TsStatus add_example(const Plan *plan, TsShardWriter *writer, int file, i
     int64_t origin[2] = {file, line};
     ts_shard_writer_add(writer, 0, origin, 2);
     for (int c = 0, field = 1; c < plan->spec_count; c++, field++) {
-        if (!cells[c].text || cells[c].bytes == 0)
+        if (!cells[c].text || (cells[c].bytes == 0 && !plan->specs[c].may_be_empty))
             return bad_cell(plan, file, line, c, "something", cells[c]);
         switch (plan->specs[c].kind) {
         case TS_CELL_TEXT:

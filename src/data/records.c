@@ -8,7 +8,7 @@
 #include "base/memory.h"
 #include "data/records_format.h"
 
-const char *const ts_format_words[] = {"auto", "tsv", "csv", "jsonl", "fasta", "text", NULL};
+const char *const ts_format_words[] = {"auto", "tsv", "csv", "jsonl", "fasta", "text", "hdf5", NULL};
 
 TsFormat ts_format_of_name(const char *path)
 {
@@ -18,7 +18,8 @@ TsFormat ts_format_of_name(const char *path)
     } endings[] = {{".tsv", TS_FORMAT_TSV},     {".tab", TS_FORMAT_TSV},      {".csv", TS_FORMAT_CSV},
                    {".jsonl", TS_FORMAT_JSONL}, {".ndjson", TS_FORMAT_JSONL}, {".json", TS_FORMAT_JSONL},
                    {".fasta", TS_FORMAT_FASTA}, {".fa", TS_FORMAT_FASTA},     {".faa", TS_FORMAT_FASTA},
-                   {".fna", TS_FORMAT_FASTA},   {".txt", TS_FORMAT_TEXT}};
+                   {".fna", TS_FORMAT_FASTA},   {".txt", TS_FORMAT_TEXT},     {".h5", TS_FORMAT_HDF5},
+                   {".hdf5", TS_FORMAT_HDF5}};
     size_t length = strlen(path);
     if (length > 3 && strcasecmp(path + length - 3, ".gz") == 0)
         length -= 3;
@@ -216,9 +217,9 @@ static TsStatus begin(TsRecords *records, const char *path)
     if (records->options.format == TS_FORMAT_AUTO)
         records->options.format = ts_format_of_name(path);
     if (records->options.format == TS_FORMAT_AUTO)
-        return ts_status_error(TS_CODE_INVALID,
-                               "%s: its name does not say what it is: give the format: tsv, csv, jsonl, fasta or text",
-                               path);
+        return ts_status_error(
+            TS_CODE_INVALID,
+            "%s: its name does not say what it is: give the format: tsv, csv, jsonl, fasta, text or hdf5", path);
     TS_TRY(ts_stream_open(&records->stream, path, NULL));
     if (ts_stream_peek(records->stream) < 0) {
         TS_TRY(ts_stream_status(records->stream));
@@ -227,6 +228,8 @@ static TsStatus begin(TsRecords *records, const char *path)
     if (has_header(records)) {
         TS_TRY(read_header(records));
         TS_TRY(find_columns(records));
+    } else if (records->options.format == TS_FORMAT_HDF5) {
+        return ts_hdf5_table_open(&records->table, path, records->columns, records->column_count);
     } else if (records->options.format == TS_FORMAT_TEXT) {
         records->names = ts_calloc(1, sizeof *records->names);
         records->names[records->name_count++] = ts_strdup("text");
@@ -262,6 +265,7 @@ void ts_records_close(TsRecords **records)
     ts_free((*records)->cell_first);
     ts_text_free(&(*records)->cells);
     ts_fasta_labels_close(&(*records)->labels);
+    ts_hdf5_table_close(&(*records)->table);
     ts_free(*records);
     *records = NULL;
 }
@@ -286,6 +290,14 @@ static TsStatus next_table(TsRecords *records, TsField *fields, bool *there)
     return TS_OK;
 }
 
+static TsStatus next_row(TsRecords *records, TsField *fields, bool *there)
+{
+    TS_TRY(ts_records_next_hdf5(records, there));
+    for (int c = 0; c < records->column_count && *there; c++)
+        fields[c] = cell(records, c);
+    return TS_OK;
+}
+
 static TsStatus check_encoding(const TsRecords *records, const TsField *fields)
 {
     for (int c = 0; c < records->column_count && !records->options.takes_any_bytes; c++)
@@ -304,6 +316,7 @@ TsStatus ts_records_next(TsRecords *records, TsField *fields, bool *there)
     records->record_line = records->line;
     TsStatus status = records->options.format == TS_FORMAT_JSONL   ? ts_records_next_json(records, fields, there)
                       : records->options.format == TS_FORMAT_FASTA ? ts_records_next_fasta(records, fields, there)
+                      : records->options.format == TS_FORMAT_HDF5  ? next_row(records, fields, there)
                                                                    : next_table(records, fields, there);
     TsStatus broken = ts_stream_status(records->stream);
     if (broken) { /* whatever the record looked like */

@@ -9,9 +9,11 @@
  *   fasta   `>id description` and lines of sequence: columns id, description, text; with a second FASTA of labels,
  *           whose ids are the same, also labels
  *   text    a line is an example: column text
+ *   hdf5    a dataset is a column: texts, numbers, (rows, width) of numbers, or lists of numbers, which count as their
+ *           items with `separator` between; lines are rows, from 1
  *
- * A file may be gzipped. Of a plain file a range of bytes can be read: the records that begin in it. Errors name file,
- * line and what was expected, and concern one record: reading goes on behind it. Not collective.
+ * A file but HDF5 may be gzipped. Of a plain file a range of bytes can be read: the records that begin in it. Errors
+ * name file, line and what was expected, and concern one record: reading goes on behind it. Not collective.
  */
 #pragma once
 
@@ -25,7 +27,8 @@ typedef enum TsFormat {
     TS_FORMAT_CSV,
     TS_FORMAT_JSONL,
     TS_FORMAT_FASTA,
-    TS_FORMAT_TEXT
+    TS_FORMAT_TEXT,
+    TS_FORMAT_HDF5
 } TsFormat;
 
 /* "auto", "tsv", ...; ends with NULL. */

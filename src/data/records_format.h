@@ -8,6 +8,7 @@
 #include "data/records.h"
 
 typedef struct TsFastaLabels TsFastaLabels;
+typedef struct TsHdf5Table TsHdf5Table;
 
 struct TsRecords {
     TsStream *stream; /* owned */
@@ -23,6 +24,7 @@ struct TsRecords {
     size_t *cell_first;  /* (cell_capacity) where each begins in `cells` */
     int cell_count, cell_capacity;
     TsFastaLabels *labels; /* owned */
+    TsHdf5Table *table;    /* owned */
 };
 
 /* The next byte, counting lines; -1 at the end. */
@@ -44,9 +46,14 @@ TS_MUST_USE TsStatus ts_records_error(const TsRecords *records, const char *form
 /* Each reads the next record: cells in the order of the file's names, or (jsonl, fasta) of the columns. *there is false
  * at the end. */
 TS_MUST_USE TsStatus ts_records_next_tsv(TsRecords *records, bool *there);
+TS_MUST_USE TsStatus ts_records_next_hdf5(TsRecords *records, bool *there);
 TS_MUST_USE TsStatus ts_records_next_csv(TsRecords *records, bool *there);
 TS_MUST_USE TsStatus ts_records_next_json(TsRecords *records, TsField *fields, bool *there);
 TS_MUST_USE TsStatus ts_records_next_fasta(TsRecords *records, TsField *fields, bool *there);
 
 TS_MUST_USE TsStatus ts_fasta_labels_open(TsFastaLabels **labels, const char *path);
 void ts_fasta_labels_close(TsFastaLabels **labels);
+
+/* The datasets of these names (count, borrowed) of a file. */
+TS_MUST_USE TsStatus ts_hdf5_table_open(TsHdf5Table **table, const char *path, const char *const *names, int count);
+void ts_hdf5_table_close(TsHdf5Table **table);

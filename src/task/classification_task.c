@@ -6,12 +6,9 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "model/headed_model.h"
-#include "model/sharding.h"
-#include "task/class_names.h"
-#include "task/examples.h"
+#include "data/windows.h"
 #include "task/kinds.h"
-#include "task/metric_table.h"
+#include "task/labelled_task.h"
 
 typedef enum ClassWeights { WEIGHTS_NONE, WEIGHTS_BALANCED } ClassWeights;
 
@@ -24,6 +21,17 @@ typedef struct ClassificationConfig {
     double smoothing;
 } ClassificationConfig;
 
+static TsStatus check_config(const void *value)
+{
+    const ClassificationConfig *config = value;
+    if (config->multi_label && config->class_weights == WEIGHTS_BALANCED)
+        return ts_status_error(TS_CODE_INVALID, "class_weights: balanced weighs an example by its one class; with "
+                                                "multi_label it may have several");
+    if (config->multi_label && config->smoothing > 0)
+        return ts_status_error(TS_CODE_INVALID, "smoothing: of one class, not of multi_label");
+    return TS_OK;
+}
+
 static const char *const weights_words[] = {"none", "balanced", NULL};
 
 static const TsKey keys[] = {
@@ -31,201 +39,97 @@ static const TsKey keys[] = {
     TS_KEY_CHOICE(ClassificationConfig, adapter, &ts_adapters, "from hidden states to classes", .fallback = "mlp_pool"),
     TS_KEY_LIST(ClassificationConfig, classes, TS_ELEMENT(TS_KIND_STRING),
                 "in their order; left out: those that the training data have"),
-    TS_KEY_BOOL(ClassificationConfig, multi_label, "any number of labels each, with data.separator between",
-                .fallback = "false"),
+    TS_KEY_BOOL(ClassificationConfig, multi_label,
+                "any number of labels each, with data.separator between; an empty cell has none", .fallback = "false"),
     TS_KEY_ENUM(ClassificationConfig, class_weights, weights_words,
                 "of the loss: balanced is examples / (those of the class * classes)", .fallback = "none"),
     TS_KEY_REAL(ClassificationConfig, smoothing, "of labels", .fallback = "0", .range = TS_FROM_TO(0, 1)),
     TS_KEYS_END};
 const TsConfigTable ts_classification_task_table = {"sequence_classification_task",
                                                     "Which class a text is of, or which labels it bears.",
-                                                    sizeof(ClassificationConfig), keys, NULL};
+                                                    sizeof(ClassificationConfig), keys, check_config};
 
 typedef struct ClassificationTask {
-    TsExamples examples;
-    TsHeadedModel model;
+    TsLabelledTask labelled; /* the first */
     const ClassificationConfig *config;
-    TsClassNames *classes; /* owned */
-    double *counts;        /* (classes) of the training data */
-    double trained;        /* examples of it */
-    int text, label;       /* columns */
-    TsRowColumn columns[4];
 } ClassificationTask;
 
 /* ---- rows ---- */
 
-enum { TOKENS, SEEN, LABELS, WEIGHTS };
-
-static const TsRowColumn class_columns[] = {
-    {"tokens", TS_I32, TS_ROW_LENGTH}, {"seen", TS_BOOL, TS_ROW_LENGTH}, {"labels", TS_I32, 0}, {"weights", TS_F32, 0}};
-
-/* Each label of a cell in turn: false at its end. */
-static bool next_label(TsField *label, TsField cell, char separator, size_t *at)
+static void collate_labels(const TsExamples *examples, void *const *row, TsDraw draw)
 {
-    if (*at > cell.bytes)
-        return false;
-    const char *begin = cell.text + *at, *end = memchr(begin, separator, cell.bytes - *at);
-    *label = (TsField){begin, end ? (size_t)(end - begin) : cell.bytes - *at};
-    *at += label->bytes + 1;
-    return true;
+    const TsLabelledTask *labelled = examples->own;
+    float *values = row[TS_LABELLED_LABELS];
+    memset(values, 0, (size_t)labelled->model.outputs * sizeof *values);
+    if (draw.example < 0 || labelled->label < 0)
+        return;
+    TsLabels labels = ts_labelled_labels(labelled, draw.example);
+    for (TsField label; ts_labels_next(&labels, &label);) {
+        int32_t found = ts_labelled_class(labelled, label);
+        if (found >= 0)
+            values[found] = 1;
+    }
 }
 
 static void collate(const TsExamples *examples, void *const *row, int64_t length, TsDraw draw)
 {
     const ClassificationTask *own = examples->own;
-    ts_examples_put_text(examples, own->text, row[TOKENS], row[SEEN], length, draw.example);
-    TsField cell = {0};
-    if (draw.example >= 0)
-        cell = ts_dataset_text(examples->dataset, own->label, draw.example);
-    *(float *)row[WEIGHTS] = draw.example < 0 ? 0 : 1;
-    if (!own->config->multi_label) {
-        int32_t label = draw.example < 0 ? -100 : ts_class_names_find(own->classes, cell.text, cell.bytes);
-        *(int32_t *)row[LABELS] = label;
-        if (label >= 0 && own->config->class_weights == WEIGHTS_BALANCED && own->counts[label] > 0)
-            *(float *)row[WEIGHTS] =
-                (float)(own->trained / (own->counts[label] * (double)ts_class_names_count(own->classes)));
+    const TsLabelledTask *labelled = &own->labelled;
+    (void)length;
+    if (own->config->multi_label) {
+        collate_labels(examples, row, draw);
         return;
     }
-    memset(row[LABELS], 0, (size_t)own->model.outputs * sizeof(float));
-    TsField label;
-    for (size_t at = 0; draw.example >= 0 && next_label(&label, cell, examples->config->separator[0], &at);) {
-        int32_t found = ts_class_names_find(own->classes, label.text, label.bytes);
-        if (found >= 0)
-            ((float *)row[LABELS])[found] = 1;
-    }
+    int32_t *class_index = row[TS_LABELLED_LABELS];
+    *class_index = TS_LABEL_IGNORED;
+    if (draw.example < 0 || labelled->label < 0)
+        return;
+    *class_index = ts_labelled_class(labelled, ts_dataset_text(examples->dataset, labelled->label, draw.example));
+    if (own->config->class_weights == WEIGHTS_BALANCED && *class_index >= 0 && labelled->measured[*class_index] > 0)
+        *(float *)row[TS_LABELLED_WEIGHTS] =
+            (float)(labelled->measured_sum / (labelled->measured[*class_index] * (double)labelled->model.outputs));
 }
 
-static int64_t tokens(const TsExamples *examples, int64_t example)
+static TsStatus check(const TsExamples *examples, int64_t example)
 {
-    return ts_examples_text_tokens(examples, ((const ClassificationTask *)examples->own)->text, example);
-}
-
-/* ---- classes ---- */
-
-static void add_labels(const ClassificationTask *own, TsClassNames *names, int64_t example)
-{
-    const TsExamples *examples = &own->examples;
-    TsField cell = ts_dataset_text(examples->dataset, own->label, example), label = cell;
-    size_t at = 0;
-    if (!own->config->multi_label)
-        ts_class_names_add(names, cell.text, cell.bytes);
-    else
-        while (next_label(&label, cell, examples->config->separator[0], &at))
-            ts_class_names_add(names, label.text, label.bytes);
-}
-
-/* Those that are given, or those of the training data, gathered by all ranks. */
-static TsStatus find_classes(ClassificationTask *own)
-{
-    const TsList *given = &own->config->classes;
-    own->classes = ts_class_names_create();
-    for (int64_t i = 0; i < given->count; i++) {
-        const char *name = ((const char *const *)given->items)[i];
-        ts_class_names_add(own->classes, name, strlen(name));
-    }
-    if (given->count)
-        return ts_class_names_count(own->classes) == given->count
-                   ? TS_OK
-                   : ts_config_error(own->examples.setting->config, given, "a class stands twice");
-    const TsSplit *split = &own->examples.part[TS_PART_TRAIN].split;
-    int64_t begin, end;
-    ts_examples_share(own->examples.setting->group, split->count, &begin, &end);
-    for (int64_t i = begin; i < end; i++)
-        add_labels(own, own->classes, ts_split_example(split, i));
-    ts_class_names_gather(own->classes, own->examples.setting->group);
+    const TsLabelledTask *labelled = examples->own;
+    TsLabels labels = ts_labelled_labels(labelled, example);
+    for (TsField label; ts_labels_next(&labels, &label);)
+        if (ts_labelled_class(labelled, label) < 0)
+            return ts_labelled_unknown(labelled, example, label, "");
     return TS_OK;
 }
 
-static TsStatus check_labels(const TsExamples *examples, int64_t example)
+static TsRowColumn label_column(const TsTask *task)
 {
-    const ClassificationTask *own = examples->own;
-    TsField cell = ts_dataset_text(examples->dataset, own->label, example), label = cell;
-    size_t at = 0;
-    while (own->config->multi_label ? next_label(&label, cell, examples->config->separator[0], &at) : at++ == 0)
-        if (ts_class_names_find(own->classes, label.text, label.bytes) < 0)
-            return ts_dataset_error(examples->dataset, example, "the label \"%.*s\" is none of the %lld classes%s",
-                                    (int)(label.bytes < 60 ? label.bytes : 60), label.text,
-                                    (long long)ts_class_names_count(own->classes),
-                                    own->config->classes.count ? "" : " of the training data");
-    return TS_OK;
-}
-
-static void count_classes(ClassificationTask *own)
-{
-    const TsSplit *split = &own->examples.part[TS_PART_TRAIN].split;
-    int64_t begin, end, classes = ts_class_names_count(own->classes);
-    own->counts = ts_calloc((size_t)classes + 1, sizeof *own->counts);
-    ts_examples_share(own->examples.setting->group, split->count, &begin, &end);
-    for (int64_t i = begin; i < end; i++) {
-        TsField cell = ts_dataset_text(own->examples.dataset, own->label, ts_split_example(split, i)), label = cell;
-        size_t at = 0;
-        char separator = own->examples.config->separator[0];
-        while (own->config->multi_label ? next_label(&label, cell, separator, &at) : at++ == 0) {
-            int32_t found = ts_class_names_find(own->classes, label.text, label.bytes);
-            if (found >= 0)
-                own->counts[found]++;
-        }
-    }
-    ts_metric_sum(own->counts, classes, own->examples.setting->group);
-    own->trained = (double)split->count;
+    const ClassificationTask *own = task->own;
+    return own->config->multi_label ? (TsRowColumn){"labels", TS_F32, own->labelled.model.outputs}
+                                    : (TsRowColumn){"labels", TS_I32, 0};
 }
 
 /* ---- the kind ---- */
 
-static TsStatus load(TsTask *task, ClassificationTask *own)
-{
-    TsExamples *examples = &own->examples;
-    own->text = ts_dataset_column(examples->dataset, "text");
-    own->label = ts_dataset_column(examples->dataset, "label");
-    TS_TRY(find_classes(own));
-    own->model.outputs = ts_class_names_count(own->classes);
-    TS_TRY(ts_examples_check(examples, check_labels));
-    count_classes(own);
-    examples->column_count = sizeof class_columns / sizeof *class_columns;
-    memcpy(own->columns, class_columns, sizeof class_columns);
-    if (own->config->multi_label)
-        own->columns[LABELS] = (TsRowColumn){"labels", TS_F32, own->model.outputs};
-    examples->columns = own->columns;
-    ts_examples_load(examples, task);
-    return TS_OK;
-}
-
 static TsStatus configure(TsTask *task, const TsTaskSetting *setting)
 {
-    static const TsColumnSpec specs[] = {{"text", TS_CELL_TOKENS, false}, {"label", TS_CELL_TEXT, false}};
+    const ClassificationConfig *config = setting->keys;
     ClassificationTask *own = ts_calloc(1, sizeof *own);
+    bool multi = config->multi_label;
     task->own = own;
-    own->config = setting->keys;
-    own->examples.own = own;
-    own->examples.collate = collate;
-    own->examples.tokens = tokens;
-    bool multi = own->config->multi_label;
-    own->model = (TsHeadedModel){.backbone = *(const TsTransformer *)setting->backbone->value,
-                                 .name = setting->name,
-                                 .adapter = own->config->adapter,
-                                 .objective = multi ? TS_OBJECTIVE_LABELS : TS_OBJECTIVE_CLASSES,
-                                 .smoothing = own->config->smoothing};
-    own->model.backbone.vocab = setting->vocab;
-    TS_TRY(ts_kind_check_adapter(setting, &own->config->adapter, TS_ADAPTER_SEQUENCE));
-    TS_TRY(ts_examples_open(&own->examples, setting, &own->config->data, specs, 2));
-    if (setting->without_data)
-        return TS_OK;
-    TS_TRY(load(task, own));
-    task->sample = ts_examples_sample(setting->mesh);
-    task->model = &ts_headed_model;
-    task->options = &own->model;
-    task->observed = multi ? TS_OBSERVES_LABELS : TS_OBSERVES_CLASSES;
-    task->observed_width = own->model.outputs;
-    return TS_OK;
-}
-
-static void release(TsTask *task)
-{
-    ClassificationTask *own = task->own;
-    ts_examples_close(&own->examples);
-    ts_class_names_free(&own->classes);
-    ts_free(own->counts);
-    ts_free(own);
+    own->config = config;
+    TS_TRY(ts_kind_check_adapter(setting, &config->adapter, TS_ADAPTER_SEQUENCE));
+    return ts_labelled_configure(
+        task, setting,
+        (TsLabelledOptions){.data = &config->data,
+                            .model = {.adapter = config->adapter,
+                                      .objective = multi ? TS_OBJECTIVE_LABELS : TS_OBJECTIVE_CLASSES,
+                                      .smoothing = config->smoothing},
+                            .observed = multi ? TS_OBSERVES_LABELS : TS_OBSERVES_CLASSES,
+                            .role = "label",
+                            .form = multi ? TS_LABEL_SEPARATED : TS_LABEL_WHOLE,
+                            .classes = config->classes,
+                            .collate = collate,
+                            .check = check,
+                            .label_column = label_column});
 }
 
 static const TsChoice *tokenizer(const void *value)
@@ -233,20 +137,11 @@ static const TsChoice *tokenizer(const void *value)
     return &((const ClassificationConfig *)value)->data.tokenizer;
 }
 
-static void give_out(TsScope scope, const TsTask *task, TsTensor predictions, const TsColumns *columns)
-{
-    const ClassificationTask *own = task->own;
-    (void)scope;
-    (void)columns;
-    ts_output("probabilities", own->config->multi_label ? ts_sigmoid(predictions) : ts_softmax(predictions),
-              ts_batch_placement());
-}
-
 static void observe(const TsTask *task, TsObservations *observations, const TsBatch *given, const TsBatch *batch,
                     int64_t row)
 {
     const ClassificationTask *own = task->own;
-    int64_t width = own->model.outputs;
+    int64_t width = own->labelled.model.outputs;
     double *scores = ts_calloc(2 * (size_t)width + 1, sizeof *scores), *truth = scores + width;
     ts_kind_read_row(scores, ts_batch_find(given, "probabilities"), row);
     if (!own->config->multi_label) {
@@ -261,53 +156,33 @@ static void observe(const TsTask *task, TsObservations *observations, const TsBa
 static void predict(const TsTask *task, json_t *cells, const TsBatch *given, const TsBatch *batch, int64_t row)
 {
     const ClassificationTask *own = task->own;
-    int64_t width = own->model.outputs, best = 0;
+    const TsClassNames *classes = own->labelled.classes;
+    int64_t width = own->labelled.model.outputs, best = 0;
     double *scores = ts_calloc((size_t)width + 1, sizeof *scores);
     json_t *all = json_object(), *labels = json_array();
     (void)batch;
     ts_kind_read_row(scores, ts_batch_find(given, "probabilities"), row);
     for (int64_t c = 0; c < width; c++) {
         best = scores[c] > scores[best] ? c : best;
-        json_object_set_new(all, ts_class_names_at(own->classes, c), json_real(scores[c]));
+        json_object_set_new(all, ts_class_names_at(classes, c), ts_kind_number(scores[c]));
         if (scores[c] > 0.5)
-            json_array_append_new(labels, json_string(ts_class_names_at(own->classes, c)));
+            json_array_append_new(labels, json_string(ts_class_names_at(classes, c)));
     }
     if (own->config->multi_label)
         json_object_set(cells, "labels", labels);
     else
-        json_object_set_new(cells, "class", json_string(ts_class_names_at(own->classes, best)));
+        json_object_set_new(cells, "class", json_string(ts_class_names_at(classes, best)));
     json_object_set_new(cells, "probabilities", all);
     json_decref(labels);
     ts_free(scores);
 }
 
-/* The class that the training data have most. */
-static void baseline(const TsTask *task, TsScores *scores, const TsLoader *data, TsGroup *group)
-{
-    const ClassificationTask *own = task->own;
-    int64_t majority = 0, begin, end, width = own->model.outputs;
-    TsPart part = data == task->test ? TS_PART_TEST : data == task->validation ? TS_PART_VALIDATION : TS_PART_TRAIN;
-    const TsSplit *split = &own->examples.part[part].split;
-    if (own->config->multi_label)
-        return;
-    for (int64_t c = 1; c < width; c++)
-        majority = own->counts[c] > own->counts[majority] ? c : majority;
-    double right[2] = {0};
-    ts_examples_share(group, split->count, &begin, &end);
-    for (int64_t i = begin; i < end; i++) {
-        TsField cell = ts_dataset_text(own->examples.dataset, own->label, ts_split_example(split, i));
-        right[0] += ts_class_names_find(own->classes, cell.text, cell.bytes) == majority;
-        right[1]++;
-    }
-    ts_metric_sum(right, 2, group);
-    ts_scores_add(scores, "majority/accuracy", ts_metric_scalar(right[0] / right[1], right[1]));
-}
-
 const TsTaskKind ts_classification_task = {.needs = (const char *const[]){"text", "label", NULL},
                                            .tokenizer = tokenizer,
                                            .configure = configure,
-                                           .release = release,
-                                           .give_out = give_out,
+                                           .release = ts_labelled_release,
+                                           .keep = ts_labelled_keep,
+                                           .give_out = ts_labelled_give_probabilities,
                                            .observe = observe,
                                            .predict = predict,
-                                           .baseline = baseline};
+                                           .baseline = ts_labelled_majority};

@@ -4,7 +4,6 @@
  * learned: `tessera predict` writes what they give.
  */
 #include <jansson.h>
-#include <math.h>
 
 #include "base/memory.h"
 #include "model/headed_model.h"
@@ -53,7 +52,7 @@ static int64_t tokens(const TsExamples *examples, int64_t example)
 
 static TsStatus configure(TsTask *task, const TsTaskSetting *setting, TsObjective objective)
 {
-    static const TsColumnSpec specs[] = {{"text", TS_CELL_TOKENS, false}};
+    static const TsColumnSpec specs[] = {{.role = "text", .kind = TS_CELL_TOKENS}};
     EmbedTask *own = ts_calloc(1, sizeof *own);
     task->own = own;
     own->config = setting->keys;
@@ -131,8 +130,7 @@ static void predict_array(json_t *cells, const char *name, const TsBatch *given,
     for (int64_t i = 0; i < length && (!of_tokens || seen[i]); i++) {
         json_t *inner = of_tokens ? json_array() : list;
         for (int64_t k = 0; k < width; k++)
-            json_array_append_new(inner,
-                                  isfinite(values[i * width + k]) ? json_real(values[i * width + k]) : json_null());
+            json_array_append_new(inner, ts_kind_number(values[i * width + k]));
         if (of_tokens)
             json_array_append_new(list, inner);
     }

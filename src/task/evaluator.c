@@ -81,7 +81,7 @@ void ts_evaluator_run(TsEvaluator *evaluator, TsScores *scores, TsRowVisitor *vi
             int64_t example = ts_loader_examples(evaluator->data)[row];
             if (example < 0)
                 continue;
-            if (task->kind->observe)
+            if (task->kind->observe && task->observed != TS_OBSERVES_NOTHING)
                 task->kind->observe(task, &evaluator->observations, ts_step_given(evaluator->steps[k]), batch, row);
             if (visit)
                 visit(visitor, ts_step_given(evaluator->steps[k]), batch, row, example);

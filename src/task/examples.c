@@ -31,11 +31,27 @@ static TsStatus check_length(TsExamples *examples)
     return TS_OK;
 }
 
+bool ts_examples_are_other(const TsTaskSetting *setting)
+{
+    return setting->files.count > 0;
+}
+
+/* The config's data with the files that are to be predicted: all of them one part. */
+static const TsDataConfig *other_files(TsExamples *examples, const TsDataConfig *config)
+{
+    static const TsSplitFiles all;
+    examples->other = *config;
+    examples->other.files = examples->setting->files;
+    examples->other.text = examples->other.labels = NULL;
+    examples->other.split = (TsChoice){.variant = &ts_splits.items[TS_SPLIT_FILES], .value = &all};
+    return &examples->other;
+}
+
 TsStatus ts_examples_open(TsExamples *examples, const TsTaskSetting *setting, const TsDataConfig *config,
                           const TsColumnSpec *specs, int spec_count)
 {
     examples->setting = setting;
-    examples->config = config;
+    examples->config = ts_examples_are_other(setting) ? other_files(examples, config) : config;
     examples->seed = ts_stream_key(setting->seed, setting->name);
     TS_TRY(ts_comm_agree(setting->group, locate(setting, &config->tokenizer,
                                                 ts_tokenizer_make(&examples->tokenizer, config->tokenizer))));
@@ -46,7 +62,7 @@ TsStatus ts_examples_open(TsExamples *examples, const TsTaskSetting *setting, co
         return TS_OK;
     TS_TRY(ts_status_annotate(
         ts_dataset_open(&examples->dataset, (TsDatasetSetting){.group = setting->group,
-                                                               .config = config,
+                                                               .config = examples->config,
                                                                .tokenizer = examples->tokenizer,
                                                                .specs = specs,
                                                                .spec_count = spec_count,
@@ -56,7 +72,7 @@ TsStatus ts_examples_open(TsExamples *examples, const TsTaskSetting *setting, co
         examples->part[part].examples = examples;
         TS_TRY(ts_comm_agree(setting->group, locate(setting, &config->split,
                                                     ts_split_open(&examples->part[part].split, examples->dataset,
-                                                                  config, (TsPart)part))));
+                                                                  examples->config, (TsPart)part))));
     }
     return TS_OK;
 }
@@ -128,10 +144,10 @@ void ts_examples_load(TsExamples *examples, TsTask *task)
     task->tokens_a_batch = examples->length * examples->config->batch;
 }
 
-int64_t ts_examples_number(const TsExamples *examples, const TsTask *task, const TsLoader *loader, int64_t index)
+const TsSplit *ts_examples_split(const TsExamples *examples, const TsTask *task, const TsLoader *loader)
 {
     TsPart part = loader == task->validation ? TS_PART_VALIDATION : loader == task->test ? TS_PART_TEST : TS_PART_TRAIN;
-    return ts_split_example(&examples->part[part].split, index);
+    return &examples->part[part].split;
 }
 
 /* ---- rows of text ---- */

@@ -26,6 +26,7 @@ typedef struct TsDraw {
 struct TsExamples {
     const TsTaskSetting *setting; /* borrowed while configuring */
     const TsDataConfig *config;
+    TsDataConfig other;     /* what `config` is where other files are predicted */
     TsTokenizer *tokenizer; /* owned */
     TsDataset *dataset;     /* owned; NULL without data */
     TsExamplesPart part[TS_PARTS];
@@ -75,5 +76,8 @@ void ts_examples_share(const TsGroup *group, int64_t n, int64_t *begin, int64_t 
 /* The smallest batch that predictions can be traced from: tokens and seen (1, 1). Owned by the caller. */
 TsBatch *ts_examples_sample(const TsMesh *mesh);
 
-/* The dataset's number of the example that is at `index` of the loader's part. */
-int64_t ts_examples_number(const TsExamples *examples, const TsTask *task, const TsLoader *loader, int64_t index);
+/* Whether the examples are others than the config's, without labels. */
+bool ts_examples_are_other(const TsTaskSetting *setting);
+
+/* The split that a loader's rows come from. */
+const TsSplit *ts_examples_split(const TsExamples *examples, const TsTask *task, const TsLoader *loader);

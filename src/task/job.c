@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "task/job.h"
 
+#include <jansson.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -67,6 +68,8 @@ static TsStatus create_tasks(TsJob *job, TsJobOptions options)
                                  .prepared_dir = prepared,
                                  .seed = (uint64_t)job->keys->run.seed,
                                  .without_data = options.without_data,
+                                 .kept = json_object_get(options.kept, map->names[i]),
+                                 .files = options.files,
                                  .train_micros = job->micros.train,
                                  .evaluation_micros = job->micros.evaluation};
         status = ts_task_create(&job->tasks[i], items[i].kind, setting);
@@ -210,6 +213,33 @@ void ts_job_close(TsJob **job)
     ts_mesh_free(&(*job)->mesh);
     ts_free(*job);
     *job = NULL;
+}
+
+json_t *ts_job_keep(const TsJob *job)
+{
+    json_t *kept = json_object();
+    for (int i = 0; i < job->task_count; i++)
+        if (job->tasks[i]->kind->keep)
+            json_object_set_new(kept, job->tasks[i]->name, job->tasks[i]->kind->keep(job->tasks[i]));
+    return kept;
+}
+
+TsStatus ts_job_check_keep(const TsJob *job, const json_t *kept)
+{
+    TsStatus status = TS_OK;
+    json_t *now = ts_job_keep(job);
+    for (int i = 0; i < job->task_count && !status; i++) {
+        const char *name = job->tasks[i]->name;
+        const json_t *was = json_object_get(kept, name), *is = json_object_get(now, name);
+        if (was && is && !json_equal(json_object_get(was, "classes"), json_object_get(is, "classes")))
+            status = ts_status_error(TS_CODE_INVALID,
+                                     "tasks.%s: the training data has %zu classes, and not those of the checkpoint "
+                                     "(%zu): list them in classes to go on with other data",
+                                     name, json_array_size(json_object_get(is, "classes")),
+                                     json_array_size(json_object_get(was, "classes")));
+    }
+    json_decref(now);
+    return status;
 }
 
 TsParameters *ts_job_parameters_of(const TsJob *job, const TsTask *task)

@@ -26,6 +26,8 @@ typedef struct TsJob {
 } TsJob;
 
 typedef struct TsJobOptions {
+    const json_t *kept;           /* what a checkpoint has of its tasks, by name; NULL: there is none */
+    TsList files;                 /* of paths: examples to predict in place of the config's. Empty: none */
     bool without_data;            /* tasks open no files: to decode */
     const TsMeshShape *described; /* only described: the mesh has this shape, whatever the group, this rank is its last,
                                      and parameters have no arrays. NULL: the config's mesh over the group */
@@ -36,6 +38,13 @@ TS_MUST_USE TsStatus ts_job_open(TsJob **job, TsGroup *group, const TsConfig *co
 
 /* Collective on its group. Sets *job to NULL; NULL is fine. */
 void ts_job_close(TsJob **job);
+
+/* What a checkpoint must keep of the tasks beside arrays, an object of their names; owned by the caller. */
+json_t *ts_job_keep(const TsJob *job);
+
+/* That the tasks are those of a checkpoint that kept this: an error where the training data has other classes now.
+ * Not collective; the same on all ranks. */
+TS_MUST_USE TsStatus ts_job_check_keep(const TsJob *job, const json_t *kept);
 
 /* The parameters that the task's Programs bind; `task` is one of the job's. Borrowed. */
 TsParameters *ts_job_parameters_of(const TsJob *job, const TsTask *task);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "task/kinds.h"
 
+#include <jansson.h>
+#include <math.h>
+
 #include "base/check.h"
 #include "model/transformer.h"
 
@@ -37,4 +40,9 @@ void ts_kind_read_row(double *values, const TsArray *array, int64_t row)
                     : array->dtype == TS_BF16 ? (double)ts_bf16_to_f32(((const TsBf16 *)array->data)[at])
                                               : (double)((const float *)array->data)[at];
     }
+}
+
+json_t *ts_kind_number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
 }

@@ -17,3 +17,6 @@ TS_MUST_USE TsStatus ts_kind_check_adapter(const TsTaskSetting *setting, const T
 
 /* values (all of a row): the local row `row` of an array of f32, f64 or bf16. */
 void ts_kind_read_row(double *values, const TsArray *array, int64_t row);
+
+/* A number as JSON has it; null where it is not finite. Owned by the caller. */
+json_t *ts_kind_number(double value);

@@ -83,7 +83,8 @@ static int64_t tokens_of(const TsExamples *examples, int64_t example)
 
 TsStatus ts_language_examples_open(TsLanguageExamples *own, TsTask *task, const TsTaskSetting *setting)
 {
-    static const TsColumnSpec specs[] = {{"prompt", TS_CELL_TOKENS, true}, {"text", TS_CELL_TOKENS, false}};
+    static const TsColumnSpec specs[] = {{.role = "prompt", .kind = TS_CELL_TOKENS, .optional = true},
+                                         {.role = "text", .kind = TS_CELL_TOKENS}};
     TsExamples *examples = &own->examples;
     own->config = setting->keys;
     examples->own = own;
@@ -110,9 +111,9 @@ void ts_language_examples_close(TsLanguageExamples *own)
 }
 
 /* counts[token], and bytes, of what is to be predicted in a share of a part. */
-static void count_part(const TsLanguageExamples *own, TsPart part, double *counts, double *bytes, TsGroup *group)
+static void count_part(const TsLanguageExamples *own, const TsSplit *split, double *counts, double *bytes,
+                       TsGroup *group)
 {
-    const TsSplit *split = &own->examples.part[part].split;
     int64_t begin, end, vocab = ts_tokenizer_vocab(own->examples.tokenizer);
     ts_examples_share(group, split->count, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
@@ -132,10 +133,9 @@ void ts_language_examples_baseline(const TsLanguageExamples *own, const TsTask *
     int64_t vocab = ts_tokenizer_vocab(own->examples.tokenizer);
     double *trained = ts_calloc(2 * (size_t)vocab, sizeof *trained), *found = trained + vocab;
     double bytes = 0, all = 0, bits = 0;
-    TsPart part = data == task->test ? TS_PART_TEST : data == task->validation ? TS_PART_VALIDATION : TS_PART_TRAIN;
-    count_part(own, TS_PART_TRAIN, trained, &bytes, group);
+    count_part(own, &own->examples.part[TS_PART_TRAIN].split, trained, &bytes, group);
     bytes = 0;
-    count_part(own, part, found, &bytes, group);
+    count_part(own, ts_examples_split(&own->examples, task, data), found, &bytes, group);
     for (int64_t token = 0; token < vocab; token++)
         all += trained[token] + 1; /* so that none has probability 0 */
     for (int64_t token = 0; token < vocab; token++)

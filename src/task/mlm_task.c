@@ -103,7 +103,7 @@ static int64_t tokens_of(const TsExamples *examples, int64_t example)
 
 static TsStatus configure(TsTask *task, const TsTaskSetting *setting)
 {
-    static const TsColumnSpec specs[] = {{"text", TS_CELL_TOKENS, false}};
+    static const TsColumnSpec specs[] = {{.role = "text", .kind = TS_CELL_TOKENS}};
     MlmTask *own = ts_calloc(1, sizeof *own);
     const TsTransformer *backbone = setting->backbone->value;
     task->own = own;

@@ -8,10 +8,9 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "model/headed_model.h"
 #include "model/sharding.h"
-#include "task/examples.h"
 #include "task/kinds.h"
+#include "task/labelled_task.h"
 #include "task/metric_table.h"
 
 typedef struct RegressionConfig {
@@ -38,125 +37,106 @@ const TsConfigTable ts_regression_task_table = {"sequence_regression_task", "Num
                                                 sizeof(RegressionConfig), keys, NULL};
 
 typedef struct RegressionTask {
-    TsExamples examples;
-    TsHeadedModel model;
+    TsLabelledTask labelled; /* the first; measured is mean, deviation, plain mean (3, outputs) */
     const RegressionConfig *config;
-    double *mean, *deviation; /* (outputs) of the training data; 0 and 1 where not scaled */
-    double *plain_mean;       /* (outputs) */
-    int text, label;          /* columns */
-    TsRowColumn columns[4];
 } RegressionTask;
 
-enum { TOKENS, SEEN, LABELS, WEIGHTS };
+/* What labels are shifted and divided by: the mean and deviation of the training data; 0 and 1 where not scaled. */
+static double mean_of(const RegressionTask *own, int64_t k)
+{
+    return own->labelled.measured[k];
+}
+
+static double deviation_of(const RegressionTask *own, int64_t k)
+{
+    return own->labelled.measured[own->labelled.model.outputs + k];
+}
+
+static double plain_mean_of(const RegressionTask *own, int64_t k)
+{
+    return own->labelled.measured[2 * own->labelled.model.outputs + k];
+}
 
 static void collate(const TsExamples *examples, void *const *row, int64_t length, TsDraw draw)
 {
     const RegressionTask *own = examples->own;
-    ts_examples_put_text(examples, own->text, row[TOKENS], row[SEEN], length, draw.example);
-    *(float *)row[WEIGHTS] = draw.example < 0 ? 0 : 1;
-    memset(row[LABELS], 0, (size_t)own->model.outputs * sizeof(float));
-    if (draw.example < 0)
+    int64_t outputs = own->labelled.model.outputs, count;
+    (void)length;
+    memset(row[TS_LABELLED_LABELS], 0, (size_t)outputs * sizeof(float));
+    if (draw.example < 0 || own->labelled.label < 0)
         return;
-    int64_t count;
-    const double *values = ts_dataset_numbers(examples->dataset, own->label, draw.example, &count);
-    for (int64_t k = 0; k < own->model.outputs; k++)
-        ((float *)row[LABELS])[k] = (float)((values[k] - own->mean[k]) / own->deviation[k]);
-}
-
-static int64_t tokens(const TsExamples *examples, int64_t example)
-{
-    return ts_examples_text_tokens(examples, ((const RegressionTask *)examples->own)->text, example);
+    const double *values = ts_dataset_numbers(examples->dataset, own->labelled.label, draw.example, &count);
+    for (int64_t k = 0; k < outputs; k++)
+        ((float *)row[TS_LABELLED_LABELS])[k] = (float)((values[k] - mean_of(own, k)) / deviation_of(own, k));
 }
 
 static TsStatus check_count(const TsExamples *examples, int64_t example)
 {
-    const RegressionTask *own = examples->own;
+    const TsLabelledTask *labelled = examples->own;
     int64_t count;
-    ts_dataset_numbers(examples->dataset, own->label, example, &count);
-    if (count == own->model.outputs)
+    ts_dataset_numbers(examples->dataset, labelled->label, example, &count);
+    if (count == labelled->model.outputs)
         return TS_OK;
-    return ts_dataset_error(examples->dataset, example, "%lld numbers, but the first example has %lld",
-                            (long long)count, (long long)own->model.outputs);
+    return ts_dataset_error(examples->dataset, example, "%lld number%s, but the first example has %lld",
+                            (long long)count, count == 1 ? "" : "s", (long long)labelled->model.outputs);
 }
 
 /* Mean and deviation of the training data. Collective. */
-static void measure(RegressionTask *own)
+static TsStatus measure(TsTask *task)
 {
-    const TsSplit *split = &own->examples.part[TS_PART_TRAIN].split;
-    int64_t begin, end, count, outputs = own->model.outputs;
-    ts_examples_share(own->examples.setting->group, split->count, &begin, &end);
+    RegressionTask *own = task->own;
+    TsLabelledTask *labelled = &own->labelled;
+    const TsExamples *examples = &labelled->examples;
+    const TsSplit *split = &examples->part[TS_PART_TRAIN].split;
+    int64_t begin, end, count, outputs;
+    ts_dataset_numbers(examples->dataset, labelled->label, 0, &outputs);
+    labelled->model.outputs = outputs;
+    TS_TRY(ts_examples_check(examples, check_count));
+    ts_examples_share(examples->setting->group, split->count, &begin, &end);
     double *values = ts_calloc((size_t)((end - begin) * outputs) + 1, sizeof *values);
-    own->mean = ts_calloc(3 * (size_t)outputs, sizeof *own->mean);
-    own->deviation = own->mean + outputs;
-    own->plain_mean = own->deviation + outputs;
+    labelled->measured_count = 3 * outputs;
+    labelled->measured = ts_calloc((size_t)labelled->measured_count, sizeof *labelled->measured);
     for (int64_t i = begin; i < end; i++)
         memcpy(values + (i - begin) * outputs,
-               ts_dataset_numbers(own->examples.dataset, own->label, ts_split_example(split, i), &count),
+               ts_dataset_numbers(examples->dataset, labelled->label, ts_split_example(split, i), &count),
                (size_t)outputs * sizeof *values);
     for (int64_t k = 0; k < outputs; k++) {
         TsMoments moments =
-            ts_moments_reduce(ts_moments(values + k, values + k, end - begin, outputs), own->examples.setting->group);
+            ts_moments_reduce(ts_moments(values + k, values + k, end - begin, outputs), examples->setting->group);
         double deviation = sqrt(moments.square_x / moments.count);
-        own->plain_mean[k] = moments.mean_x;
-        own->mean[k] = own->config->scale ? moments.mean_x : 0;
-        own->deviation[k] = own->config->scale && deviation > 0 ? deviation : 1;
+        labelled->measured[k] = own->config->scale ? moments.mean_x : 0;
+        labelled->measured[outputs + k] = own->config->scale && deviation > 0 ? deviation : 1;
+        labelled->measured[2 * outputs + k] = moments.mean_x;
     }
     ts_free(values);
+    return TS_OK;
 }
 
-static TsStatus load(TsTask *task, RegressionTask *own)
+static TsRowColumn label_column(const TsTask *task)
 {
-    TsExamples *examples = &own->examples;
-    own->text = ts_dataset_column(examples->dataset, "text");
-    own->label = ts_dataset_column(examples->dataset, "label");
-    ts_dataset_numbers(examples->dataset, own->label, 0, &own->model.outputs);
-    TS_TRY(ts_examples_check(examples, check_count));
-    measure(own);
-    own->columns[TOKENS] = (TsRowColumn){"tokens", TS_I32, TS_ROW_LENGTH};
-    own->columns[SEEN] = (TsRowColumn){"seen", TS_BOOL, TS_ROW_LENGTH};
-    own->columns[LABELS] = (TsRowColumn){"labels", TS_F32, own->model.outputs};
-    own->columns[WEIGHTS] = (TsRowColumn){"weights", TS_F32, 0};
-    examples->columns = own->columns;
-    examples->column_count = 4;
-    ts_examples_load(examples, task);
-    return TS_OK;
+    return (TsRowColumn){"labels", TS_F32, ((const RegressionTask *)task->own)->labelled.model.outputs};
 }
 
 static TsStatus configure(TsTask *task, const TsTaskSetting *setting)
 {
-    static const TsColumnSpec specs[] = {{"text", TS_CELL_TOKENS, false}, {"label", TS_CELL_NUMBERS, false}};
+    const RegressionConfig *config = setting->keys;
     RegressionTask *own = ts_calloc(1, sizeof *own);
     task->own = own;
-    own->config = setting->keys;
-    own->examples.own = own;
-    own->examples.collate = collate;
-    own->examples.tokens = tokens;
-    own->model = (TsHeadedModel){.backbone = *(const TsTransformer *)setting->backbone->value,
-                                 .name = setting->name,
-                                 .adapter = own->config->adapter,
-                                 .objective = TS_OBJECTIVE_VALUES,
-                                 .error = (TsErrorKind)own->config->loss,
-                                 .huber = own->config->huber};
-    own->model.backbone.vocab = setting->vocab;
-    TS_TRY(ts_kind_check_adapter(setting, &own->config->adapter, TS_ADAPTER_SEQUENCE));
-    TS_TRY(ts_examples_open(&own->examples, setting, &own->config->data, specs, 2));
-    if (setting->without_data)
-        return TS_OK;
-    TS_TRY(load(task, own));
-    task->sample = ts_examples_sample(setting->mesh);
-    task->model = &ts_headed_model;
-    task->options = &own->model;
-    task->observed = TS_OBSERVES_VALUES;
-    task->observed_width = own->model.outputs;
-    return TS_OK;
-}
-
-static void release(TsTask *task)
-{
-    RegressionTask *own = task->own;
-    ts_examples_close(&own->examples);
-    ts_free(own->mean);
-    ts_free(own);
+    own->config = config;
+    TS_TRY(ts_kind_check_adapter(setting, &config->adapter, TS_ADAPTER_SEQUENCE));
+    return ts_labelled_configure(task, setting,
+                                 (TsLabelledOptions){.data = &config->data,
+                                                     .model = {.adapter = config->adapter,
+                                                               .objective = TS_OBJECTIVE_VALUES,
+                                                               .error = (TsErrorKind)config->loss,
+                                                               .huber = config->huber},
+                                                     .observed = TS_OBSERVES_VALUES,
+                                                     .role = "label",
+                                                     .form = TS_LABEL_NUMBERS,
+                                                     .collate = collate,
+                                                     .check = check_count,
+                                                     .measure = measure,
+                                                     .label_column = label_column});
 }
 
 static const TsChoice *tokenizer(const void *value)
@@ -176,15 +156,16 @@ static void give_out(TsScope scope, const TsTask *task, TsTensor predictions, co
 static void read_scaled(const RegressionTask *own, double *values, const TsArray *array, int64_t row)
 {
     ts_kind_read_row(values, array, row);
-    for (int64_t k = 0; k < own->model.outputs; k++)
-        values[k] = values[k] * own->deviation[k] + own->mean[k];
+    for (int64_t k = 0; k < own->labelled.model.outputs; k++)
+        values[k] = values[k] * deviation_of(own, k) + mean_of(own, k);
 }
 
 static void observe(const TsTask *task, TsObservations *observations, const TsBatch *given, const TsBatch *batch,
                     int64_t row)
 {
     const RegressionTask *own = task->own;
-    double *values = ts_calloc(2 * (size_t)own->model.outputs, sizeof *values), *truth = values + own->model.outputs;
+    double *values = ts_calloc(2 * (size_t)own->labelled.model.outputs, sizeof *values),
+           *truth = values + own->labelled.model.outputs;
     read_scaled(own, values, ts_batch_find(given, "values"), row);
     read_scaled(own, truth, ts_batch_find(batch, "labels"), row);
     ts_observations_add_values(observations, values, truth);
@@ -194,13 +175,13 @@ static void observe(const TsTask *task, TsObservations *observations, const TsBa
 static void predict(const TsTask *task, json_t *cells, const TsBatch *given, const TsBatch *batch, int64_t row)
 {
     const RegressionTask *own = task->own;
-    double *values = ts_calloc((size_t)own->model.outputs, sizeof *values);
+    double *values = ts_calloc((size_t)own->labelled.model.outputs, sizeof *values);
     json_t *list = json_array();
     (void)batch;
     read_scaled(own, values, ts_batch_find(given, "values"), row);
-    for (int64_t k = 0; k < own->model.outputs; k++)
-        json_array_append_new(list, isfinite(values[k]) ? json_real(values[k]) : json_null());
-    json_object_set(cells, "value", own->model.outputs == 1 ? json_array_get(list, 0) : list);
+    for (int64_t k = 0; k < own->labelled.model.outputs; k++)
+        json_array_append_new(list, ts_kind_number(values[k]));
+    json_object_set(cells, "value", own->labelled.model.outputs == 1 ? json_array_get(list, 0) : list);
     json_decref(list);
     ts_free(values);
 }
@@ -209,16 +190,16 @@ static void predict(const TsTask *task, json_t *cells, const TsBatch *given, con
 static void baseline(const TsTask *task, TsScores *scores, const TsLoader *data, TsGroup *group)
 {
     const RegressionTask *own = task->own;
-    TsPart part = data == task->test ? TS_PART_TEST : data == task->validation ? TS_PART_VALIDATION : TS_PART_TRAIN;
-    const TsSplit *split = &own->examples.part[part].split;
-    int64_t begin, end, outputs = own->model.outputs, count;
+    const TsExamples *examples = &own->labelled.examples;
+    const TsSplit *split = ts_examples_split(examples, task, data);
+    int64_t begin, end, outputs = own->labelled.model.outputs, count;
     double sums[3] = {0};
     ts_examples_share(group, split->count, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         const double *values =
-            ts_dataset_numbers(own->examples.dataset, own->label, ts_split_example(split, i), &count);
+            ts_dataset_numbers(examples->dataset, own->labelled.label, ts_split_example(split, i), &count);
         for (int64_t k = 0; k < outputs; k++) {
-            double error = values[k] - own->plain_mean[k];
+            double error = values[k] - plain_mean_of(own, k);
             sums[0] += fabs(error);
             sums[1] += error * error;
         }
@@ -232,7 +213,8 @@ static void baseline(const TsTask *task, TsScores *scores, const TsLoader *data,
 const TsTaskKind ts_regression_task = {.needs = (const char *const[]){"text", "label", NULL},
                                        .tokenizer = tokenizer,
                                        .configure = configure,
-                                       .release = release,
+                                       .release = ts_labelled_release,
+                                       .keep = ts_labelled_keep,
                                        .give_out = give_out,
                                        .observe = observe,
                                        .predict = predict,

@@ -39,7 +39,8 @@ TsStatus ts_task_create(TsTask **task, TsChoice kind, TsTaskSetting setting)
     *made = (TsTask){.name = setting.name, .kind = kind.variant->extra};
     setting.keys = kind.value;
     TsStatus status = made->kind->configure(made, &setting);
-    if (!status && !setting.without_data) /* who only decodes measures nothing */
+    if (!status && !setting.without_data &&
+        setting.files.count == 0) /* who only decodes or predicts measures nothing */
         status = choose_metrics(made, &setting);
     if (status)
         ts_task_free(&made);

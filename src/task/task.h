@@ -31,6 +31,9 @@ typedef struct TsTaskSetting {
     const char *prepared_dir;            /* where prepared data is kept */
     uint64_t seed;                       /* of the run */
     bool without_data;                   /* only what decoding needs: no file is opened, no loader made */
+    const json_t *kept;                  /* what a checkpoint has of it; NULL: all is found in the training data */
+    TsList files;                        /* of paths: examples to predict in place of the config's; their labels are not
+                                            read. Empty: none */
     int train_micros, evaluation_micros; /* that loaders cut batches into */
 } TsTaskSetting;
 
@@ -49,6 +52,9 @@ typedef struct TsTaskKind {
 
     /* Frees what is behind task->own. */
     void (*release)(TsTask *task);
+
+    /* What a checkpoint must keep of it beside arrays, an object owned by the caller: TsTaskSetting.kept. */
+    json_t *(*keep)(const TsTask *task);
 
     /* Traces ts_output of what metrics and predictions are made of, rows cut along data. */
     void (*give_out)(TsScope scope, const TsTask *task, TsTensor predictions, const TsColumns *columns);

@@ -247,9 +247,10 @@ static json_t *pack_state(const Trainer *trainer)
         json_object_set_new(tasks, trainer->courses[i].task->name,
                             json_pack("{s:I, s:I}", "place", (json_int_t)trainer->courses[i].task->place, "steps",
                                       (json_int_t)trainer->task_steps[i]));
-    json_t *state = json_pack("{s:I, s:I, s:I, s:I, s:o}", "seed", (json_int_t)trainer->keys->run.seed, "step",
-                              (json_int_t)trainer->step, "skipped_steps", (json_int_t)trainer->skipped_steps,
-                              "skipped_in_row", (json_int_t)trainer->skipped_in_row, "tasks", tasks);
+    json_t *state =
+        json_pack("{s:I, s:I, s:I, s:I, s:o, s:o}", "seed", (json_int_t)trainer->keys->run.seed, "step",
+                  (json_int_t)trainer->step, "skipped_steps", (json_int_t)trainer->skipped_steps, "skipped_in_row",
+                  (json_int_t)trainer->skipped_in_row, "tasks", tasks, "kept", ts_job_keep(trainer->job));
     ts_saving_pack(trainer->saving, state);
     return state;
 }
@@ -395,6 +396,7 @@ static TsStatus read_state(Trainer *trainer, const TsCheckpoint *checkpoint)
     if (trainer->step != ts_checkpoint_step(checkpoint))
         return ts_status_error(TS_CODE_CORRUPT, "%s: its state is of step %lld", ts_checkpoint_path(checkpoint),
                                (long long)trainer->step);
+    TS_TRY(ts_job_check_keep(trainer->job, json_object_get(state, "kept")));
     ts_saving_unpack(trainer->saving, state);
     ts_saving_note_committed(trainer->saving, trainer->step);
     return TS_OK;

@@ -65,7 +65,7 @@ typedef struct Opened {
 /* Opens what `yaml` says, %s in it being the test's directory. */
 static TsStatus open_data(Opened *opened, const char *yaml)
 {
-    static const TsColumnSpec specs[] = {{"text", TS_CELL_TOKENS, false}, {"number", TS_CELL_NUMBERS, false}};
+    static const TsColumnSpec specs[] = {{.role = "text", .kind = TS_CELL_TOKENS}, {.role = "number", .kind = TS_CELL_NUMBERS}};
     TsText whole = {0};
     for (const char *at = yaml; *at; at++)
         if (*at == '%')

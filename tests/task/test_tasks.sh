@@ -31,7 +31,7 @@ awk 'BEGIN {
             c = substr("abcdez", int(rand() * 6) + 1, 1)
             word = word c; letters = letters (index("ae", c) ? "v" : "c"); n += c == "a"; z += c == "z"
         }
-        tags = (z ? "z" : "") (n ? (z ? ";a" : "a") : ""); if (tags == "") tags = "none"
+        tags = (z ? "z" : "") (n ? (z ? ";a" : "a") : "") # none at all is fine
         print i "\t" word "\t" (z ? "with" : "without") "\t" tags "\t" n "\t" letters > "'"$top"'/d.tsv"
     }
 }'
@@ -43,7 +43,7 @@ learner: {optimizer: {type: adamw, rate: 5e-3}, schedule: {type: constant, warmu
 tasks:
   class: {type: sequence_classification, $data, columns: {label: class}}, adapter: {type: mlp_pool, hidden: [16], pooling: max}}
   tags: {type: sequence_classification, multi_label: true, $data, columns: {label: tags}}, adapter: {type: mlp_pool, pooling: attention}}
-  count: {type: sequence_regression, $data, columns: {label: count}}, adapter: linear_cls}
+  count: {type: sequence_regression, $data, columns: {label: count}}, adapter: linear_cls, weight: 3}
   letters: {type: token_classification, $data, columns: {labels: letters}}, adapter: {type: mlp, hidden: [16]}}
   guess: {type: mlm, $data}}
   states: {type: embed, $data}, weight: 0}
@@ -98,6 +98,41 @@ for task in tags count guess states; do
     if ranks 2 predict "$top/job.yaml" --task $task 2>"$top/out" | awk 'END { exit NR != 60 }'; then ok "predicts $task"; else bad "predicts $task"; fi
 done
 
+# ---- other files, without labels: classes and scales are the checkpoint's
+
+cut -f2 "$top/d.tsv" >"$top/texts.tsv"
+for part in train validation test; do
+    ranks 2 predict "$top/job.yaml" --task count --part $part --out "$top/$part.tsv" >"$top/out" 2>&1 || bad "predicts counts of $part"
+done
+ranks 3 predict "$top/job.yaml" --task count --file "$top/texts.tsv" --out "$top/all.tsv" >"$top/out" 2>&1 || bad "predicts counts of a file"
+tail -qn +2 "$top"/{train,validation,test}.tsv | cut -f2 | sort -g >"$top/parts"
+if tail -n +2 "$top/all.tsv" | cut -f2 | sort -g | paste - "$top/parts" | awk '{ d = $1 - $2; if (d > 1e-4 || d < -1e-4) wrong = 1 } END { exit wrong || NR != 203 }'; then
+    ok "a file of texts is predicted as the parts of the data are"
+else
+    bad "a file of texts is predicted as the parts of the data are"
+fi
+printf 'text\tclass\nabcde\twhatever\nzzz\tnever seen\n' >"$top/new.tsv"
+if ranks 2 predict "$top/job.yaml" --task class --file "$top/new.tsv" 2>"$top/out" >"$top/new.jsonl" &&
+    [ "$(grep -cE '"class":"(with|without)"' "$top/new.jsonl")" = 2 ]; then
+    ok "names of classes come from the checkpoint"
+else
+    bad "names of classes come from the checkpoint"
+fi
+cat >"$top/again.yaml" <<YAML
+run: {dir: $top/again, threads: 1}
+backbone: {layers: 1, heads: 2, width: 32, context: 16}
+tasks:
+  again:
+    type: sequence_regression
+    data: {files: [$top/p.h5], columns: {text: class, label: probabilities}, split: {type: fraction, validation: 0}, tokenizer: bytes}
+YAML
+if ranks 2 predict "$top/job.yaml" --task class --out "$top/p.h5" >"$top/out" 2>&1 &&
+    ranks 1 data show "$top/again.yaml" --count 60 >"$top/shown" 2>"$top/out" && [ "$(grep -c 'text  *"with' "$top/shown")" = 60 ]; then
+    ok "predictions in HDF5 are examples again"
+else
+    bad "predictions in HDF5 are examples again"
+fi
+
 # ---- what is wrong is said
 
 # expect WORDS OVERRIDE...: training with these ends with an error that says WORDS, on one line, before the first step.
@@ -126,4 +161,5 @@ expect 'has nothing to learn' tasks.states.weight=1
 expect 'more than the backbone' tasks.class.data.length=17
 expect 'none is left to learn from' 'tasks.class.data.split={type: column, column: class, train: [never]}'
 expect 'run.steps' run.steps=0
+expect 'with multi_label it may have several' tasks.tags.class_weights=balanced
 [ $failed = 0 ]
