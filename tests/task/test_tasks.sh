@@ -37,13 +37,13 @@ awk 'BEGIN {
 }'
 data="data: {files: [$top/d.tsv], batch: 16, lengths: [8], tokenizer: {type: characters, alphabet: abcdez}, split: {type: fraction, validation: 0.3, test: 0.05}"
 cat >"$top/job.yaml" <<YAML
-run: {dir: $top/run, steps: 120, log: 60 steps, evaluate: never, threads: 1}
+run: {dir: $top/run, steps: 180, log: 90 steps, evaluate: never, threads: 1}
 backbone: {layers: 2, heads: 2, width: 32, context: 16, causal: false}
 learner: {optimizer: {type: adamw, rate: 5e-3}, schedule: {type: constant, warmup: 10}}
 tasks:
   class: {type: sequence_classification, $data, columns: {label: class}}, adapter: {type: mlp_pool, hidden: [16], pooling: max}}
   tags: {type: sequence_classification, multi_label: true, $data, columns: {label: tags}}, adapter: {type: mlp_pool, pooling: attention}}
-  count: {type: sequence_regression, $data, columns: {label: count}}, adapter: linear_cls, weight: 3}
+  count: {type: sequence_regression, $data, columns: {label: count}}, adapter: linear_cls, weight: 2}
   letters: {type: token_classification, $data, columns: {labels: letters}}, adapter: {type: mlp, hidden: [16]}}
   guess: {type: mlm, $data}}
   states: {type: embed, $data}, weight: 0}
