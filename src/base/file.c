@@ -79,6 +79,12 @@ TsStatus ts_file_read(char **bytes, size_t *size_bytes, const char *path, size_t
     return status;
 }
 
+char *ts_file_join(const char *dir, const char *name)
+{
+    size_t length = strlen(dir);
+    return ts_format("%s%s%s", dir, length && dir[length - 1] == '/' ? "" : "/", name);
+}
+
 char *ts_file_directory(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -142,11 +148,20 @@ TsStatus ts_file_write(const char *path, const void *bytes, size_t size_bytes)
     return status;
 }
 
+/* Who may make names in a directory may not always open it: then it cannot be synced. */
+static TsStatus sync_where_made(const char *path)
+{
+    char *directory = ts_file_directory(path);
+    TsStatus status = access(directory, R_OK) == 0 ? ts_file_sync(directory) : TS_OK;
+    ts_free(directory);
+    return status;
+}
+
 static TsStatus make_one_directory(const char *path)
 {
     struct stat info;
     if (mkdir(path, 0777) == 0)
-        return TS_OK;
+        return sync_where_made(path);
     if (errno != EEXIST || stat(path, &info) != 0)
         return failed(path, "make the directory");
     return S_ISDIR(info.st_mode) ? TS_OK : ts_status_error(TS_CODE_IO, "%s: is a file, expected a directory", path);

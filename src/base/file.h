@@ -21,7 +21,8 @@ TS_MUST_USE TsStatus ts_file_read(char **bytes, size_t *size_bytes, const char *
 /* Writes PATH.tmp.PID, fsyncs and renames it, fsyncs the directory. Mode 0666 less the umask. */
 TS_MUST_USE TsStatus ts_file_write(const char *path, const void *bytes, size_t size_bytes);
 
-/* Makes the directory and those above it; one that is there already is fine. */
+/* Makes the directory and those above it, and fsyncs the directories that these are made in; one that is there already
+ * is fine. */
 TS_MUST_USE TsStatus ts_file_make_directory(const char *path);
 
 /* Renames, replacing what is there, and fsyncs the directory of `to`. */
@@ -35,6 +36,9 @@ TS_MUST_USE TsStatus ts_file_sync(const char *path);
 TS_MUST_USE TsStatus ts_file_remove(const char *path);
 
 bool ts_file_exists(const char *path);
+
+/* DIR/NAME; owned by the caller. */
+char *ts_file_join(const char *dir, const char *name) __attribute__((returns_nonnull));
 
 /* The directory that `path` is in, "." for a bare name; owned by the caller. */
 char *ts_file_directory(const char *path) __attribute__((returns_nonnull));

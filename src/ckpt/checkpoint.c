@@ -5,12 +5,12 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "ckpt/commit.h"
 #include "ckpt/damage.h"
 #include "ckpt/directory.h"
-#include "ckpt/durable.h"
 #include "ckpt/restore.h"
 #include "ckpt/root.h"
 #include "ckpt/verify.h"
@@ -28,7 +28,7 @@ static TsStatus read_manifest(TsManifest **manifest, TsGroup *group, const char 
     size_t bytes = 0;
     TS_TRY(ts_root_status(group, ts_group_rank(group) == 0 ? ts_commit_read(&text, &bytes, path) : TS_OK));
     ts_root_text(group, &text, &bytes);
-    char *manifest_path = ts_durable_join(path, TS_CHECKPOINT_MANIFEST);
+    char *manifest_path = ts_file_join(path, TS_CHECKPOINT_MANIFEST);
     TsStatus status = ts_manifest_parse(manifest, text, bytes, manifest_path);
     ts_free(manifest_path);
     ts_free(text);
@@ -42,7 +42,7 @@ TsStatus ts_checkpoint_open(TsCheckpoint **checkpoint, TsGroup *group, const cha
     *checkpoint = ts_alloc(sizeof **checkpoint);
     **checkpoint = (TsCheckpoint){.group = ts_group_duplicate(group, "checkpoint"),
                                   .path = ts_strdup(path),
-                                  .state_path = ts_durable_join(path, TS_CHECKPOINT_STATE),
+                                  .state_path = ts_file_join(path, TS_CHECKPOINT_STATE),
                                   .manifest = manifest};
     return TS_OK;
 }

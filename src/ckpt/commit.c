@@ -11,18 +11,18 @@
 #include <unistd.h>
 
 #include "base/crc32c.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "ckpt/directory.h"
-#include "ckpt/durable.h"
 #include "ckpt/parts.h"
 
 static const size_t commit_limit_bytes = (size_t)1 << 24, manifest_limit_bytes = (size_t)1 << 30;
 
 TsStatus ts_commit_prepare(const char *root)
 {
-    TS_TRY(ts_durable_make_directory(root));
+    TS_TRY(ts_file_make_directory(root));
     if (access(root, W_OK | X_OK) != 0)
         return ts_status_error(TS_CODE_IO, "%s: checkpoints cannot be written there: %s", root, strerror(errno));
     return TS_OK;
@@ -105,18 +105,19 @@ static TsStatus file_bytes(int64_t *bytes, const char *path)
     return TS_OK;
 }
 
+/* The name is synced too, before anything speaks of it. */
 static TsStatus write_in(const char *dir, const char *name, const char *text, size_t text_bytes)
 {
-    char *path = ts_durable_join(dir, name);
-    TsStatus status = ts_durable_write(path, text, text_bytes);
+    char *path = ts_file_join(dir, name);
+    TsStatus status = ts_file_write(path, text, text_bytes);
     ts_free(path);
-    return status ? status : ts_durable_sync(dir); /* the name too, before anything speaks of it */
+    return status;
 }
 
 /* Appends "NAME 1048576 bytes". */
 static TsStatus append_length(TsText *text, const char *dir, const char *name)
 {
-    char *path = ts_durable_join(dir, name);
+    char *path = ts_file_join(dir, name);
     int64_t bytes = 0;
     TsStatus status = file_bytes(&bytes, path);
     if (!status)
@@ -176,7 +177,7 @@ static TsStatus rename_into_place(const char *root, const char *tmp, const char 
         TS_TRY(ts_directory_mark(path)); /* it will be the one to remove */
     if (!(taken ? exchange(tmp, path) : rename(tmp, path) == 0))
         return ts_status_error(TS_CODE_IO, "%s: cannot be renamed to %s: %s", tmp, path, strerror(errno));
-    return ts_durable_sync(root);
+    return ts_file_sync(root);
 }
 
 TsStatus ts_commit_finish(const char *root, int64_t step, const char *manifest, size_t manifest_bytes,
@@ -263,9 +264,9 @@ static TsStatus read_commit(Commit *commit, const char *path)
         return ts_status_error(TS_CODE_INVALID, "%s: no checkpoint: it is a file, not a directory", path);
     if (!ts_directory_holds(path, TS_CHECKPOINT_COMMIT))
         return ts_status_error(TS_CODE_NOT_FOUND, "%s: not committed: it has no " TS_CHECKPOINT_COMMIT, path);
-    char *file = ts_durable_join(path, TS_CHECKPOINT_COMMIT), *text;
+    char *file = ts_file_join(path, TS_CHECKPOINT_COMMIT), *text;
     size_t text_bytes;
-    TsStatus status = ts_durable_read(&text, &text_bytes, file, commit_limit_bytes);
+    TsStatus status = ts_file_read(&text, &text_bytes, file, commit_limit_bytes);
     ts_free(file);
     if (!status) {
         status = parse_commit(commit, text, path);
@@ -276,7 +277,7 @@ static TsStatus read_commit(Commit *commit, const char *path)
 
 static TsStatus expect_bytes(const char *path, const char *name, long long expected)
 {
-    char *file = ts_durable_join(path, name);
+    char *file = ts_file_join(path, name);
     int64_t bytes = 0;
     TsStatus status = file_bytes(&bytes, file);
     if (!status && bytes != expected)
@@ -309,9 +310,9 @@ TsStatus ts_commit_read(char **manifest, size_t *manifest_bytes, const char *pat
     TsStatus whole = expect_files(&commit, path);
     ts_free(commit.files);
     TS_TRY(whole);
-    char *file = ts_durable_join(path, TS_CHECKPOINT_MANIFEST), *text = NULL;
+    char *file = ts_file_join(path, TS_CHECKPOINT_MANIFEST), *text = NULL;
     size_t bytes = 0;
-    TsStatus status = ts_durable_read(&text, &bytes, file, manifest_limit_bytes);
+    TsStatus status = ts_file_read(&text, &bytes, file, manifest_limit_bytes);
     if (!status && (bytes != (size_t)commit.manifest_bytes || ts_crc32c(0, text, bytes) != commit.manifest_crc))
         status = ts_status_error(TS_CODE_CORRUPT, "%s: does not match its checksum", file);
     ts_free(file);

@@ -6,10 +6,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "ckpt/directory.h"
-#include "ckpt/durable.h"
 
 #define MARK  TS_CHECKPOINT_DAMAGED_MARK
 #define TITLE "damaged: "
@@ -18,7 +18,7 @@ static const size_t limit_bytes = 1 << 20;
 
 static int is_of_checkpoint(const struct dirent *entry)
 {
-    return entry->d_name[0] != '.' && strcmp(entry->d_name, MARK) != 0;
+    return entry->d_name[0] != '.' && strncmp(entry->d_name, MARK, strlen(MARK)) != 0;
 }
 
 /* "state.h5 1048576 bytes, time 1770000000.123456789", a line a file, by name. */
@@ -28,7 +28,7 @@ static void append_stamps(TsText *text, const char *dir)
     int count = scandir(dir, &entries, is_of_checkpoint, alphasort);
     for (int i = 0; i < count; i++) {
         struct stat found;
-        char *path = ts_durable_join(dir, entries[i]->d_name);
+        char *path = ts_file_join(dir, entries[i]->d_name);
         if (stat(path, &found) == 0)
             ts_text_append(text, "%s %lld bytes, time %lld.%09ld\n", entries[i]->d_name, (long long)found.st_size,
                            (long long)found.st_mtim.tv_sec, found.st_mtim.tv_nsec);
@@ -44,8 +44,8 @@ void ts_damage_note(const char *dir, const char *reason)
     size_t length = strcspn(reason, "\n");
     ts_text_append(&text, TITLE "%.*s\n", (int)(length < 4096 ? length : 4096), reason);
     append_stamps(&text, dir);
-    char *path = ts_durable_join(dir, MARK);
-    TsStatus status = ts_durable_write(path, text.data, text.size_bytes);
+    char *path = ts_file_join(dir, MARK);
+    TsStatus status = ts_file_write(path, text.data, text.size_bytes);
     ts_status_free(&status);
     ts_free(path);
     ts_text_free(&text);
@@ -53,9 +53,9 @@ void ts_damage_note(const char *dir, const char *reason)
 
 bool ts_damage_known(char **reason, const char *dir)
 {
-    char *path = ts_durable_join(dir, MARK), *text = NULL;
+    char *path = ts_file_join(dir, MARK), *text = NULL;
     size_t bytes = 0;
-    TsStatus status = ts_durable_read(&text, &bytes, path, limit_bytes);
+    TsStatus status = ts_file_read(&text, &bytes, path, limit_bytes);
     bool read = !status;
     ts_status_free(&status);
     ts_free(path);

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,23 +11,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "ckpt/durable.h"
 #include "ckpt/parts.h"
 
 #define MARK   "unfinished"
 #define PREFIX "step_"
 #define SUFFIX ".tmp"
 
-/* What a directory of ours can hold; and files state.h5.*, which MPI-IO makes for a moment beside the one it opens. */
+/* What a directory of ours can hold; and what ts_file_write makes of these names before it renames. */
 static const char *const our_files[] = {TS_CHECKPOINT_COMMIT, TS_CHECKPOINT_MANIFEST, TS_CHECKPOINT_STATE, MARK,
                                         TS_CHECKPOINT_DAMAGED_MARK};
 enum { OUR_FILES = sizeof our_files / sizeof our_files[0] };
 
 char *ts_directory_root(const char *run_dir)
 {
-    return ts_durable_join(run_dir, "checkpoints");
+    return ts_file_join(run_dir, "checkpoints");
 }
 
 char *ts_directory_path(const char *root, int64_t step)
@@ -93,22 +94,21 @@ bool ts_directory_exists(const char *path)
 
 bool ts_directory_holds(const char *path, const char *name)
 {
-    char *file = ts_durable_join(path, name);
+    char *file = ts_file_join(path, name);
     bool there = ts_directory_exists(file);
     ts_free(file);
     return there;
 }
 
-/* Beside the state's file MPI may leave its own, as state.h5.locktest.0 or state.h5-1-4382.lock. */
 static bool is_our_name(const char *name)
 {
-    for (int i = 0; i < OUR_FILES; i++)
-        if (strcmp(name, our_files[i]) == 0)
+    for (int i = 0; i < OUR_FILES; i++) {
+        size_t length = strlen(our_files[i]);
+        if (strncmp(name, our_files[i], length) == 0 &&
+            (name[length] == '\0' || strncmp(name + length, SUFFIX ".", strlen(SUFFIX ".")) == 0))
             return true;
-    size_t length = strlen(TS_CHECKPOINT_STATE);
-    if (ts_parts_is_file_name(name))
-        return true;
-    return strncmp(name, TS_CHECKPOINT_STATE, length) == 0 && (name[length] == '.' || name[length] == '-');
+    }
+    return ts_parts_is_file_name(name);
 }
 
 /* Counts what `path` holds; fails at the first entry that has not a name of ours. */
@@ -143,15 +143,21 @@ TsStatus ts_directory_expect_ours(const char *path)
 TsStatus ts_directory_mark(const char *path)
 {
     static const char text[] = "A checkpoint that is being written or removed. The next save removes it.\n";
-    char *mark = ts_durable_join(path, MARK);
-    TsStatus status = ts_durable_write(mark, text, sizeof text - 1);
+    char *mark = ts_file_join(path, MARK);
+    int file =
+        open(mark, O_WRONLY | O_CREAT | O_CLOEXEC, 0666); /* under its name at once: a directory without is not ours */
+    bool made = file >= 0 && write(file, text, sizeof text - 1) == (ssize_t)(sizeof text - 1);
+    TsStatus status =
+        made ? TS_OK : ts_status_error(TS_CODE_IO, "%s: cannot be marked as unfinished: %s", path, strerror(errno));
+    if (file >= 0)
+        close(file);
     ts_free(mark);
-    return status ? status : ts_durable_sync(path);
+    return status ? status : ts_file_sync(path);
 }
 
 void ts_directory_unmark(const char *path)
 {
-    char *mark = ts_durable_join(path, MARK);
+    char *mark = ts_file_join(path, MARK);
     if (unlink(mark) != 0)
         ts_log(TS_LOG_WARNING, "%s: cannot be removed: %s", mark, strerror(errno));
     ts_free(mark);
@@ -159,7 +165,7 @@ void ts_directory_unmark(const char *path)
 
 static TsStatus unlink_in(const char *path, const char *name)
 {
-    char *file = ts_durable_join(path, name);
+    char *file = ts_file_join(path, name);
     bool failed = unlink(file) != 0 && errno != ENOENT;
     ts_free(file);
     return failed ? ts_status_error(TS_CODE_IO, "%s: cannot remove %s: %s", path, name, strerror(errno)) : TS_OK;

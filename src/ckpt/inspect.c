@@ -11,11 +11,11 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "ckpt/commit.h"
 #include "ckpt/damage.h"
 #include "ckpt/directory.h"
-#include "ckpt/durable.h"
 #include "ckpt/keep.h"
 #include "ckpt/manifest.h"
 #include "ckpt/root.h"
@@ -29,7 +29,7 @@ static int64_t directory_bytes(const char *path)
     DIR *dir = opendir(path);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         struct stat found;
-        char *file = ts_durable_join(path, entry->d_name);
+        char *file = ts_file_join(path, entry->d_name);
         if (lstat(file, &found) == 0 && S_ISREG(found.st_mode))
             bytes += (int64_t)found.st_size;
         ts_free(file);
@@ -44,7 +44,7 @@ static double age_of(const char *path)
 {
     struct stat found;
     struct timespec now;
-    char *commit = ts_durable_join(path, TS_CHECKPOINT_COMMIT);
+    char *commit = ts_file_join(path, TS_CHECKPOINT_COMMIT);
     bool known = stat(commit, &found) == 0 || stat(path, &found) == 0;
     ts_free(commit);
     clock_gettime(CLOCK_REALTIME, &now);

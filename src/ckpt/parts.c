@@ -92,9 +92,7 @@ bool ts_parts_is_file_name(const char *name)
         return false;
     while (name[first + digits] >= '0' && name[first + digits] <= '9')
         digits++;
-    const char *rest = name + first + digits;
-    return digits >= 4 && strncmp(rest, suffix, sizeof suffix - 1) == 0 &&
-           (rest[sizeof suffix - 1] == '\0' || rest[sizeof suffix - 1] == '.' || rest[sizeof suffix - 1] == '-');
+    return digits >= 4 && strcmp(name + first + digits, suffix) == 0;
 }
 
 TsBlockRange ts_parts_slab(const TsParts *parts, int rank, int index)

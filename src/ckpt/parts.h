@@ -29,7 +29,7 @@ void ts_parts_free(TsParts **parts);
 /* How many files there are. */
 int ts_parts_count(int ranks, int ranks_per_file);
 
-/* "state.0003.h5"; owned by the caller. And whether a name is such a one, or of what MPI-IO makes beside it. */
+/* "state.0003.h5"; owned by the caller. And whether a name is such a one. */
 char *ts_parts_file_name(int part);
 bool ts_parts_is_file_name(const char *name);
 

@@ -8,11 +8,12 @@
 #include "ckpt/segments.h"
 #include "ckpt/slab.h"
 #include "ckpt/state_file.h"
+#include "comm/collectives.h"
 
 enum { NAMES_LISTED = 20 };
 
 /* Read and added to the checksums at once: it is in the processor's cache when it is read again. */
-static const int64_t piece_bytes = 8 << 20;
+static const int64_t piece_bytes = 1 << 20;
 
 /* A list of names in a message, cut where it gets long. */
 typedef struct Names {
@@ -73,10 +74,63 @@ TsStatus ts_restore_compare(const TsManifest *manifest, const TsBatch *arrays, T
     return status;
 }
 
-/* The group that holds one copy of the array together; NULL where this rank holds it alone, or nothing. */
-static TsGroup *copy_group(const TsArray *array)
+/* Replicas: the ranks that hold the same block of an array divide the reading, and give one another what they read, so
+ * that the file system is asked once. A share is some of the rows of the block's first dim that is longer than one: it
+ * lies together in memory. */
+
+/* The ranks of `group` that hold the same block; NULL where there is no other. An array on no mesh is whole on all. */
+static TsGroup *replica_group(const TsArray *array, TsGroup *group)
 {
-    return array->mesh ? ts_mesh_group(array->mesh, ts_placement_axes(array->placement)) : NULL;
+    if (array->mesh) {
+        TsAxisSet others = 0, cut = ts_placement_axes(array->placement);
+        for (int axis = TS_AXIS_STAGE; axis < TS_AXES; axis++)
+            if (!(cut & TS_AXIS_BIT(axis)) && axis != array->placement.at_axis)
+                others |= TS_AXIS_BIT(axis);
+        group = ts_mesh_group(array->mesh, others);
+    }
+    return ts_group_size(group) > 1 ? group : NULL;
+}
+
+/* What `part` of `parts` reads of a block. */
+static TsBlockRange share_of(TsBlockRange block, int part, int parts)
+{
+    int d = 0;
+    while (d < block.shape.dims - 1 && block.shape.size[d] == 1)
+        d++;
+    if (block.shape.dims == 0 && part > 0)
+        return (TsBlockRange){.shape = ts_shape(0)};
+    if (block.shape.dims > 0) {
+        int64_t size = block.shape.size[d], first = part * size / parts;
+        block.first[d] += first;
+        block.shape.size[d] = (part + 1) * size / parts - first;
+    }
+    return block;
+}
+
+/* This rank's. */
+static TsBlockRange own_share(const TsArray *array, TsGroup *group)
+{
+    TsGroup *replicas = replica_group(array, group);
+    return replicas ? share_of(array->block, ts_group_rank(replicas), ts_group_size(replicas)) : array->block;
+}
+
+/* Collects the shares of an array's block. Collective on its replicas. */
+static void exchange_share(TsArray *array, TsGroup *group)
+{
+    TsGroup *replicas = replica_group(array, group);
+    if (!replicas || ts_array_local_elems(array) == 0)
+        return;
+    int parts = ts_group_size(replicas), rank = ts_group_rank(replicas);
+    int64_t *first_elem = ts_calloc((size_t)parts + 1, sizeof *first_elem);
+    for (int part = 0; part < parts; part++)
+        first_elem[part + 1] = first_elem[part] + ts_shape_elems(share_of(array->block, part, parts).shape);
+    ts_all_gather(replicas,
+                  (TsTransfer){.out = array->data,
+                               .in = (char *)array->data + (size_t)first_elem[rank] * ts_dtype_bytes(array->dtype),
+                               .first_elem = first_elem,
+                               .dtype = array->dtype,
+                               .label = "checkpoint: shares"});
+    ts_free(first_elem);
 }
 
 /* Whether this rank's group holds a copy at all: not where the array is pinned to elsewhere. */
@@ -131,67 +185,79 @@ static TsStatus read_piece(TsBlockRange piece, void *context)
     return TS_OK;
 }
 
-/* Reads this rank's block of one array, and adds up its checksums. */
-static TsStatus read_block(TsStateFile *file, uint32_t *sums, const TsManifest *manifest, int saved, TsArray *array)
+/* Reads this rank's share of one array, and adds up its checksums. */
+static TsStatus read_share(Reader *reader, TsGroup *group)
 {
-    Reader reader = {.file = file, .saved = &manifest->arrays[saved], .index = saved, .array = array, .sums = sums};
-    if (reader.saved->dtype != array->dtype)
-        reader.buffer = ts_alloc((size_t)piece_bytes);
-    TsStatus status =
-        ts_slab_pieces(array->block, piece_bytes / (int64_t)ts_dtype_bytes(reader.saved->dtype), read_piece, &reader);
-    ts_free(reader.buffer);
+    if (reader->saved->dtype != reader->array->dtype)
+        reader->buffer = ts_alloc((size_t)piece_bytes);
+    TsStatus status = ts_slab_pieces(own_share(reader->array, group),
+                                     piece_bytes / (int64_t)ts_dtype_bytes(reader->saved->dtype), read_piece, reader);
+    ts_free(reader->buffer);
     return status;
 }
 
-/* Reads this rank's blocks, and adds up their checksums. Not collective. */
-static TsStatus read_blocks(TsStateFile *file, uint32_t *sums, const TsManifest *manifest, const TsBatch *arrays)
+/* What of the manifest is to be read, and its checksums one behind another. */
+typedef struct Plan {
+    TsGroup *group;
+    const TsManifest *manifest;
+    const TsBatch *arrays;
+    int64_t segments;
+    uint32_t *sums; /* (segments) */
+} Plan;
+
+static const TsManifestArray *saved_of(const Plan *plan, int index)
 {
-    for (int i = 0; i < ts_batch_count(arrays); i++) {
-        TsArray *array = ts_batch_array(arrays, i);
-        int saved = ts_manifest_find(manifest, ts_batch_name(arrays, i));
-        if (holds_copy(array))
-            TS_TRY(read_block(file, sums, manifest, saved, array));
-        sums += manifest->arrays[saved].segments;
+    return &plan->manifest->arrays[ts_manifest_find(plan->manifest, ts_batch_name(plan->arrays, index))];
+}
+
+/* Reads this rank's shares, and adds up their checksums. Not collective. */
+static TsStatus read_shares(TsStateFile *file, const Plan *plan)
+{
+    uint32_t *sums = plan->sums;
+    for (int i = 0; i < ts_batch_count(plan->arrays); i++) {
+        Reader reader = {
+            .file = file, .saved = saved_of(plan, i), .array = ts_batch_array(plan->arrays, i), .sums = sums};
+        reader.index = (int)(reader.saved - plan->manifest->arrays);
+        if (holds_copy(reader.array))
+            TS_TRY(read_share(&reader, plan->group));
+        sums += reader.saved->segments;
     }
     return TS_OK;
 }
 
-/* Compares each copy of each array. Collective on the meshes; the status is this rank's own. */
-static TsStatus compare_copies(uint32_t *sums, const TsManifest *manifest, const TsBatch *arrays,
-                               const char *state_path)
+/* Each byte was read by one rank: puts their sums together, and compares. The same on all ranks. Collective. */
+static TsStatus compare_sums(const Plan *plan, const char *state_path)
 {
-    TsStatus status = TS_OK;
-    for (int i = 0; i < ts_batch_count(arrays); i++) {
-        const TsArray *array = ts_batch_array(arrays, i);
-        const TsManifestArray *saved = &manifest->arrays[ts_manifest_find(manifest, ts_batch_name(arrays, i))];
-        if (holds_copy(array)) {
-            TsGroup *group = copy_group(array);
-            if (group)
-                ts_segments_reduce(group, sums, saved->segments);
-            ts_segments_finish(sums, saved->dtype, saved->shape);
-            if (!status)
-                status = ts_segments_compare(sums, saved, state_path);
-        }
+    uint32_t *sums = plan->sums;
+    ts_segments_reduce(plan->group, sums, plan->segments);
+    for (int i = 0; i < ts_batch_count(plan->arrays); i++) {
+        const TsManifestArray *saved = saved_of(plan, i);
+        ts_segments_finish(sums, saved->dtype, saved->shape);
+        TS_TRY(ts_segments_compare(sums, saved, state_path));
         sums += saved->segments;
     }
-    return status;
+    return TS_OK;
 }
 
 /* Collective. */
-static TsStatus read_open_file(TsStateFile *file, TsGroup *group, const TsManifest *manifest, const TsBatch *arrays,
-                               const char *state_path)
+static TsStatus read_open_file(TsStateFile *file, Plan plan, const char *state_path)
 {
-    int64_t segments = 0;
-    for (int i = 0; i < ts_batch_count(arrays); i++) {
-        const TsArray *array = ts_batch_array(arrays, i);
-        TS_CHECK(!array->placement.partial, "%s is Partial: it cannot be restored", ts_batch_name(arrays, i));
-        segments += manifest->arrays[ts_manifest_find(manifest, ts_batch_name(arrays, i))].segments;
+    for (int i = 0; i < ts_batch_count(plan.arrays); i++) {
+        const TsArray *array = ts_batch_array(plan.arrays, i);
+        TS_CHECK(!array->placement.partial, "%s is Partial: it cannot be restored", ts_batch_name(plan.arrays, i));
+        TS_CHECK(!array->mesh || ts_mesh_ranks(array->mesh) == ts_group_size(plan.group),
+                 "%s lies on a mesh of %d ranks, not of the %d that restore", ts_batch_name(plan.arrays, i),
+                 ts_mesh_ranks(array->mesh), ts_group_size(plan.group));
+        plan.segments += saved_of(&plan, i)->segments;
     }
-    uint32_t *sums = ts_calloc((size_t)segments, sizeof *sums);
-    TsStatus status = ts_comm_agree(group, read_blocks(file, sums, manifest, arrays));
+    plan.sums = ts_calloc((size_t)plan.segments, sizeof *plan.sums);
+    TsStatus status = ts_comm_agree(plan.group, read_shares(file, &plan));
     if (!status)
-        status = ts_comm_agree(group, compare_copies(sums, manifest, arrays, state_path));
-    ts_free(sums);
+        status = compare_sums(&plan, state_path);
+    ts_free(plan.sums);
+    for (int i = 0; !status && i < ts_batch_count(plan.arrays); i++)
+        if (holds_copy(ts_batch_array(plan.arrays, i)))
+            exchange_share(ts_batch_array(plan.arrays, i), plan.group);
     return status;
 }
 
@@ -199,9 +265,7 @@ TsStatus ts_restore_read(TsGroup *group, const TsManifest *manifest, const TsBat
 {
     TsStateFile *file;
     TS_TRY(ts_state_file_open(&file, group, state_path, manifest, false));
-    TsStatus status = read_open_file(file, group, manifest, arrays, state_path);
-    TsStatus closed = ts_state_file_close(&file);
-    if (status)
-        ts_status_free(&closed);
-    return status ? status : closed;
+    TsStatus status = read_open_file(file, (Plan){.group = group, .manifest = manifest, .arrays = arrays}, state_path);
+    ts_state_file_close(&file);
+    return status;
 }

@@ -12,7 +12,7 @@
 TS_MUST_USE TsStatus ts_restore_compare(const TsManifest *manifest, const TsBatch *arrays, TsRestoreOptions options,
                                         const char *path);
 
-/* Reads the local block of each array, and compares the checksums of each whole copy that the ranks hold together.
+/* Fills the local block of each array, reading every byte once whatever is replicated, and compares the checksums.
  * Collective on group and on the meshes of the arrays. */
 TS_MUST_USE TsStatus ts_restore_read(TsGroup *group, const TsManifest *manifest, const TsBatch *arrays,
                                      const char *state_path);

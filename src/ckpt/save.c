@@ -3,17 +3,18 @@
 
 #include <string.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "ckpt/commit.h"
 #include "ckpt/directory.h"
-#include "ckpt/durable.h"
+#include "ckpt/hdf5_file.h"
 #include "ckpt/root.h"
 #include "ckpt/slab.h"
 #include "ckpt/state_file.h"
 #include "ckpt/verify.h"
 
-/* Written and added to the checksums at once: it is in the processor's cache when it is read again. */
-static const int64_t piece_bytes = 8 << 20;
+/* Added to the checksums and written at once: it is in the processor's cache when it is read again. */
+static const int64_t piece_bytes = 1 << 20;
 
 static bool is_root(const TsSave *save)
 {
@@ -72,12 +73,11 @@ static TsStatus write_piece(TsBlockRange piece, void *context)
     const Writer *writer = context;
     TsSegmentPart part = writer->save->snapshot->parts[writer->index];
     part.slab = piece;
+    ts_segments_add(writer->save->manifest->arrays[writer->index].crc, part);
     TsStatus status = writer->whole ? ts_state_file_write(writer->file, writer->dataset, part.data, part.block, piece)
                                     : write_rebased(writer, &part);
-    TS_TRY(status);
-    ts_segments_add(writer->save->manifest->arrays[writer->index].crc, part);
     ts_pace_rest(writer->save->pace);
-    return TS_OK;
+    return status;
 }
 
 /* The dataset of array `index` that this rank fills, in a part file; -1 where the array stands in the view itself. */
@@ -116,19 +116,23 @@ static void finish_checksums(const TsSave *save)
     }
 }
 
+/* Writes what this rank owns, makes it last, and closes the file. Not collective. */
+static TsStatus fill(const TsSave *save, TsStateFile **file, const TsManifest *part)
+{
+    TsStatus status = write_owned(save, *file, part);
+    if (!status)
+        status = ts_state_file_sync(*file);
+    ts_state_file_close(file);
+    return status;
+}
+
 /* Writes the state file, and puts the checksums of the arrays into the manifest. Collective. */
 static TsStatus write_state(const TsSave *save, const char *state_path)
 {
     TsStateFile *file;
-    TS_TRY(agree_with_root(save, is_root(save) ? ts_state_file_make(state_path, save->manifest) : TS_OK));
+    TS_TRY(agree_with_root(save, is_root(save) ? ts_hdf5_make(state_path, save->manifest) : TS_OK));
     TS_TRY(ts_state_file_open(&file, save->group, state_path, save->manifest, true));
-    TsStatus status = agree(save, write_owned(save, file, NULL));
-    TsStatus closed = ts_state_file_close(&file);
-    if (status) {
-        ts_status_free(&closed);
-        return status;
-    }
-    TS_TRY(closed);
+    TS_TRY(agree(save, fill(save, &file, NULL)));
     finish_checksums(save);
     return TS_OK;
 }
@@ -137,27 +141,27 @@ static TsStatus write_state(const TsSave *save, const char *state_path)
 static TsStatus write_part(const TsSave *save, const TsParts *parts, const char *dir)
 {
     int part = ts_group_rank(save->group) / save->ranks_per_file;
-    char *name = ts_parts_file_name(part), *path = ts_durable_join(dir, name);
+    char *name = ts_parts_file_name(part), *path = ts_file_join(dir, name);
     TsManifest *manifest = ts_parts_manifest(parts, save->manifest, part);
     bool makes = ts_group_rank(save->part_group) == 0;
     TsStateFile *file = NULL;
-    TsStatus status = agree(save, makes ? ts_state_file_make(path, manifest) : TS_OK);
-    if (!status) {
-        status = ts_comm_agree(save->group, ts_state_file_open(&file, save->part_group, path, manifest, true));
-        if (!status)
-            status = agree(save, write_owned(save, file, manifest));
-        TsStatus closed = ts_comm_agree(save->group, ts_state_file_close(&file));
-        if (status)
-            ts_status_free(&closed);
-        status = status ? status : closed;
-    }
-    bool sync_here = ts_group_node_rank(save->part_group) == 0; /* each node has pages of its own */
+    TsStatus status = agree(save, makes ? ts_hdf5_make(path, manifest) : TS_OK);
     if (!status)
-        status = agree(save, sync_here ? ts_durable_sync(path) : TS_OK);
+        status = ts_comm_agree(save->group, ts_state_file_open(&file, save->part_group, path, manifest, true));
+    if (!status)
+        status = agree(save, fill(save, &file, manifest));
+    ts_state_file_close(&file);
     ts_manifest_free(&manifest);
     ts_free(path);
     ts_free(name);
     return status;
+}
+
+/* The view of the parts, on disk. */
+static TsStatus make_view(const TsSave *save, const char *state_path, const TsParts *parts)
+{
+    TsStatus status = ts_hdf5_make_view(state_path, save->manifest, parts);
+    return status ? status : ts_file_sync(state_path);
 }
 
 /* Writes the parts, their view, and the checksums of the arrays. Collective. */
@@ -167,8 +171,7 @@ static TsStatus write_parts(const TsSave *save, const char *dir, const char *sta
     TsParts *parts = ts_parts_gather(save->group, save->snapshot, save->ranks_per_file);
     TsStatus status = write_part(save, parts, dir);
     if (!status)
-        status =
-            agree_with_root(save, is_root(save) ? ts_state_file_make_view(state_path, save->manifest, parts) : TS_OK);
+        status = agree_with_root(save, is_root(save) ? make_view(save, state_path, parts) : TS_OK);
     ts_parts_free(&parts);
     if (!status)
         finish_checksums(save);
@@ -191,13 +194,11 @@ static TsStatus commit(const TsSave *save, const char *lengths)
     return agree_with_root(save, status);
 }
 
-/* Verifies, syncs and commits what was written, which is as long as `lengths` says (on rank 0). Collective. */
+/* Verifies and commits what was written, which is as long as `lengths` says (on rank 0). Collective. */
 static TsStatus verify_and_commit(const TsSave *save, const char *state_path, const char *lengths)
 {
     if (!save->skip_verify)
         TS_TRY(ts_verify_state(save->group, save->manifest, state_path, save->pace));
-    bool sync_here = ts_group_node_rank(save->group) == 0; /* each node has pages of its own */
-    TS_TRY(agree(save, sync_here ? ts_durable_sync(state_path) : TS_OK));
     return commit(save, lengths);
 }
 
@@ -221,7 +222,7 @@ TsStatus ts_save_run(const TsSave *save)
         agree_with_root(save, is_root(save) ? ts_commit_begin(save->root, step, needed_bytes(save->manifest)) : TS_OK);
     if (!status) {
         char *tmp = ts_directory_tmp_path(save->root, step);
-        char *state_path = ts_durable_join(tmp, TS_CHECKPOINT_STATE);
+        char *state_path = ts_file_join(tmp, TS_CHECKPOINT_STATE);
         status = write_and_commit(save, tmp, state_path);
         if (status && is_root(save))
             ts_commit_discard(save->root, step);

@@ -19,9 +19,9 @@
 #include "ckpt/checkpoint.h"
 #include "ckpt/commit.h"
 #include "ckpt/directory.h"
+#include "ckpt/hdf5_file.h"
 #include "ckpt/root.h"
 #include "ckpt/save.h"
-#include "ckpt/state_file.h"
 
 struct TsCheckpointSaver {
     TsGroup *group; /* a duplicate, owned; the writer's while one runs */
@@ -112,7 +112,7 @@ static json_t *provenance(const TsCheckpointSaver *saver, const TsBatch *arrays)
     strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &parts));
     json_t *json =
         json_pack("{s:s, s:s, s:s, s:s, s:i, s:s}", "tessera", ts_version(), "commit", ts_version_commit(), "time",
-                  stamp, "host", ts_log_host(), "ranks", ts_group_size(saver->group), "hdf5", ts_state_file_library());
+                  stamp, "host", ts_log_host(), "ranks", ts_group_size(saver->group), "hdf5", ts_hdf5_library());
     if (saver->config_hash)
         json_object_set_new(json, "config_hash", json_string(saver->config_hash));
     json_object_set_new(json, "keep", ts_keep_json(&saver->options.keep));

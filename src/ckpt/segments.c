@@ -106,63 +106,35 @@ static void adder_run(Adder *adder, const char *data, int64_t offset, int64_t by
     }
 }
 
-/* How a rectangle falls into runs of bytes that lie together in the array and in memory. */
-typedef struct Runs {
-    int outer;         /* dims that are iterated over */
-    int64_t run_elems; /* of the dims from there on */
-    int64_t stride[TS_MAX_DIMS], block_stride[TS_MAX_DIMS];
-} Runs;
+/* One rectangle on its way into the sums. */
+typedef struct Addition {
+    Adder *adder;
+    const char *data;
+    int64_t elem_bytes;
+} Addition;
 
-static Runs find_runs(const TsSegmentPart *part)
+static TsStatus add_run(TsSlabRun run, void *context)
 {
-    Runs runs = {.run_elems = 1};
-    int dims = part->shape.dims;
-    for (int64_t d = dims - 1, stride = 1, block_stride = 1; d >= 0; d--) {
-        runs.stride[d] = stride;
-        runs.block_stride[d] = block_stride;
-        stride *= part->shape.size[d];
-        block_stride *= part->block.shape.size[d];
-    }
-    runs.outer = dims;
-    bool whole = true; /* all dims further in are whole */
-    while (runs.outer > 0 && whole) {
-        runs.outer--;
-        runs.run_elems *= part->slab.shape.size[runs.outer];
-        whole = part->slab.shape.size[runs.outer] == part->shape.size[runs.outer];
-    }
-    return runs;
-}
-
-/* Moves to the next run; false after the last. */
-static bool next_run(int64_t *index, const TsSegmentPart *part, int outer)
-{
-    int d = outer - 1;
-    while (d >= 0 && ++index[d] == part->slab.shape.size[d])
-        index[d--] = 0;
-    return d >= 0;
+    const Addition *addition = context;
+    int64_t bytes = addition->elem_bytes;
+    adder_run(addition->adder, addition->data + run.block_elem * bytes, run.array_elem * bytes, run.elems * bytes);
+    return TS_OK;
 }
 
 void ts_segments_add(uint32_t *sums, TsSegmentPart part)
 {
     if (ts_slab_empty(part.slab))
         return;
-    int64_t elem_bytes = (int64_t)ts_dtype_bytes(part.dtype);
-    Adder *adder = ts_alloc(sizeof *adder);
+    Addition addition = {
+        .adder = ts_alloc(sizeof(Adder)), .data = part.data, .elem_bytes = (int64_t)ts_dtype_bytes(part.dtype)};
+    Adder *adder = addition.adder;
     adder->sums = sums;
-    adder->array_bytes = ts_shape_elems(part.shape) * elem_bytes;
+    adder->array_bytes = ts_shape_elems(part.shape) * addition.elem_bytes;
     adder->segment = adder->last_gap = adder->gap.bytes = -1;
     adder->position = 0;
     adder->raw = 0;
-    Runs runs = find_runs(&part);
-    int64_t index[TS_MAX_DIMS] = {0};
-    do {
-        int64_t at = 0, in_block = 0;
-        for (int d = 0; d < part.shape.dims; d++) {
-            at += (part.slab.first[d] + index[d]) * runs.stride[d];
-            in_block += (part.slab.first[d] - part.block.first[d] + index[d]) * runs.block_stride[d];
-        }
-        adder_run(adder, (const char *)part.data + in_block * elem_bytes, at * elem_bytes, runs.run_elems * elem_bytes);
-    } while (next_run(index, &part, runs.outer));
+    TsStatus status = ts_slab_runs(part.shape, part.block, part.slab, add_run, &addition);
+    TS_CHECK(!status, "adding checksums cannot fail");
     adder_flush(adder);
     ts_free(adder);
 }

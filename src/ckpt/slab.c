@@ -79,3 +79,55 @@ TsStatus ts_slab_pieces(TsBlockRange slab, int64_t limit_elems, TsSlabVisit visi
     TS_TRY(ts_slab_pieces(upper, limit_elems, visit, context));
     return ts_slab_pieces(lower, limit_elems, visit, context);
 }
+
+/* How a slab falls into runs. */
+typedef struct Runs {
+    int outer;         /* dims that are iterated over */
+    int64_t run_elems; /* of the dims from there on */
+    int64_t stride[TS_MAX_DIMS], block_stride[TS_MAX_DIMS];
+} Runs;
+
+static Runs find_runs(TsShape shape, TsBlockRange block, TsBlockRange slab)
+{
+    Runs runs = {.outer = shape.dims, .run_elems = 1};
+    for (int64_t d = shape.dims - 1, stride = 1, block_stride = 1; d >= 0; d--) {
+        runs.stride[d] = stride;
+        runs.block_stride[d] = block_stride;
+        stride *= shape.size[d];
+        block_stride *= block.shape.size[d];
+    }
+    bool whole = true; /* all dims further in are whole */
+    while (runs.outer > 0 && whole) {
+        runs.outer--;
+        runs.run_elems *= slab.shape.size[runs.outer];
+        whole = slab.shape.size[runs.outer] == shape.size[runs.outer] &&
+                slab.shape.size[runs.outer] == block.shape.size[runs.outer];
+    }
+    return runs;
+}
+
+/* Moves to the next run; false after the last. */
+static bool next_run(int64_t *index, TsShape slab, int outer)
+{
+    int d = outer - 1;
+    while (d >= 0 && ++index[d] == slab.size[d])
+        index[d--] = 0;
+    return d >= 0;
+}
+
+TsStatus ts_slab_runs(TsShape shape, TsBlockRange block, TsBlockRange slab, TsSlabRunVisit visit, void *context)
+{
+    if (ts_slab_empty(slab))
+        return TS_OK;
+    Runs runs = find_runs(shape, block, slab);
+    int64_t index[TS_MAX_DIMS] = {0};
+    do {
+        TsSlabRun run = {.elems = runs.run_elems};
+        for (int d = 0; d < shape.dims; d++) {
+            run.array_elem += (slab.first[d] + index[d]) * runs.stride[d];
+            run.block_elem += (slab.first[d] - block.first[d] + index[d]) * runs.block_stride[d];
+        }
+        TS_TRY(visit(run, context));
+    } while (next_run(index, slab.shape, runs.outer));
+    return TS_OK;
+}

@@ -25,3 +25,15 @@ bool ts_slab_empty(TsBlockRange slab);
  * error and returns it. Nothing is called for an empty slab. */
 typedef TsStatus (*TsSlabVisit)(TsBlockRange piece, void *context);
 TS_MUST_USE TsStatus ts_slab_pieces(TsBlockRange slab, int64_t limit_elems, TsSlabVisit visit, void *context);
+
+/* Elements of a slab that lie together both in the array and in a block of it: `elems` of them, from element
+ * `array_elem` of the array and `block_elem` of the block. */
+typedef struct TsSlabRun {
+    int64_t array_elem, block_elem, elems;
+} TsSlabRun;
+
+/* Calls `visit` with the runs of `slab`, as long as they can be, in the array's order; `block` holds it, and may be
+ * larger than the array. Stops at the first error and returns it. */
+typedef TsStatus (*TsSlabRunVisit)(TsSlabRun run, void *context);
+TS_MUST_USE TsStatus ts_slab_runs(TsShape shape, TsBlockRange block, TsBlockRange slab, TsSlabRunVisit visit,
+                                  void *context);

@@ -44,7 +44,7 @@ static void obstacles_stay(void)
     snprintf(file.path, sizeof file.path, "%.50s/file", run.path);
     ON_ROOT(write_file(file.path, "not a directory"));
     TEST_ERROR(ts_checkpoint_saver_create(&saver, test_world, file.path, (TsCheckpointSaverOptions){0}),
-               "file: is a file: expected a directory");
+               "file: is a file, expected a directory");
     remove_run(run);
 }
 
@@ -117,8 +117,8 @@ static void left_overs_go(void)
     ON_ROOT(mkdir(inside(run, "step_00000003.tmp"), 0777);  /* while writing the arrays */
             write_file(inside(run, "step_00000003.tmp/unfinished"), "");
             write_file(inside(run, "step_00000003.tmp/state.h5"), "half");
-            write_file(inside(run, "step_00000003.tmp/state.h5.locktest.0"), "");
-            write_file(inside(run, "step_00000003.tmp/state.h5-1-4382.lock"), ""));
+            write_file(inside(run, "step_00000003.tmp/state.0001.h5"), "half");
+            write_file(inside(run, "step_00000003.tmp/manifest.json.tmp.4382"), ""));
     ON_ROOT(mkdir(inside(run, "step_00000004.tmp"), 0777); /* right before the rename */
             write_file(inside(run, "step_00000004.tmp/unfinished"), "");
             write_file(inside(run, "step_00000004.tmp/COMMIT"), "tessera checkpoint 1\n"));

@@ -81,7 +81,7 @@ static void parts_are_looked_at(void)
     ON_ROOT(mkdir(inside(run, "step_00000009.tmp"), 0777); /* a save that was killed */
             write_file(inside(run, "step_00000009.tmp/unfinished"), "");
             write_file(inside(run, "step_00000009.tmp/state.0000.h5"), "half");
-            write_file(inside(run, "step_00000009.tmp/state.0001.h5.locktest.1"), ""));
+            write_file(inside(run, "step_00000009.tmp/COMMIT.tmp.77"), ""));
     save_in_files(run, 2, 1, 3, false);
     CU_ASSERT_FALSE(there(inside(run, "step_00000009.tmp")));
     expect_values(test_world, run, 0, 3);
