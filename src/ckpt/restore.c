@@ -13,7 +13,7 @@
 enum { NAMES_LISTED = 20 };
 
 /* Read and added to the checksums at once: it is in the processor's cache when it is read again. */
-static const int64_t piece_bytes = 1 << 20;
+static const int64_t piece_bytes = 1 << 19;
 
 /* A list of names in a message, cut where it gets long. */
 typedef struct Names {
