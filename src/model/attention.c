@@ -91,10 +91,10 @@ TsTensor ts_attention(TsScope scope, TsTensor x, TsAttention options, const TsCa
     if (options.alibi)
         slopes = ts_reshape(alibi_slopes(scope, options.heads),
                             group > 1 ? ts_shape(key_value_heads, group) : ts_shape(options.heads));
-    TsAttended attended = ts_attend(
-        query, key, value, first,
-        (TsAttend){
-            .causal = options.causal, .window = options.window, .keys_seen = options.keys_seen, .slopes = slopes});
+    TsTensor seen = cache && cache->seen.graph ? cache->seen : options.keys_seen;
+    TsAttended attended =
+        ts_attend(query, key, value, first,
+                  (TsAttend){.causal = options.causal, .window = options.window, .keys_seen = seen, .slopes = slopes});
     TsTensor out = ts_linear_with(ts_in(scope, "out"), attended.out,
                                   (TsLinear){.out = ts_shape(width),
                                              .contract = to_heads.out.dims,

@@ -1,201 +1,404 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/decode.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/memory.h"
-#include "model/binding.h"
+#include "comm/collectives.h"
+#include "model/decode_choice.h"
+#include "model/decode_pass.h"
 
-/* One compiled pass over T tokens of every row, and the arrays it takes and gives. */
-typedef struct Pass {
-    TsProgram *program;
-    TsBatch
-        *arrays;    /* tokens (B, T), first (), ids (T), position () of what is chosen; next (B), log_probability (B) */
-    int64_t length; /* T */
-} Pass;
-
+/* Everything that one call of ts_decode works with. */
 typedef struct Decoder {
-    TsNextToken next;
-    TsWeights weights;
+    TsDecodeLayout layout;
+    TsPrompts prompts;
     TsDecodeOptions options;
-    const TsMesh *mesh;
-    TsBatch *caches;   /* shared by the passes */
-    int64_t rows;      /* B */
-    int64_t positions; /* of the cache */
+    TsDecodeChoice choice;
+    int32_t *chosen;   /* (prompts, candidates, 2): tokens and parents */
+    double *summed;    /* (prompts, candidates) */
+    float *guided;     /* (each, vocab), where there is guidance */
+    int64_t positions; /* that all rows have in their caches */
+    int64_t steps;
 } Decoder;
-
-/* The token to take at each row: logits (B, V) -> (B) i32. Argmax of logits / temperature + Gumbel noise is a sample of
- * the softmax (Gumbel 1954; Maddison et al. 2014). */
-static TsTensor choose(const Decoder *decoder, TsTensor logits)
-{
-    if (decoder->options.temperature == 0)
-        return ts_argmax(logits);
-    TsTensor position = ts_input(logits.graph, "position", TS_I64, ts_scalar, ts_replicated);
-    TsTensor scaled = ts_scale(ts_cast(logits, TS_F32), 1 / decoder->options.temperature);
-    uint64_t stream = ts_stream_key(decoder->options.seed, "decode/sample");
-    return ts_argmax(ts_add(scaled, ts_gumbel(position, ts_shape_of_tensor(logits), stream)));
-}
-
-static void trace_pass(TsGraph *graph, const Decoder *decoder, int64_t T)
-{
-    TsPlacement rows = ts_batch_placement();
-    TsScope scope = {
-        .graph = graph, .parameters = decoder->weights.parameters, .dtype = decoder->weights.dtype, .step = TS_NONE};
-    TsTensor tokens = ts_input(graph, "tokens", TS_I32, ts_shape(decoder->rows, T), rows);
-    TsCache cache = {.positions = decoder->positions,
-                     .first = ts_input(graph, "first", TS_I64, ts_scalar, ts_replicated),
-                     .ids = ts_input(graph, "ids", TS_I32, ts_shape(T), ts_replicated),
-                     .placement = rows};
-    TsTensor logits = decoder->next.logits(scope, decoder->next.options, tokens, &cache);
-    ts_graph_set_path(graph, "decode");
-    TsTensor token = choose(decoder, logits);
-    TsTensor surprise = ts_cross_entropy(logits, token, (TsCrossEntropy){.ignore = -1});
-    ts_output("next", token, ts_replicated);
-    ts_output("log_probability", ts_cast(ts_scale(surprise, -1), TS_F32), ts_replicated);
-}
-
-static TsStatus create_pass(Pass *pass, const Decoder *decoder, int64_t T)
-{
-    *pass = (Pass){.length = T, .arrays = ts_batch_create()};
-    TsGraph *graph = ts_graph_create();
-    trace_pass(graph, decoder, T);
-    TsCompileOptions options = {.mesh = decoder->mesh, .threads = decoder->weights.threads};
-    TS_TRY(ts_program_compile(&pass->program, graph, options));
-    ts_bind_batch(pass->program, decoder->weights.arrays);
-    ts_bind_new(pass->program, pass->arrays, TS_BIND_INPUT, decoder->mesh);
-    ts_bind_new(pass->program, pass->arrays, TS_BIND_OUTPUT, decoder->mesh);
-    ts_bind_new(pass->program, decoder->caches, TS_BIND_STATE, decoder->mesh);
-    return TS_OK;
-}
-
-static void free_pass(Pass *pass)
-{
-    ts_program_free(&pass->program);
-    ts_batch_free(&pass->arrays);
-}
 
 static int64_t min(int64_t a, int64_t b)
 {
     return a < b ? a : b;
 }
 
-/* Runs the tokens at positions [first, first + T) of all rows. */
-static void run_pass(Pass *pass, const TsDecoded *decoded, int64_t first)
+static int64_t max(int64_t a, int64_t b)
 {
-    TsArray *tokens = ts_batch_find(pass->arrays, "tokens");
-    TsArray *position = ts_batch_find(pass->arrays, "position");
-    *(int64_t *)ts_batch_find(pass->arrays, "first")->data = first;
-    if (position)
-        *(int64_t *)position->data = first + pass->length;
-    for (int64_t t = 0; t < pass->length; t++)
-        ((int32_t *)ts_batch_find(pass->arrays, "ids")->data)[t] = (int32_t)(first + t);
-    for (int64_t row = 0; row < tokens->block.shape.size[0]; row++)
-        memcpy((int32_t *)tokens->data + row * pass->length,
-               decoded->tokens + (tokens->block.first[0] + row) * decoded->capacity_tokens + first,
-               (size_t)pass->length * sizeof(int32_t));
-    ts_program_run(pass->program);
+    return a > b ? a : b;
 }
 
-/* Appends what the last pass chose for `position` to the rows whose prompt ended before it and that have not ended.
- * Returns how many rows still grow. */
-static int64_t append(TsDecoded *decoded, bool *ended, const Pass *pass, int64_t position, TsDecodeOptions options)
-{
-    const int32_t *next = ts_batch_find(pass->arrays, "next")->data;
-    const float *log_probability = ts_batch_find(pass->arrays, "log_probability")->data;
-    int64_t growing = 0;
-    for (int64_t row = 0; row < decoded->count; row++) {
-        int32_t *tokens = decoded->tokens + row * decoded->capacity_tokens;
-        int64_t limit = min(decoded->prompt_tokens[row] + options.max_tokens, decoded->capacity_tokens);
-        if (position >= decoded->prompt_tokens[row] && !ended[row] && position < limit) {
-            tokens[position] = next[row];
-            decoded->length_tokens[row] = position + 1;
-            decoded->log_probability[row] += (double)log_probability[row];
-            ended[row] = options.end >= 0 && next[row] == options.end;
-        }
-        growing += !ended[row] && position + 1 < limit;
-    }
-    return growing;
-}
+/* ---- checks ---- */
 
-static TsStatus check_prompts(TsNextToken next, TsPrompts prompts)
+static TsStatus check_tokens(TsNextToken next, const char *what, int64_t number, const int32_t *tokens, int64_t length)
 {
-    for (int64_t row = 0; row < prompts.count; row++) {
-        int64_t length = prompts.length_tokens[row];
-        if (length < 1)
-            return ts_status_error(TS_CODE_INVALID, "prompt %lld is empty: at least one token is needed",
-                                   (long long)row);
-        if (length > next.context)
-            return ts_status_error(TS_CODE_INVALID, "prompt %lld has %lld tokens, more than the context of %lld",
-                                   (long long)row, (long long)length, (long long)next.context);
-        for (int64_t i = 0; i < length; i++)
-            if (prompts.tokens[row][i] < 0 || prompts.tokens[row][i] >= next.vocab)
-                return ts_status_error(TS_CODE_INVALID, "prompt %lld has the token %d; tokens are 0..%lld",
-                                       (long long)row, prompts.tokens[row][i], (long long)next.vocab - 1);
-    }
+    if (length < 1)
+        return ts_status_error(TS_CODE_INVALID, "%s %lld is empty: at least one token is needed", what,
+                               (long long)number);
+    if (length > next.context)
+        return ts_status_error(TS_CODE_INVALID, "%s %lld has %lld tokens, more than the context of %lld", what,
+                               (long long)number, (long long)length, (long long)next.context);
+    for (int64_t i = 0; i < length; i++)
+        if (tokens[i] < 0 || tokens[i] >= next.vocab)
+            return ts_status_error(TS_CODE_INVALID, "%s %lld has the token %d; tokens are 0..%lld", what,
+                                   (long long)number, tokens[i], (long long)next.vocab - 1);
     return TS_OK;
 }
 
-static TsDecoded *create_rows(TsPrompts prompts, int64_t capacity)
+static bool is_guided(const TsPrompts *prompts, const TsDecodeOptions *options)
 {
-    TsDecoded *decoded = ts_calloc(1, sizeof *decoded);
-    size_t count = (size_t)prompts.count;
-    *decoded = (TsDecoded){.count = prompts.count,
-                           .capacity_tokens = capacity,
-                           .tokens = ts_calloc(count * (size_t)capacity, sizeof(int32_t)),
-                           .prompt_tokens = ts_calloc(count, sizeof(int64_t)),
-                           .length_tokens = ts_calloc(count, sizeof(int64_t)),
-                           .log_probability = ts_calloc(count, sizeof(double))};
-    for (int64_t row = 0; row < prompts.count; row++) {
-        int64_t length = prompts.length_tokens[row];
-        memcpy(decoded->tokens + row * capacity, prompts.tokens[row], (size_t)length * sizeof(int32_t));
-        decoded->prompt_tokens[row] = decoded->length_tokens[row] = length;
-    }
-    return decoded;
+    return prompts->unguided && options->guidance != 0 && options->guidance != 1;
 }
 
-/* Reads the prompts up to `shortest` in one pass, then goes on token by token. */
-static TsStatus decode_rows(Decoder *decoder, TsDecoded *decoded, int64_t shortest)
+static TsStatus check_prompts(TsNextToken next, const TsPrompts *prompts, const TsDecodeOptions *options)
 {
-    Pass prefill = {0}, step = {0};
-    bool *ended = ts_calloc((size_t)decoded->count, sizeof *ended);
-    TsStatus status = create_pass(&prefill, decoder, shortest);
-    if (!status)
-        status = create_pass(&step, decoder, 1);
-    if (!status) {
-        run_pass(&prefill, decoded, 0);
-        int64_t growing = append(decoded, ended, &prefill, shortest, decoder->options);
-        for (int64_t position = shortest; growing > 0; position++) {
-            run_pass(&step, decoded, position);
-            growing = append(decoded, ended, &step, position + 1, decoder->options);
+    for (int64_t i = 0; i < prompts->count; i++) {
+        int64_t number = prompts->first + i;
+        TS_TRY(check_tokens(next, "prompt", number, prompts->tokens[i], prompts->length_tokens[i]));
+        if (is_guided(prompts, options))
+            TS_TRY(
+                check_tokens(next, "the unguided prompt", number, prompts->unguided[i], prompts->unguided_tokens[i]));
+    }
+    if (options->beams > 0 && (options->stop_count || options->samples > 1))
+        return ts_status_error(TS_CODE_INVALID, "beams do not go with %s",
+                               options->stop_count ? "stop sequences: their ends are tokens" : "several samples");
+    if (options->stop_count && !options->detokenise)
+        return ts_status_error(TS_CODE_INVALID, "stop sequences take a tokenizer: they are looked for in text");
+    return TS_OK;
+}
+
+/* ---- layout ---- */
+
+/* Prompts of the whole, filled up so that each rank along the batch has as many. */
+static int64_t fill_up(int64_t prompts, const TsMesh *mesh)
+{
+    int64_t ranks = 1;
+    for (int axis = 1; mesh && axis < TS_AXES; axis++)
+        if (ts_batch_axes() & TS_AXIS_BIT(axis))
+            ranks *= ts_mesh_size(mesh, (TsAxis)axis);
+    return (prompts + ranks - 1) / ranks * ranks;
+}
+
+/* The tokens of a line; of prompts that only fill up, a 0. */
+static const int32_t *line_of(const Decoder *decoder, int64_t prompt, int64_t line, int64_t *length)
+{
+    static const int32_t nothing[] = {0};
+    const TsPrompts *prompts = &decoder->prompts;
+    *length = 1;
+    if (prompt >= prompts->count)
+        return nothing;
+    *length = line ? prompts->unguided_tokens[prompt] : prompts->length_tokens[prompt];
+    return line ? prompts->unguided[prompt] : prompts->tokens[prompt];
+}
+
+/* Tokens that may be added to a prompt. */
+static int64_t limit_of(const Decoder *decoder, int64_t prompt)
+{
+    int64_t limit = decoder->options.max_decode_steps;
+    if (prompt >= decoder->prompts.count)
+        return 0;
+    if (decoder->prompts.max_steps)
+        limit = min(limit, decoder->prompts.max_steps[prompt]);
+    for (int64_t line = 0, length; line < decoder->layout.lines; line++) {
+        (void)line_of(decoder, prompt, line, &length);
+        limit = min(limit, decoder->layout.next.context - length);
+    }
+    return max(limit, 0);
+}
+
+/* Where lines stand, and how far they may grow: limit (prompts), owned by the caller. */
+static int64_t *lay_out(Decoder *decoder)
+{
+    TsDecodeLayout *layout = &decoder->layout;
+    int64_t *limit = ts_calloc((size_t)layout->prompts + 1, sizeof *limit), longest = 1, shortest = INT64_MAX,
+            added = 0;
+    for (int64_t prompt = 0; prompt < layout->prompts; prompt++) {
+        limit[prompt] = limit_of(decoder, prompt);
+        added = max(added, limit[prompt]);
+        for (int64_t line = 0, length; prompt < decoder->prompts.count && line < layout->lines; line++) {
+            (void)line_of(decoder, prompt, line, &length);
+            longest = max(longest, length);
+            shortest = min(shortest, length);
         }
     }
-    free_pass(&prefill);
-    free_pass(&step);
-    ts_free(ended);
+    layout->prompt_positions = longest;
+    layout->positions = longest + max(added, 1) - 1; /* the last one is not read */
+    if (shortest >= longest)
+        return limit;
+    layout->padding = ts_calloc((size_t)(layout->prompts * layout->lines), sizeof(int64_t));
+    for (int64_t prompt = 0; prompt < layout->prompts; prompt++)
+        for (int64_t line = 0, length; line < layout->lines; line++) {
+            (void)line_of(decoder, prompt, line, &length);
+            layout->padding[prompt * layout->lines + line] = longest - length;
+        }
+    return limit;
+}
+
+/* ---- choosing ---- */
+
+/* u + guidance (p - u) of the scores of a hypothesis, normalised: Ho and Salimans 2022, on tokens Sanchez et al. 2023.
+ */
+static void guide(float *out, const float *with, const float *without, int64_t vocab, double guidance)
+{
+    float largest = -INFINITY, strength = (float)guidance;
+    for (int64_t v = 0; v < vocab; v++) {
+        out[v] = without[v] + strength * (with[v] - without[v]);
+        largest = out[v] > largest ? out[v] : largest;
+    }
+    double sum = 0;
+    for (int64_t v = 0; v < vocab; v++)
+        sum += (double)expf(out[v] - largest);
+    float norm = largest + (float)log(sum);
+    for (int64_t v = 0; v < vocab; v++)
+        out[v] -= norm;
+}
+
+/* Candidates of a prompt whose first row in the pass is local row `row`. */
+static void propose(Decoder *decoder, TsCandidate *candidates, const TsDecodePass *pass, int64_t prompt, int64_t row)
+{
+    int64_t vocab = decoder->layout.next.vocab;
+    float *scores = ts_decode_pass_scores(pass, row);
+    if (decoder->guided) {
+        for (int64_t h = 0; h < pass->each; h++)
+            guide(decoder->guided + h * vocab, scores + 2 * h * vocab, scores + (2 * h + 1) * vocab, vocab,
+                  decoder->options.guidance);
+        scores = decoder->guided;
+    }
+    ts_decode_choice_propose(&decoder->choice, candidates, prompt, scores, pass->each > 1 ? vocab : 0);
+}
+
+/* Makes what each rank chose for its prompts known to all. Ranks that hold the same rows hold them with the same
+ * values, but only the first of them speaks. */
+static void share(Decoder *decoder)
+{
+    const TsMesh *mesh = decoder->layout.mesh;
+    int64_t count = decoder->layout.prompts * decoder->choice.candidates;
+    bool speaks = true;
+    for (int axis = 1; mesh && axis < TS_AXES; axis++)
+        speaks = speaks && (ts_batch_axes() & TS_AXIS_BIT(axis) || ts_mesh_coord(mesh, (TsAxis)axis) == 0);
+    if (!speaks) {
+        memset(decoder->chosen, 0, (size_t)(2 * count) * sizeof *decoder->chosen);
+        memset(decoder->summed, 0, (size_t)count * sizeof *decoder->summed);
+    }
+    if (!mesh || ts_mesh_ranks(mesh) == 1)
+        return;
+    TsTransfer chosen = {.out = decoder->chosen,
+                         .in = decoder->chosen,
+                         .count_elems = 2 * count,
+                         .dtype = TS_I32,
+                         .label = "decode: tokens"};
+    TsTransfer summed = {.out = decoder->summed,
+                         .in = decoder->summed,
+                         .count_elems = count,
+                         .dtype = TS_F64,
+                         .label = "decode: log-probabilities"};
+    ts_all_reduce(ts_mesh_all(mesh), chosen);
+    ts_all_reduce(ts_mesh_all(mesh), summed);
+}
+
+/* Hypotheses of all prompts grow by what was chosen; caches of those here follow. */
+static TsStatus accept(Decoder *decoder, const TsDecodePass *pass, TsBatch *caches, bool *grows)
+{
+    TsDecodeChoice *choice = &decoder->choice;
+    int64_t first, count, most = choice->candidates;
+    TsCandidate *candidates = ts_calloc((size_t)most, sizeof *candidates);
+    int64_t *parent = ts_calloc((size_t)choice->each, sizeof *parent);
+    TsStatus status = TS_OK;
+    *grows = false;
+    ts_decode_pass_prompts(pass, &decoder->layout, &first, &count);
+    for (int64_t prompt = 0; prompt < choice->count && !status; prompt++) {
+        if (ts_decode_choice_is_over(choice, prompt))
+            continue;
+        for (int64_t i = 0; i < most; i++)
+            candidates[i] =
+                (TsCandidate){decoder->chosen[2 * (prompt * most + i)], decoder->chosen[2 * (prompt * most + i) + 1],
+                              decoder->summed[prompt * most + i]};
+        status = ts_decode_choice_accept(choice, parent, prompt, candidates);
+        bool over = ts_decode_choice_is_over(choice, prompt);
+        *grows = *grows || !over;
+        if (choice->beams && caches && !over && prompt >= first && prompt < first + count)
+            ts_decode_caches_reorder(caches, prompt - first, parent, decoder->layout.lines, choice->each,
+                                     decoder->positions);
+    }
+    ts_free(candidates);
+    ts_free(parent);
     return status;
+}
+
+/* What the last run of the pass says about each prompt. `caches` are those of the hypotheses; NULL: they are alike. */
+static TsStatus choose(Decoder *decoder, const TsDecodePass *pass, TsBatch *caches, bool *grows)
+{
+    TsDecodeChoice *choice = &decoder->choice;
+    int64_t first, count, most = choice->candidates, rows = pass->each * decoder->layout.lines;
+    TsCandidate *candidates = ts_calloc((size_t)most, sizeof *candidates);
+    ts_decode_pass_prompts(pass, &decoder->layout, &first, &count);
+    memset(decoder->chosen, 0, (size_t)(2 * decoder->layout.prompts * most) * sizeof *decoder->chosen);
+    memset(decoder->summed, 0, (size_t)(decoder->layout.prompts * most) * sizeof *decoder->summed);
+    for (int64_t prompt = first; prompt < first + count; prompt++) {
+        if (ts_decode_choice_is_over(choice, prompt))
+            continue;
+        propose(decoder, candidates, pass, prompt, (prompt - first) * rows);
+        for (int64_t i = 0; i < most; i++) {
+            decoder->chosen[2 * (prompt * most + i)] = candidates[i].token;
+            decoder->chosen[2 * (prompt * most + i) + 1] = candidates[i].parent;
+            decoder->summed[prompt * most + i] = candidates[i].log_probability;
+        }
+    }
+    ts_free(candidates);
+    share(decoder);
+    return accept(decoder, pass, caches, grows);
+}
+
+/* ---- running ---- */
+
+/* Reads the prompts in one pass. */
+static void read_prompts(Decoder *decoder, TsDecodePass *pass)
+{
+    int64_t first, count, positions = decoder->layout.prompt_positions, lines = decoder->layout.lines;
+    ts_decode_pass_prompts(pass, &decoder->layout, &first, &count);
+    for (int64_t row = 0; row < count * lines; row++) {
+        int64_t length;
+        const int32_t *line = line_of(decoder, first + row / lines, row % lines, &length);
+        memset(ts_decode_pass_tokens(pass, row), 0, (size_t)positions * sizeof *line);
+        memcpy(ts_decode_pass_tokens(pass, row) + positions - length, line, (size_t)length * sizeof *line);
+    }
+    ts_decode_pass_run(pass, &decoder->layout, 0);
+    decoder->positions = positions;
+}
+
+/* Reads the tokens that hypotheses grew by. */
+static void read_last(Decoder *decoder, TsDecodePass *pass)
+{
+    int64_t first, count, lines = decoder->layout.lines, rows = pass->each * lines;
+    ts_decode_pass_prompts(pass, &decoder->layout, &first, &count);
+    for (int64_t row = 0; row < count * rows; row++)
+        *ts_decode_pass_tokens(pass, row) =
+            ts_decode_choice_last(&decoder->choice, first + row / rows, row % rows / lines);
+    ts_decode_pass_run(pass, &decoder->layout, decoder->positions++);
+    decoder->steps++;
+}
+
+/* Token by token, from where the prompts were read into `prompt_caches`. */
+static TsStatus go_on(Decoder *decoder, TsBatch *prompt_caches)
+{
+    int64_t each = decoder->choice.each;
+    TsDecodePass step = {0};
+    TsBatch *caches = each > 1 ? ts_batch_create() : prompt_caches;
+    TsStatus status = ts_decode_pass_create(&step, &decoder->layout, 1, each, caches);
+    if (!status && each > 1)
+        ts_decode_caches_expand(caches, prompt_caches, decoder->layout.lines, each);
+    for (bool grows = true; grows && !status;) {
+        read_last(decoder, &step);
+        status = choose(decoder, &step, caches, &grows);
+    }
+    ts_decode_pass_free(&step);
+    if (each > 1)
+        ts_batch_free(&caches);
+    return status;
+}
+
+static TsStatus run(Decoder *decoder)
+{
+    TsDecodePass prefill = {0};
+    TsBatch *caches = ts_batch_create();
+    bool grows = false;
+    TsStatus status = ts_decode_pass_create(&prefill, &decoder->layout, decoder->layout.prompt_positions, 1, caches);
+    if (!status) {
+        read_prompts(decoder, &prefill);
+        status = choose(decoder, &prefill, NULL, &grows);
+    }
+    ts_decode_pass_free(&prefill);
+    if (!status && grows)
+        status = go_on(decoder, caches);
+    ts_batch_free(&caches);
+    return status;
+}
+
+/* ---- what comes out ---- */
+
+static void fill_row(TsDecoded *decoded, int64_t row, const TsPrompts *prompts, const TsHypothesis *hypothesis)
+{
+    int64_t prompt = row / decoded->each, length = prompts->length_tokens[prompt];
+    int32_t *tokens = decoded->tokens + row * decoded->capacity_tokens;
+    memcpy(tokens, prompts->tokens[prompt], (size_t)length * sizeof *tokens);
+    decoded->prompt_tokens[row] = decoded->length_tokens[row] = length;
+    decoded->text_bytes[row] = -1;
+    decoded->score[row] = decoded->log_probability[row] = -INFINITY; /* where there is no such hypothesis */
+    if (!hypothesis)
+        return;
+    memcpy(tokens + length, hypothesis->tokens, (size_t)hypothesis->count_tokens * sizeof *tokens);
+    decoded->length_tokens[row] += hypothesis->count_tokens;
+    decoded->log_probability[row] = hypothesis->log_probability;
+    decoded->score[row] = hypothesis->score;
+    decoded->end[row] = hypothesis->end;
+    decoded->text_bytes[row] = hypothesis->text_bytes;
+    TsWeightedScalar length_of = {(double)hypothesis->count_tokens, 1}, mean = {0, length_of.value};
+    if (mean.weight > 0)
+        mean.value = hypothesis->log_probability / mean.weight;
+    decoded->mean_length = ts_weighted_scalar_merge(decoded->mean_length, length_of);
+    decoded->mean_log_probability = ts_weighted_scalar_merge(decoded->mean_log_probability, mean);
+}
+
+static TsDecoded *collect(Decoder *decoder)
+{
+    const TsPrompts *prompts = &decoder->prompts;
+    int64_t each = decoder->choice.each, longest = 0;
+    for (int64_t i = 0; i < prompts->count; i++)
+        longest = max(longest, prompts->length_tokens[i] + decoder->choice.limit[i]);
+    TsDecoded *decoded = ts_calloc(1, sizeof *decoded);
+    size_t rows = (size_t)(prompts->count * each);
+    *decoded = (TsDecoded){.prompts = prompts->count,
+                           .each = each,
+                           .count = (int64_t)rows,
+                           .capacity_tokens = longest,
+                           .tokens = ts_calloc(rows * (size_t)longest + 1, sizeof(int32_t)),
+                           .prompt_tokens = ts_calloc(rows + 1, sizeof(int64_t)),
+                           .length_tokens = ts_calloc(rows + 1, sizeof(int64_t)),
+                           .log_probability = ts_calloc(rows + 1, sizeof(double)),
+                           .score = ts_calloc(rows + 1, sizeof(double)),
+                           .end = ts_calloc(rows + 1, sizeof(TsDecodeEnd)),
+                           .text_bytes = ts_calloc(rows + 1, sizeof(int64_t)),
+                           .steps = decoder->steps};
+    ts_decode_choice_sort(&decoder->choice);
+    for (int64_t row = 0; row < (int64_t)rows; row++)
+        fill_row(decoded, row, prompts, ts_decode_choice_result(&decoder->choice, row / each, row % each));
+    return decoded;
 }
 
 TsStatus ts_decode(TsDecoded **decoded, TsNextToken next, TsWeights weights, TsPrompts prompts, TsDecodeOptions options)
 {
     *decoded = NULL;
-    TS_TRY(check_prompts(next, prompts));
-    int64_t longest = 0, shortest = next.context;
-    for (int64_t row = 0; row < prompts.count; row++) {
-        shortest = min(shortest, prompts.length_tokens[row]);
-        longest = longest > prompts.length_tokens[row] ? longest : prompts.length_tokens[row];
-    }
-    Decoder decoder = {.next = next,
-                       .weights = weights,
-                       .options = options,
-                       .mesh = ts_parameters_mesh(weights.parameters),
-                       .caches = ts_batch_create(),
-                       .rows = prompts.count,
-                       .positions = min(next.context, longest + options.max_tokens)};
-    TsDecoded *rows = create_rows(prompts, decoder.positions);
-    TsStatus status = prompts.count && options.max_tokens > 0 ? decode_rows(&decoder, rows, shortest) : TS_OK;
-    ts_batch_free(&decoder.caches);
-    if (status)
-        ts_decoded_free(&rows);
-    *decoded = rows;
+    TS_TRY(check_prompts(next, &prompts, &options));
+    const TsMesh *mesh = ts_parameters_mesh(weights.parameters);
+    Decoder decoder = {.layout = {.next = next,
+                                  .weights = weights,
+                                  .mesh = mesh,
+                                  .prompts = fill_up(prompts.count, mesh),
+                                  .lines = is_guided(&prompts, &options) ? 2 : 1},
+                       .prompts = prompts,
+                       .options = options};
+    int64_t *limit = lay_out(&decoder);
+    ts_decode_choice_start(&decoder.choice, &decoder.options, &decoder.prompts, decoder.layout.prompts, limit,
+                           next.vocab);
+    size_t candidates = (size_t)(decoder.layout.prompts * decoder.choice.candidates);
+    decoder.chosen = ts_calloc(2 * candidates + 1, sizeof *decoder.chosen);
+    decoder.summed = ts_calloc(candidates + 1, sizeof *decoder.summed);
+    if (decoder.layout.lines > 1)
+        decoder.guided = ts_calloc((size_t)(decoder.choice.each * next.vocab), sizeof *decoder.guided);
+    bool any = false;
+    for (int64_t i = 0; i < prompts.count; i++)
+        any = any || limit[i] > 0;
+    TsStatus status = any ? run(&decoder) : TS_OK;
+    if (!status)
+        *decoded = collect(&decoder);
+    ts_decode_choice_free(&decoder.choice);
+    ts_free(decoder.layout.padding);
+    ts_free(decoder.chosen);
+    ts_free(decoder.summed);
+    ts_free(decoder.guided);
     return status;
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Decode: continues prompts token by token with any model that scores the next token.
+ * Decode: continues prompts token by token with any model that scores the next token: sampling (sample.h) or beams
+ * (beam.h).
  *
- * Prompts are read in one pass, as far as the shortest goes, into a cache of keys and values that lies on the mesh like
- * the batch; then a token a pass, where rows with longer prompts still take theirs. A sample is a function of (seed,
- * row, position) and the weights: the same on every number of ranks.
+ * Prompts stand with their ends side by side, and are read in one pass into a cache of keys and values that lies on the
+ * mesh like the batch; then all rows grow by a token a pass. Every rank chooses for the prompts that it holds, and then
+ * all know what all chose. A sample is a function of (seed, number of the prompt, step) and the scores: the same on
+ * every number of ranks.
  */
 #pragma once
 
@@ -17,7 +19,16 @@ typedef struct TsNextToken {
     int64_t context, vocab;
 } TsNextToken;
 
-/* Errors: a prompt that is empty, longer than the context, or has tokens that the vocabulary lacks; what tracing says.
- * Collective on the mesh of the weights. Same on all ranks: everything. *decoded is owned by the caller. */
+/* Errors: a prompt that is empty, longer than the context, or has tokens that the vocabulary lacks; options that do not
+ * go together; what tracing says; scores that are no numbers. Collective on the mesh of the weights. Same on all ranks:
+ * everything. *decoded is owned by the caller. */
 TS_MUST_USE TsStatus ts_decode(TsDecoded **decoded, TsNextToken next, TsWeights weights, TsPrompts prompts,
                                TsDecodeOptions options);
+
+/* process_decode_out of every model whose rows are text. */
+TsDecodeText *ts_decode_text(const TsDecoded *decoded, TsDetokenise *detokenise, const void *context);
+
+/* The text of tokens[first, count) as it stands behind that of tokens[0, first): detokenisers may put a blank between.
+ * Owned by the caller. */
+char *ts_decode_added_text(const int32_t *tokens, int64_t first, int64_t count, TsDetokenise *detokenise,
+                           const void *context);

@@ -3,7 +3,6 @@
 
 #include <math.h>
 
-#include "base/memory.h"
 #include "model/decode.h"
 
 TsTensor ts_language_model_logits(TsScope scope, const TsLanguageModel *model, TsTensor tokens, const TsCache *cache)
@@ -71,23 +70,4 @@ static TsStatus decode(TsDecoded **decoded, const void *options, TsWeights weigh
     return ts_decode(decoded, next, weights, prompts, decode_options);
 }
 
-static TsDecodeText *process_decode_out(const TsDecoded *decoded, TsDetokenise *detokenise, const void *context)
-{
-    TsDecodeText *text = ts_calloc(1, sizeof *text);
-    *text = (TsDecodeText){.count = decoded->count,
-                           .prompt = ts_calloc((size_t)decoded->count, sizeof(char *)),
-                           .added = ts_calloc((size_t)decoded->count, sizeof(char *))};
-    double log_probability = 0, added = 0;
-    for (int64_t i = 0; i < decoded->count; i++) {
-        const int32_t *row = decoded->tokens + i * decoded->capacity_tokens;
-        int64_t prompt = decoded->prompt_tokens[i], length = decoded->length_tokens[i];
-        text->prompt[i] = detokenise(context, row, prompt);
-        text->added[i] = detokenise(context, row + prompt, length - prompt);
-        log_probability += decoded->log_probability[i];
-        added += (double)(length - prompt);
-    }
-    text->log_probability = (TsWeightedScalar){added ? log_probability / added : 0, added};
-    return text;
-}
-
-const TsModel ts_language_model = {"language_model", compute_predictions, compute_loss, decode, process_decode_out};
+const TsModel ts_language_model = {"language_model", compute_predictions, compute_loss, decode, ts_decode_text};

@@ -42,7 +42,8 @@ TsTensor ts_rms_norm(TsScope scope, TsTensor x, double epsilon);
 typedef struct TsCache {
     int64_t positions;     /* that there is room for */
     TsTensor first;        /* i64 scalar: the position of the first token of this run */
-    TsTensor ids;          /* (T) i32: the positions of all its tokens, first, first + 1, ... */
+    TsTensor ids;          /* i32: the positions of all its tokens: (T): first, first + 1, ...; (B, T): rows differ */
+    TsTensor seen;         /* bool (B, positions), or left out: false hides a position: padding in front of prompts */
     TsPlacement placement; /* of the batch dim, 0 */
 } TsCache;
 

@@ -39,6 +39,30 @@ TsTensor ts_loss_mean(TsLoss loss)
     return ts_div(loss.sum, ts_shift(ts_stop_gradient(loss.weight), 1e-8));
 }
 
+TsWeightedScalar ts_weighted_scalar_merge(TsWeightedScalar a, TsWeightedScalar b)
+{
+    double weight = a.weight + b.weight;
+    return (TsWeightedScalar){weight > 0 ? (a.value * a.weight + b.value * b.weight) / weight : 0, weight};
+}
+
+TsBatch *ts_weights_narrow(const TsParameters *parameters, const TsBatch *arrays)
+{
+    TsBatch *narrow = ts_batch_create();
+    for (int i = 0; i < ts_batch_count(arrays); i++) {
+        TsArray *array = ts_batch_array(arrays, i);
+        const TsParameter *row = ts_parameters_find(parameters, ts_batch_name(arrays, i));
+        if (!row || !row->decays || array->dtype != TS_F32) {
+            ts_batch_lend(narrow, ts_batch_name(arrays, i), array);
+            continue;
+        }
+        TsArray *copy = ts_array_create(array->mesh, TS_BF16, array->shape, array->placement, (TsArrayOptions){0});
+        for (int64_t e = 0; e < ts_array_local_elems(array); e++)
+            ((TsBf16 *)copy->data)[e] = ts_bf16_from_f32(((const float *)array->data)[e]);
+        ts_batch_put(narrow, ts_batch_name(arrays, i), copy);
+    }
+    return narrow;
+}
+
 void ts_decoded_free(TsDecoded **decoded)
 {
     if (!*decoded)
@@ -47,6 +71,9 @@ void ts_decoded_free(TsDecoded **decoded)
     ts_free((*decoded)->prompt_tokens);
     ts_free((*decoded)->length_tokens);
     ts_free((*decoded)->log_probability);
+    ts_free((*decoded)->score);
+    ts_free((*decoded)->end);
+    ts_free((*decoded)->text_bytes);
     ts_free(*decoded);
     *decoded = NULL;
 }

@@ -60,7 +60,8 @@ TsTensor ts_declare(TsScope scope, const char *name, TsDeclare declare)
         return error;
     }
     const TsParameter *row = ts_parameters_find(scope.parameters, path);
-    TsTensor parameter = ts_parameter(scope.graph, row->path, row->dtype, row->shape, row->placement);
+    TsDtype dtype = scope.narrow && row->decays ? scope.dtype : row->dtype;
+    TsTensor parameter = ts_parameter(scope.graph, row->path, dtype, row->shape, row->placement);
     ts_parameter_gather(parameter, row->gathered);
     return parameter;
 }

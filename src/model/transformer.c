@@ -106,11 +106,15 @@ static TsTensor table_of(TsScope scope, int64_t rows, int64_t width)
                                                   .decays = true}));
 }
 
-/* Sines in the first half of the columns, cosines in the second: (1, T, C). They are what (1, 0) becomes when it is
- * turned. */
+/* Sines in the first half of the columns, cosines in the second: (1, T, C), or (B, T, C) where rows stand elsewhere
+ * each. They are what (1, 0) becomes when it is turned. */
 static TsTensor sinusoids(TsScope scope, const TsTransformer *options, int64_t T, const TsCache *cache)
 {
     int64_t half = options->width / 2;
+    if (cache && ts_dims(cache->ids) == 2) {
+        TsTensor all = sinusoids(scope, options, options->context, NULL);
+        return ts_take(ts_reshape(all, ts_shape(options->context, 2 * half)), cache->ids);
+    }
     TsDtype dtype = scope.dtype == TS_BF16 ? TS_F32 : scope.dtype;
     TsTensor pair[] = {ts_constant(scope.graph, dtype, ts_shape(1, T, 1, half), 1),
                        ts_constant(scope.graph, dtype, ts_shape(1, T, 1, half), 0)};

@@ -156,15 +156,6 @@ static const TsKey task_keys[] = {
     TS_KEYS_END};
 static const TsConfigTable task_table = {"task", "Something to learn.", sizeof(TsTaskConfig), task_keys, NULL};
 
-static const TsKey decode_keys[] = {TS_KEY_INT(TsDecodeConfig, tokens, "that are added to a prompt, at most",
-                                               .fallback = "200", .range = TS_AT_LEAST(1), .unit = "tokens"),
-                                    TS_KEY_REAL(TsDecodeConfig, temperature,
-                                                "of sampling; 0 always takes the likeliest", .fallback = "0.8",
-                                                .range = TS_AT_LEAST(0)),
-                                    TS_KEYS_END};
-static const TsConfigTable decode_table = {"decode", "How text is continued.", sizeof(TsDecodeConfig), decode_keys,
-                                           NULL};
-
 static const TsKey trace_keys[] = {
     TS_KEY_STRING(TsTraceConfig, file, "where it is written; left out, nothing is recorded", .range = TS_AT_LEAST(1)),
     TS_KEY_INT(TsTraceConfig, from_step, "the first step that is recorded, counted from where the program begins",
@@ -188,7 +179,7 @@ static const TsKey job_keys[] = {
     TS_KEY_STRUCT(TsJobConfig, mixture, &ts_mixture_table, "which task is learned when"),
     TS_KEY_STRUCT(TsJobConfig, checkpoint, &checkpoint_table, "the state of the run on disk"),
     TS_KEY_OPTIONAL(TsJobConfig, init_from, &ts_init_from_table, "initial weights from elsewhere"),
-    TS_KEY_STRUCT(TsJobConfig, decode, &decode_table, "how text is continued"),
+    TS_KEY_STRUCT(TsJobConfig, decode, &ts_decode_table, "how text is continued"),
     TS_KEY_STRUCT(TsJobConfig, trace, &trace_table, "a timeline of some steps; on the command line also trace=FILE"),
     TS_KEY_STRUCT(TsJobConfig, cluster, &ts_cluster_table, "the machine that a plan is for"),
     TS_KEYS_END};
@@ -208,13 +199,12 @@ static void broadcast_bytes(char **bytes, int64_t *count, TsGroup *group)
     ts_broadcast(group, transfer, 0);
 }
 
-/* The bytes that rank 0 reads, on every rank; owned by the caller, with a NUL behind them. The same status on all. */
-static TsStatus read_together(char **bytes, int64_t *count, TsGroup *group, const char *path)
+TsStatus ts_job_read(char **bytes, int64_t *count, TsGroup *group, const char *path, size_t most_bytes)
 {
     size_t size_bytes = 0;
     bool reads = ts_group_rank(group) == 0;
     *bytes = NULL;
-    TS_TRY(ts_comm_agree(group, reads ? ts_file_read(bytes, &size_bytes, path, TS_YAML_BYTES) : TS_OK));
+    TS_TRY(ts_comm_agree(group, reads ? ts_file_read(bytes, &size_bytes, path, most_bytes) : TS_OK));
     *count = (int64_t)size_bytes;
     broadcast_bytes(bytes, count, group);
     return TS_OK;
@@ -265,7 +255,7 @@ TsStatus ts_job_load(TsConfig **config, TsGroup *group, const char *const *words
             overrides[sources.override_count++] = longer[i] ? longer[i] : words[i];
             continue;
         }
-        status = read_together(&bytes, &bytes_count, group, words[i]);
+        status = ts_job_read(&bytes, &bytes_count, group, words[i], TS_YAML_BYTES);
         if (!status)
             texts[sources.text_count++] = (TsConfigText){words[i], bytes, (size_t)bytes_count};
     }

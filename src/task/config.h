@@ -11,7 +11,7 @@
  *     tasks:      {lm: {type: language_model, data: {text: book.txt}, weight: 1}}
  *     mixture:    {mode: interleaved, sampler: proportional}
  *     checkpoint: {every: 500 steps, keep: {latest: 3}}
- *     decode:     {tokens: 200, temperature: 0.8}
+ *     decode:     {max_decode_steps: 200, temperature: 0.8}
  *     trace:      {file: steps.json, from_step: 2, steps: 3}
  *     cluster:    {flops: 1e11, nodes: 16, link: {latency: 0.02 ms, bandwidth: 1.25e9}}
  */
@@ -19,6 +19,7 @@
 
 #include "comm/mesh.h"
 #include "task/cluster.h"
+#include "task/decoding.h"
 #include "task/init_from.h"
 #include "task/learner.h"
 #include "task/mixture.h"
@@ -82,11 +83,6 @@ typedef struct TsTaskConfig {
     TsList metrics; /* of names; empty: all that fit */
 } TsTaskConfig;
 
-typedef struct TsDecodeConfig {
-    int64_t tokens;
-    double temperature;
-} TsDecodeConfig;
-
 typedef struct TsTraceConfig {
     const char *file; /* NULL: nothing is recorded */
     int64_t from_step, steps;
@@ -115,6 +111,10 @@ extern const TsConfigTable ts_job_table;
  * the same bytes. Collective on group; the same status on all ranks. Owned by the caller: ts_config_free. The value of
  * the config is a TsJobConfig. */
 TS_MUST_USE TsStatus ts_job_load(TsConfig **config, TsGroup *group, const char *const *words, int count);
+
+/* The bytes of a file that rank 0 reads, on every rank; owned by the caller, with a NUL behind them. Collective on
+ * group; the same status on all ranks. */
+TS_MUST_USE TsStatus ts_job_read(char **bytes, int64_t *count, TsGroup *group, const char *path, size_t most_bytes);
 
 /* The mesh that the config asks for, over all ranks of group, where data: auto is what the other axes leave. Collective
  * on group; the same status on all ranks. Owned by the caller: ts_mesh_free. */

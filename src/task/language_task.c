@@ -102,6 +102,8 @@ static TsStatus configure(TsTask *task, const TsTaskSetting *setting)
     task->model = &ts_language_model;
     task->options = &own->options;
     task->tokenizer = own->tokenizer;
+    if (config->data.files.count && ts_data_has_role(&config->data, "prompt"))
+        task->behind_prompt = config->join;
     task->has_perplexity = true;
     task->tokens_a_batch = length * config->data.batch;
     return TS_OK;

@@ -91,7 +91,7 @@ if ! awk '{ n++; if ($3 < 0.499 * $2 || $3 > 0.501 * $2) { print "not half way:"
     cat "$top/halves"
 fi
 check 0 '^hello' 1 decode jobs/line.yaml "run.dir=$top/mean" run.threads=1 backbone.layers=1 backbone.width=32 \
-    backbone.context=16 tasks.lm.data.length=16 decode.tokens=3 --prompt hello
+    backbone.context=16 tasks.lm.data.length=16 decode.max_decode_steps=3 --prompt hello
 check 2 'error: .*/mean/checkpoints: has a directory of step 4 already' 2 ckpt average "$top/run1" "$top/run2" --out "$top/mean"
 ranks 1 train jobs/line.yaml "run.dir=$top/wide" run.steps=1 run.threads=1 run.evaluate=never backbone.layers=2 \
     backbone.width=16 backbone.context=16 tasks.lm.data.length=16 || { cat "$top/out"; exit 1; }

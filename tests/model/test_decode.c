@@ -6,13 +6,16 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "test.h"
 #include "tiny.h"
 
 enum { ROWS = 3, ADDED = 7 };
 
 static const int32_t row_a[] = {1, 4, 2}, row_b[] = {9, 9, 3, 0, 5}, row_c[] = {7, 1};
-static const TsPrompts prompts = {ROWS, (const int32_t *const[]){row_a, row_b, row_c}, (const int64_t[]){3, 5, 2}};
+static const TsPrompts prompts = {.count = ROWS,
+                                  .tokens = (const int32_t *const[]){row_a, row_b, row_c},
+                                  .length_tokens = (const int64_t[]){3, 5, 2}};
 
 /* Weights away from their beginning, so that scores differ. */
 static void scale_weights(TsBatch *arrays)
@@ -24,12 +27,17 @@ static void scale_weights(TsBatch *arrays)
     }
 }
 
-static TsDecoded *decode_with(Tiny *tiny, const TsLanguageModel *model, TsDecodeOptions options)
+static TsDecoded *decode_prompts(Tiny *tiny, const TsLanguageModel *model, TsPrompts some, TsDecodeOptions options)
 {
     TsWeights weights = {.parameters = tiny->parameters, .arrays = tiny->arrays, .dtype = TS_F32, .threads = 1};
     TsDecoded *decoded = NULL;
-    TEST_OK(ts_language_model.decode(&decoded, model, weights, prompts, options));
+    TEST_OK(ts_language_model.decode(&decoded, model, weights, some, options));
     return decoded;
+}
+
+static TsDecoded *decode_with(Tiny *tiny, const TsLanguageModel *model, TsDecodeOptions options)
+{
+    return decode_prompts(tiny, model, prompts, options);
 }
 
 static TsDecoded *decode(Tiny *tiny, TsDecodeOptions options)
@@ -54,7 +62,8 @@ static void score_row(float *logits, Tiny *tiny, const TsLanguageModel *model, c
         ts_bind_new(program, arrays, TS_BIND_OUTPUT, mesh);
         memcpy(ts_batch_find(arrays, "tokens")->data, tokens, (size_t)length * sizeof *tokens);
         ts_program_run(program);
-        memcpy(logits, ts_batch_find(arrays, "logits")->data, (size_t)length * TINY_VOCAB * sizeof *logits);
+        memcpy(logits, ts_batch_find(arrays, "logits")->data,
+               (size_t)(length * model->backbone.vocab) * sizeof *logits);
     }
     ts_program_free(&program);
     ts_batch_free(&arrays);
@@ -95,7 +104,7 @@ static void expect_cached(const TsLanguageModel *model, int along_model)
     Tiny tiny;
     TEST_OK(tiny_create(&tiny, mesh, model, TS_F32));
     scale_weights(tiny.arrays);
-    TsDecoded *decoded = decode_with(&tiny, model, (TsDecodeOptions){.max_tokens = ADDED, .end = -1});
+    TsDecoded *decoded = decode_with(&tiny, model, (TsDecodeOptions){.max_decode_steps = ADDED});
     for (int64_t row = 0; decoded && row < ROWS; row++)
         expect_uncached(&tiny, model, decoded, row);
     ts_decoded_free(&decoded);
@@ -139,7 +148,7 @@ static void samples_follow_the_seed(void)
     Tiny one, all;
     TEST_OK(tiny_create(&one, NULL, &tiny_model, TS_F32));
     TEST_OK(tiny_create(&all, mesh, &tiny_model, TS_F32));
-    TsDecodeOptions options = {.max_tokens = ADDED, .temperature = 1, .seed = 4, .end = -1}, other = options;
+    TsDecodeOptions options = {.max_decode_steps = ADDED, .temperature = 1, .seed = 4}, other = options;
     other.seed = 5;
     TsDecoded *first = decode(&all, options), *again = decode(&all, options), *alone = decode(&one, options);
     TsDecoded *second = decode(&all, other);
@@ -165,11 +174,12 @@ static void rows_do_not_meet(void)
     TEST_OK(tiny_create(&tiny, NULL, &tiny_model, TS_F32));
     scale_weights(tiny.arrays);
     TsWeights weights = {.parameters = tiny.parameters, .arrays = tiny.arrays, .dtype = TS_F32, .threads = 1};
-    TsDecodeOptions options = {.max_tokens = ADDED, .end = -1};
+    TsDecodeOptions options = {.max_decode_steps = ADDED, .temperature = 1, .seed = 3};
     TsDecoded *together = decode(&tiny, options);
     for (int64_t row = 0; row < ROWS; row++) {
         TsDecoded *alone = NULL;
-        TsPrompts prompt = {1, prompts.tokens + row, prompts.length_tokens + row};
+        TsPrompts prompt = {
+            .count = 1, .tokens = prompts.tokens + row, .length_tokens = prompts.length_tokens + row, .first = row};
         TEST_OK(ts_language_model.decode(&alone, &tiny_model, weights, prompt, options));
         if (alone && together)
             CU_ASSERT_EQUAL(memcmp(alone->tokens, together->tokens + row * together->capacity_tokens,
@@ -186,17 +196,21 @@ static void rows_end(void)
 {
     Tiny tiny;
     TEST_OK(tiny_create(&tiny, NULL, &tiny_model, TS_F32));
-    TsDecoded *decoded = decode(&tiny, (TsDecodeOptions){.max_tokens = 1000, .temperature = 1, .seed = 1, .end = -1});
+    TsDecoded *decoded = decode(&tiny, (TsDecodeOptions){.max_decode_steps = 1000, .temperature = 1, .seed = 1});
     for (int64_t row = 0; decoded && row < ROWS; row++)
         CU_ASSERT_EQUAL(decoded->length_tokens[row], TINY_CONTEXT);
     int32_t end = decoded ? decoded->tokens[5] : 0; /* the third that row 0 added */
-    TsDecoded *ended = decode(&tiny, (TsDecodeOptions){.max_tokens = 1000, .temperature = 1, .seed = 1, .end = end});
+    int32_t ends[] = {TINY_VOCAB - 1 - end, end};
+    TsDecoded *ended = decode(
+        &tiny, (TsDecodeOptions){.max_decode_steps = 1000, .temperature = 1, .seed = 1, .ends = ends, .end_count = 2});
     for (int64_t row = 0; ended && row < ROWS; row++) {
         const int32_t *tokens = ended->tokens + row * ended->capacity_tokens;
         int64_t last = ended->length_tokens[row] - 1;
-        CU_ASSERT(last == TINY_CONTEXT - 1 || tokens[last] == end);
+        bool ends_there = tokens[last] == ends[0] || tokens[last] == ends[1];
+        CU_ASSERT(last == TINY_CONTEXT - 1 || ends_there);
+        CU_ASSERT_EQUAL(ended->end[row], ends_there ? TS_DECODE_END_TOKEN : TS_DECODE_END_LENGTH);
         for (int64_t t = ended->prompt_tokens[row]; t < last; t++)
-            CU_ASSERT_NOT_EQUAL(tokens[t], end);
+            CU_ASSERT(tokens[t] != ends[0] && tokens[t] != ends[1]);
     }
     CU_ASSERT(ended && ended->length_tokens[0] <= 6);
     ts_decoded_free(&decoded);
@@ -209,23 +223,196 @@ static void bad_prompts_are_errors(void)
     Tiny tiny;
     TEST_OK(tiny_create(&tiny, NULL, &tiny_model, TS_F32));
     TsWeights weights = {.parameters = tiny.parameters, .arrays = tiny.arrays, .dtype = TS_F32, .threads = 1};
-    TsDecodeOptions options = {.max_tokens = 1, .end = -1};
+    TsDecodeOptions options = {.max_decode_steps = 1};
     static const int32_t tokens[TINY_CONTEXT + 1] = {0}, foreign[] = {TINY_VOCAB};
+    const int32_t *const row = tokens, *const other = foreign;
     TsDecoded *decoded = NULL;
     TEST_ERROR(ts_language_model.decode(&decoded, &tiny_model, weights,
-                                        (TsPrompts){1, (const int32_t *const[]){tokens}, (int64_t[]){0}}, options),
-               "prompt 0 is empty");
-    TEST_ERROR(ts_language_model.decode(&decoded, &tiny_model, weights,
-                                        (TsPrompts){1, (const int32_t *const[]){tokens}, (int64_t[]){TINY_CONTEXT + 1}},
+                                        (TsPrompts){.count = 1, .tokens = &row, .length_tokens = (int64_t[]){0}},
                                         options),
-               "13 tokens, more than the context of 12");
+               "prompt 0 is empty");
+    TEST_ERROR(ts_language_model.decode(
+                   &decoded, &tiny_model, weights,
+                   (TsPrompts){.count = 1, .first = 7, .tokens = &row, .length_tokens = (int64_t[]){TINY_CONTEXT + 1}},
+                   options),
+               "prompt 7 has 13 tokens, more than the context of 12");
     TEST_ERROR(ts_language_model.decode(&decoded, &tiny_model, weights,
-                                        (TsPrompts){1, (const int32_t *const[]){foreign}, (int64_t[]){1}}, options),
+                                        (TsPrompts){.count = 1, .tokens = &other, .length_tokens = (int64_t[]){1}},
+                                        options),
                "the token 11; tokens are 0..10");
     CU_ASSERT_PTR_NULL(decoded);
     tiny_free(&tiny);
 }
 
+/* Several samples of a prompt: likeliest first, each as likely as the whole row says, not all alike. */
+static void samples_are_sorted(void)
+{
+    enum { SAMPLES = 5 };
+    TsMesh *mesh = tiny_mesh(test_world, 1);
+    Tiny tiny;
+    TEST_OK(tiny_create(&tiny, mesh, &tiny_model, TS_F32));
+    scale_weights(tiny.arrays);
+    TsDecoded *decoded =
+        decode(&tiny, (TsDecodeOptions){.max_decode_steps = ADDED, .temperature = 1, .seed = 9, .samples = SAMPLES});
+    float logits[TINY_CONTEXT * TINY_VOCAB];
+    bool differ = false;
+    CU_ASSERT(decoded && decoded->count == ROWS * SAMPLES && decoded->each == SAMPLES && decoded->prompts == ROWS);
+    for (int64_t row = 0; decoded && row < decoded->count; row++) {
+        const int32_t *tokens = decoded->tokens + row * decoded->capacity_tokens;
+        int64_t length = decoded->length_tokens[row], prompt = decoded->prompt_tokens[row];
+        double log_probability = 0;
+        score_row(logits, &tiny, &tiny_model, tokens, length);
+        for (int64_t t = prompt; t < length; t++)
+            log_probability += log_softmax(logits + (t - 1) * TINY_VOCAB, tokens[t]);
+        CU_ASSERT_DOUBLE_EQUAL(decoded->log_probability[row], log_probability, 1e-4);
+        CU_ASSERT_EQUAL(memcmp(tokens, prompts.tokens[row / SAMPLES], (size_t)prompt * sizeof *tokens), 0);
+        if (row % SAMPLES) {
+            CU_ASSERT(decoded->log_probability[row - 1] >= decoded->log_probability[row]);
+            differ = differ || decoded->log_probability[row - 1] > decoded->log_probability[row];
+        }
+    }
+    CU_ASSERT(differ);
+    ts_decoded_free(&decoded);
+    tiny_free(&tiny);
+    ts_mesh_free(&mesh);
+}
+
+/* No end before min_decode_steps; limits of single prompts; none at all. */
+static void limits_are_kept(void)
+{
+    static const int32_t ends[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+    static const int64_t most[] = {3, 0, 6};
+    Tiny tiny;
+    TEST_OK(tiny_create(&tiny, NULL, &tiny_model, TS_F32));
+    TsDecodeOptions options = {
+        .max_decode_steps = ADDED, .min_decode_steps = 4, .temperature = 1, .seed = 2, .ends = ends, .end_count = 10};
+    TsDecoded *decoded = decode(&tiny, options);
+    for (int64_t row = 0; decoded && row < ROWS; row++) {
+        const int32_t *added = decoded->tokens + row * decoded->capacity_tokens + decoded->prompt_tokens[row];
+        int64_t count = decoded->length_tokens[row] - decoded->prompt_tokens[row];
+        for (int64_t i = 0; i < count; i++) /* 10 alone is no end */
+            CU_ASSERT(i < 4 ? added[i] == 10 : i == count - 1 || added[i] == 10);
+        CU_ASSERT(count >= 5);
+    }
+    ts_decoded_free(&decoded);
+    TsPrompts limited = prompts;
+    limited.max_steps = most;
+    decoded = decode_prompts(&tiny, &tiny_model, limited, (TsDecodeOptions){.max_decode_steps = 5});
+    for (int64_t row = 0; decoded && row < ROWS; row++)
+        CU_ASSERT_EQUAL(decoded->length_tokens[row] - decoded->prompt_tokens[row], most[row] < 5 ? most[row] : 5);
+    ts_decoded_free(&decoded);
+    tiny_free(&tiny);
+}
+
+/* A text of letters: token v is the letter 'a' + v. */
+static char *letters(const void *context, const int32_t *tokens, int64_t count)
+{
+    char *text = ts_calloc((size_t)count + 1, 1);
+    (void)context;
+    for (int64_t i = 0; i < count; i++)
+        text[i] = (char)('a' + tokens[i]);
+    return text;
+}
+
+/* A row ends where a stop sequence is complete, and its text where that begins; it may lie across tokens. */
+static void stops_cut(void)
+{
+    Tiny tiny;
+    TEST_OK(tiny_create(&tiny, NULL, &tiny_model, TS_F32));
+    TsDecodeOptions options = {.max_decode_steps = ADDED, .temperature = 1, .seed = 6, .detokenise = letters};
+    TsDecoded *free_row = decode(&tiny, options);
+    TsDecodeText *text = free_row ? ts_language_model.process_decode_out(free_row, letters, NULL) : NULL;
+    if (text) {
+        char stop[] = {text->added[0][2], text->added[0][3], 0};
+        const char *const stops[] = {"", stop};
+        options.stops = stops;
+        options.stop_count = 2;
+        TsDecoded *stopped = decode(&tiny, options);
+        TsDecodeText *cut = stopped ? ts_language_model.process_decode_out(stopped, letters, NULL) : NULL;
+        for (int64_t row = 0; cut && row < ROWS; row++) {
+            char *found = strstr(text->added[row], stop);
+            int64_t kept = found ? found - text->added[row] : (int64_t)strlen(text->added[row]);
+            CU_ASSERT_EQUAL(strlen(cut->added[row]), (size_t)kept);
+            CU_ASSERT_EQUAL(strncmp(cut->added[row], text->added[row], (size_t)kept), 0);
+            CU_ASSERT_EQUAL(stopped->end[row], found ? TS_DECODE_END_STOP : TS_DECODE_END_LENGTH);
+            CU_ASSERT_EQUAL(stopped->length_tokens[row] - stopped->prompt_tokens[row], found ? kept + 2 : ADDED);
+        }
+        CU_ASSERT(cut && stopped->end[0] == TS_DECODE_END_STOP && cut->ended.weight == ROWS && cut->ended.value > 0);
+        ts_decode_text_free(&cut);
+        ts_decoded_free(&stopped);
+    }
+    ts_decode_text_free(&text);
+    ts_decoded_free(&free_row);
+    tiny_free(&tiny);
+}
+
+/* Greedy by u + g (p - u) of scores that were computed without a cache, prompts of both kinds differing in length. */
+static void guidance_leads_away(void)
+{
+    static const int32_t bare_a[] = {8}, bare_b[] = {2, 6}, bare_c[] = {3, 3, 1, 0};
+    static const double STRENGTH = 2.5;
+    TsMesh *mesh = tiny_mesh(test_world, ts_group_size(test_world) > 1 ? 2 : 1);
+    Tiny tiny;
+    TEST_OK(tiny_create(&tiny, mesh, &tiny_model, TS_F32));
+    scale_weights(tiny.arrays);
+    TsPrompts guided = prompts;
+    guided.unguided = (const int32_t *const[]){bare_a, bare_b, bare_c};
+    guided.unguided_tokens = (const int64_t[]){1, 2, 4};
+    TsDecoded *decoded =
+        decode_prompts(&tiny, &tiny_model, guided, (TsDecodeOptions){.max_decode_steps = ADDED, .guidance = STRENGTH});
+    for (int64_t row = 0; decoded && row < ROWS; row++) {
+        const int32_t *tokens = decoded->tokens + row * decoded->capacity_tokens;
+        int64_t length = decoded->length_tokens[row], prompt = decoded->prompt_tokens[row];
+        int64_t bare = guided.unguided_tokens[row], added = length - prompt;
+        int32_t other[TINY_CONTEXT];
+        float with[TINY_CONTEXT * TINY_VOCAB], without[TINY_CONTEXT * TINY_VOCAB];
+        memcpy(other, guided.unguided[row], (size_t)bare * sizeof *other);
+        memcpy(other + bare, tokens + prompt, (size_t)added * sizeof *other);
+        score_row(with, &tiny, &tiny_model, tokens, length);
+        score_row(without, &tiny, &tiny_model, other, bare + added);
+        CU_ASSERT_EQUAL(added, ADDED);
+        for (int64_t i = 0; i < added; i++) {
+            const float *p = with + (prompt + i - 1) * TINY_VOCAB, *u = without + (bare + i - 1) * TINY_VOCAB;
+            double scores[TINY_VOCAB];
+            for (int v = 0; v < TINY_VOCAB; v++)
+                scores[v] = log_softmax(u, v) + STRENGTH * (log_softmax(p, v) - log_softmax(u, v));
+            for (int v = 0; v < TINY_VOCAB; v++)
+                CU_ASSERT(scores[tokens[prompt + i]] >= scores[v] - 1e-4);
+        }
+    }
+    ts_decoded_free(&decoded);
+    tiny_free(&tiny);
+    ts_mesh_free(&mesh);
+}
+
+/* Kernels and tables in bf16 give what they give as f32 that is rounded before use. */
+static void narrow_weights_are_the_same(void)
+{
+    TsMesh *mesh = tiny_mesh(test_world, 1);
+    Tiny tiny;
+    TEST_OK(tiny_create(&tiny, mesh, &tiny_model, TS_F32));
+    scale_weights(tiny.arrays);
+    TsBatch *narrow = ts_weights_narrow(tiny.parameters, tiny.arrays);
+    CU_ASSERT_EQUAL(ts_batch_find(narrow, "backbone/tokens/table")->dtype, TS_BF16);
+    CU_ASSERT_EQUAL(ts_batch_find(narrow, "backbone/norm/scale")->dtype, TS_F32);
+    TsWeights wide = {.parameters = tiny.parameters, .arrays = tiny.arrays, .dtype = TS_BF16, .threads = 1};
+    TsWeights slim = {.parameters = tiny.parameters, .arrays = narrow, .dtype = TS_BF16, .narrow = true, .threads = 1};
+    TsDecodeOptions options = {.max_decode_steps = ADDED};
+    TsDecoded *a = NULL, *b = NULL;
+    TEST_OK(ts_language_model.decode(&a, &tiny_model, wide, prompts, options));
+    TEST_OK(ts_language_model.decode(&b, &tiny_model, slim, prompts, options));
+    if (a && b)
+        CU_ASSERT_EQUAL(memcmp(a->tokens, b->tokens, (size_t)(ROWS * a->capacity_tokens) * sizeof(int32_t)), 0);
+    ts_decoded_free(&a);
+    ts_decoded_free(&b);
+    ts_batch_free(&narrow);
+    tiny_free(&tiny);
+    ts_mesh_free(&mesh);
+}
+
 TEST_MAIN("decode", {"cached equals uncached", cached_equals_uncached}, {"every backbone", every_backbone},
-          {"samples follow the seed", samples_follow_the_seed}, {"rows do not meet", rows_do_not_meet},
-          {"rows end", rows_end}, {"bad prompts are errors", bad_prompts_are_errors})
+          {"samples follow the seed", samples_follow_the_seed}, {"samples are sorted", samples_are_sorted},
+          {"rows do not meet", rows_do_not_meet}, {"rows end", rows_end}, {"limits are kept", limits_are_kept},
+          {"stops cut", stops_cut}, {"guidance leads away", guidance_leads_away},
+          {"narrow weights are the same", narrow_weights_are_the_same},
+          {"bad prompts are errors", bad_prompts_are_errors})

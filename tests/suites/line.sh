@@ -66,7 +66,7 @@ fi
 
 # 3. One seed gives one text.
 sample() {
-    ranks "$1" decode jobs/line.yaml run.dir="$top/whole" run.threads=1 decode.tokens=60 --prompt "Alice " --seed "$2" \
+    ranks "$1" decode jobs/line.yaml run.dir="$top/whole" run.threads=1 decode.max_decode_steps=60 --prompt "Alice " --seed "$2" \
         >"$top/$3.txt" 2>"$top/$3.log" || { tail -5 "$top/$3.log"; not_ok "decodes" "seed $2 on $1 ranks"; return 1; }
 }
 if sample 1 1 a && sample 1 1 b && sample 2 1 c && sample 1 2 d; then

@@ -186,7 +186,7 @@ expect "a kept configuration that is broken" "config.yaml:" "${line[@]}" learner
 cp "$top/kept/config.yaml" "$top/run/config.yaml"
 
 # ---- prompts ----
-decode=(decode jobs/line.yaml "run.dir=$top/run" "${small[@]}" decode.tokens=3)
+decode=(decode jobs/line.yaml "run.dir=$top/run" "${small[@]}" decode.max_decode_steps=3)
 expect "an empty prompt" "prompt 0 is empty" "${decode[@]}" --prompt ""
 expect "a prompt beyond the context" "prompt 1 has 65 tokens" "${decode[@]}" --prompt a --prompt "$(printf 'x%.0s' $(seq 65))"
 expect "a task that is none" "no task nope" "${decode[@]}" --prompt a --task nope

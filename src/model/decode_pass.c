@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/decode_pass.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/memory.h"
+#include "model/binding.h"
+
+static void trace(TsGraph *graph, const TsDecodeLayout *layout, int64_t length, int64_t each)
+{
+    TsPlacement rows = ts_batch_placement();
+    int64_t count = layout->prompts * each * layout->lines;
+    TsScope scope = {.graph = graph,
+                     .parameters = layout->weights.parameters,
+                     .dtype = layout->weights.dtype,
+                     .narrow = layout->weights.narrow,
+                     .step = TS_NONE};
+    TsTensor tokens = ts_input(graph, "tokens", TS_I32, ts_shape(count, length), rows);
+    TsCache cache = {.positions = layout->positions,
+                     .first = ts_input(graph, "first", TS_I64, ts_scalar, ts_replicated),
+                     .placement = rows};
+    if (layout->padding) {
+        cache.ids = ts_input(graph, "ids", TS_I32, ts_shape(count, length), rows);
+        cache.seen = ts_input(graph, "seen", TS_BOOL, ts_shape(count, layout->positions), rows);
+    } else {
+        cache.ids = ts_input(graph, "ids", TS_I32, ts_shape(length), ts_replicated);
+    }
+    TsTensor logits = layout->next.logits(scope, layout->next.options, tokens, &cache);
+    ts_graph_set_path(graph, "decode");
+    ts_output("log_probabilities", ts_log_softmax(ts_cast(logits, TS_F32)), rows);
+}
+
+/* How many tokens of padding stand in front of the line of local row `row`. */
+static int64_t padding_of(const TsDecodePass *pass, const TsDecodeLayout *layout, int64_t row)
+{
+    int64_t global = ts_batch_find(pass->arrays, "tokens")->block.first[0] + row;
+    return layout->padding[global / (pass->each * layout->lines) * layout->lines + global % layout->lines];
+}
+
+static int64_t local_rows(const TsDecodePass *pass)
+{
+    return ts_batch_find(pass->arrays, "tokens")->block.shape.size[0];
+}
+
+static void hide_padding(const TsDecodePass *pass, const TsDecodeLayout *layout)
+{
+    bool *seen = ts_batch_find(pass->arrays, "seen")->data;
+    for (int64_t row = 0; row < local_rows(pass); row++)
+        for (int64_t at = 0; at < layout->positions; at++)
+            seen[row * layout->positions + at] = at >= padding_of(pass, layout, row);
+}
+
+TsStatus ts_decode_pass_create(TsDecodePass *pass, const TsDecodeLayout *layout, int64_t length, int64_t each,
+                               TsBatch *caches)
+{
+    *pass = (TsDecodePass){.length = length, .each = each, .arrays = ts_batch_create()};
+    TsGraph *graph = ts_graph_create();
+    trace(graph, layout, length, each);
+    TsCompileOptions options = {.mesh = layout->mesh, .threads = layout->weights.threads};
+    TS_TRY(ts_program_compile(&pass->program, graph, options));
+    ts_bind_batch(pass->program, layout->weights.arrays);
+    ts_bind_new(pass->program, pass->arrays, TS_BIND_INPUT, layout->mesh);
+    ts_bind_new(pass->program, pass->arrays, TS_BIND_OUTPUT, layout->mesh);
+    ts_bind_new(pass->program, caches, TS_BIND_STATE, layout->mesh);
+    if (layout->padding)
+        hide_padding(pass, layout);
+    return TS_OK;
+}
+
+void ts_decode_pass_free(TsDecodePass *pass)
+{
+    ts_program_free(&pass->program);
+    ts_batch_free(&pass->arrays);
+}
+
+void ts_decode_pass_prompts(const TsDecodePass *pass, const TsDecodeLayout *layout, int64_t *first, int64_t *count)
+{
+    int64_t rows = pass->each * layout->lines, begin = ts_batch_find(pass->arrays, "tokens")->block.first[0];
+    TS_CHECK(begin % rows == 0 && local_rows(pass) % rows == 0, "rows of one prompt on two ranks");
+    *first = begin / rows;
+    *count = local_rows(pass) / rows;
+}
+
+int32_t *ts_decode_pass_tokens(const TsDecodePass *pass, int64_t row)
+{
+    return (int32_t *)ts_batch_find(pass->arrays, "tokens")->data + row * pass->length;
+}
+
+float *ts_decode_pass_scores(const TsDecodePass *pass, int64_t row)
+{
+    const TsArray *scores = ts_batch_find(pass->arrays, "log_probabilities");
+    return (float *)scores->data + row * scores->shape.size[1];
+}
+
+void ts_decode_pass_run(TsDecodePass *pass, const TsDecodeLayout *layout, int64_t first)
+{
+    int32_t *ids = ts_batch_find(pass->arrays, "ids")->data;
+    *(int64_t *)ts_batch_find(pass->arrays, "first")->data = first;
+    for (int64_t row = 0; row < (layout->padding ? local_rows(pass) : 1); row++)
+        for (int64_t t = 0; t < pass->length; t++) {
+            int64_t position = first + t - (layout->padding ? padding_of(pass, layout, row) : 0);
+            int64_t last = layout->next.context - 1; /* of padding, and behind what has ended: nobody sees these */
+            ids[row * pass->length + t] = (int32_t)(position < 0 ? 0 : position > last ? last : position);
+        }
+    ts_program_run(pass->program);
+}
+
+/* ---- caches ---- */
+
+static size_t row_bytes(const TsArray *cache)
+{
+    int64_t rows = cache->block.shape.size[0];
+    return rows ? ts_array_local_bytes(cache) / (size_t)rows : 0;
+}
+
+void ts_decode_caches_expand(TsBatch *to, const TsBatch *from, int64_t lines, int64_t each)
+{
+    for (int i = 0; i < ts_batch_count(from); i++) {
+        const TsArray *one = ts_batch_array(from, i), *all = ts_batch_find(to, ts_batch_name(from, i));
+        size_t bytes = row_bytes(one);
+        for (int64_t row = 0; all && row < all->block.shape.size[0]; row++)
+            memcpy((char *)all->data + (size_t)row * bytes,
+                   (const char *)one->data + (size_t)(row / (each * lines) * lines + row % lines) * bytes, bytes);
+    }
+}
+
+void ts_decode_caches_reorder(TsBatch *caches, int64_t prompt, const int64_t *parent, int64_t lines, int64_t each,
+                              int64_t positions)
+{
+    for (int i = 0; i < ts_batch_count(caches); i++) {
+        const TsArray *cache = ts_batch_array(caches, i);
+        size_t whole = row_bytes(cache), used = whole / (size_t)cache->shape.size[1] * (size_t)positions;
+        size_t rows = (size_t)(each * lines);
+        char *base = (char *)cache->data + (size_t)prompt * rows * whole, *before = ts_alloc(rows * used);
+        for (size_t row = 0; row < rows; row++)
+            memcpy(before + row * used, base + row * whole, used);
+        for (int64_t h = 0; h < each; h++)
+            for (int64_t line = 0; parent[h] != h && line < lines; line++)
+                memcpy(base + (size_t)(h * lines + line) * whole, before + (size_t)(parent[h] * lines + line) * used,
+                       used);
+        ts_free(before);
+    }
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "base/memory.h"
+#include "model/decode.h"
+
+char *ts_decode_added_text(const int32_t *tokens, int64_t first, int64_t count, TsDetokenise *detokenise,
+                           const void *context)
+{
+    char *whole = detokenise(context, tokens, count), *before = detokenise(context, tokens, first);
+    size_t bytes = strlen(before);
+    /* The text of the first tokens can be no beginning of that of all: where a character is cut between them. */
+    char *added = strncmp(whole, before, bytes) == 0 ? ts_strdup(whole + bytes)
+                                                     : detokenise(context, tokens + first, count - first);
+    ts_free(whole);
+    ts_free(before);
+    return added;
+}
+
+TsDecodeText *ts_decode_text(const TsDecoded *decoded, TsDetokenise *detokenise, const void *context)
+{
+    TsDecodeText *text = ts_calloc(1, sizeof *text);
+    *text = (TsDecodeText){.count = decoded->count,
+                           .prompt = ts_calloc((size_t)decoded->count + 1, sizeof(char *)),
+                           .added = ts_calloc((size_t)decoded->count + 1, sizeof(char *)),
+                           .log_probability = decoded->mean_log_probability};
+    for (int64_t i = 0; i < decoded->count; i++) {
+        const int32_t *row = decoded->tokens + i * decoded->capacity_tokens;
+        int64_t prompt = decoded->prompt_tokens[i], length = decoded->length_tokens[i];
+        bool ended = decoded->end[i] != TS_DECODE_END_LENGTH;
+        length -= decoded->end[i] == TS_DECODE_END_TOKEN && length > prompt; /* which is not text */
+        text->prompt[i] = detokenise(context, row, prompt);
+        if (decoded->text_bytes[i] >= 0) { /* where it was looked for: in the text of what was added */
+            text->added[i] = detokenise(context, row + prompt, length - prompt);
+            text->added[i][decoded->text_bytes[i]] = 0;
+        } else {
+            text->added[i] = ts_decode_added_text(row, prompt, length, detokenise, context);
+        }
+        TsWeightedScalar bytes = {(double)strlen(text->added[i]), 1}, end = {ended ? 1 : 0, 1};
+        text->added_bytes = ts_weighted_scalar_merge(text->added_bytes, bytes);
+        text->ended = ts_weighted_scalar_merge(text->ended, end);
+    }
+    return text;
+}
