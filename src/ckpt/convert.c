@@ -33,7 +33,7 @@ static uint16_t to_f16(double value)
     int exponent = size > 0 ? ilogb(size) : -15;
     exponent = exponent < -14 ? -14 : exponent;
     int units = (int)nearbyint(ldexp(size, 10 - exponent)); /* of the last bit; 1024 of them and more where normal */
-    return sign | (uint16_t)(units < 1024 ? units : ((exponent + 14) << 10) + units);
+    return (uint16_t)(sign | (units < 1024 ? units : ((exponent + 14) << 10) + units));
 }
 
 bool ts_convert_allowed(TsDtype to, TsDtype from)

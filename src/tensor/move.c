@@ -40,6 +40,13 @@ static bool box_is_solid(const Box *box, TsShape shape)
     return true;
 }
 
+/* Of nothing, `to` and `from` may be NULL. */
+static void copy(void *to, const void *from, size_t bytes)
+{
+    if (bytes)
+        memcpy(to, from, bytes);
+}
+
 /* Copies between a box of an array of `shape` and the same elements without gaps. */
 static void copy_box(void *array, void *packed, const Box *box, TsShape shape, size_t elem_bytes, bool pack)
 {
@@ -323,7 +330,7 @@ TsRequest *ts_move_begin(TsMove *move, void *out, const void *in, void *scratch)
         if (!move->keeps)
             fill_neutral(move, out);
         else if (out != in)
-            memcpy(out, in, (size_t)ts_shape_elems(move->in) * elem_bytes);
+            copy(out, in, (size_t)ts_shape_elems(move->in) * elem_bytes);
         return NULL;
     default:
         break;
@@ -382,7 +389,7 @@ void ts_move_pack(const TsMove *move, int rank, void *packed, const void *in)
     if (move->kind == TS_MOVE_REDUCE_SCATTER)
         copy_box((void *)in, packed, &move->box[rank], move->in, elem_bytes, true);
     else
-        memcpy(packed, in, (size_t)ts_shape_elems(move->in) * elem_bytes);
+        copy(packed, in, (size_t)ts_shape_elems(move->in) * elem_bytes);
 }
 
 void ts_move_unpack(const TsMove *move, int rank, void *out, const void *packed)
@@ -391,5 +398,5 @@ void ts_move_unpack(const TsMove *move, int rank, void *out, const void *packed)
     if (move->kind == TS_MOVE_ALL_GATHER)
         copy_box(out, (void *)packed, &move->box[rank], move->out, elem_bytes, false);
     else
-        memcpy(out, packed, (size_t)ts_shape_elems(move->out) * elem_bytes);
+        copy(out, packed, (size_t)ts_shape_elems(move->out) * elem_bytes);
 }

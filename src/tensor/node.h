@@ -70,6 +70,9 @@ static inline const int32_t *ts_node_in(const TsGraph *graph, const TsNode *node
 void ts_graph_add_to(TsGraph *graph, TsTensor *out, const TsOp *op, const TsTensor *in, int inputs,
                      const void *attributes);
 
+/* What ts_gradients does, but without an error where no path leads: the tensor of an error then. For rules. */
+void ts_graph_differentiate(TsTensor *gradient, TsTensor loss, const TsTensor *of, int count);
+
 /* Interns a path; the same text gives the same index. */
 int32_t ts_graph_intern_path(TsGraph *graph, const char *path);
 

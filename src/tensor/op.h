@@ -76,6 +76,7 @@ typedef struct TsCall {
 /* What differentiating one node is about. `gradient` sets d_in[i] for the inputs that have needs[i]; d_out[k].id < 0
  * where nothing depends on output k. All Tensors are in the Graph that is being extended. */
 typedef struct TsGradientCall {
+    const struct TsOp *op;
     const void *attributes;
     int inputs, outputs;
     const TsTensor *in, *out, *d_out;
@@ -89,7 +90,7 @@ typedef struct TsCost {
 } TsCost;
 
 typedef enum TsOpFlags {
-    TS_OP_NO_GRADIENT = 1,   /* argmax, comparisons, random numbers: its inputs get none */
+    TS_OP_NO_GRADIENT = 1,   /* argmax, comparisons, random numbers: a constant to differentiation */
     TS_OP_VIEW = 2,          /* output 0 is input 0's memory under another shape: no kernel runs */
     TS_OP_IN_PLACE = 4,      /* output k may take over the memory of input k, where those have the same shape and dtype;
                                 not a promise: the kernel works also where out[k].data is elsewhere */

@@ -176,13 +176,13 @@ static void limits(void)
         TsText text = {0};
         struct timespec begin, end;
         repeat(&text, all[i].piece, TS_YAML_BYTES / (int64_t)strlen(all[i].piece));
-        clock_gettime(CLOCK_MONOTONIC, &begin);
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
         EXPECT_BYTES(text.data, text.size_bytes, all[i].message);
-        clock_gettime(CLOCK_MONOTONIC, &end);
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
         double seconds = (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
         if (seconds > 10)
             fprintf(stderr, "\"%s\": %.1f s\n", all[i].piece, seconds);
-        CU_ASSERT(seconds < 30); /* nothing here is quadratic: that would be hours */
+        CU_ASSERT(seconds < 100); /* nothing here is quadratic: that would be hours */
         ts_text_free(&text);
     }
 }

@@ -5,11 +5,13 @@
 usage: make_ops.py > ops.txt
 
 Each record is a line "NAME DIMS SIZE..." and a line of values. Names are CASE.x0, CASE.x1, ... for inputs, CASE.out, and
-CASE.d0, ... for the gradients of sum(out * CASE.weights). Integers are written as numbers too.
+CASE.d0, ... for the gradients of sum(out * CASE.weights); what has no weights has no gradients. Integers are written
+as numbers too.
 """
 import math
 import sys
 
+import numpy
 import torch
 import torch.nn.functional as F
 
@@ -35,6 +37,15 @@ def case(name, function, *inputs, ids=None):
         write("%s.ids" % name, ids)
     write("%s.weights" % name, weights)
     write("%s.out" % name, out)
+
+
+def values(name, function, *inputs, ids=None):
+    """A case without gradients."""
+    for i, x in enumerate(inputs):
+        write("%s.x%d" % (name, i), x)
+    if ids is not None:
+        write("%s.ids" % name, ids)
+    write("%s.out" % name, function(*inputs) if ids is None else function(*inputs, ids))
 
 
 def attend(q, k, v, causal, scale=None, window=None):
@@ -77,6 +88,11 @@ def main():
     case("take", lambda t, i: F.embedding(i, t), n(7, 4), ids=torch.tensor([[1, 6, 1], [0, 1, 3]]))
     adamw()
     more()
+    elementwise()
+    form()
+    rows()
+    experts()
+    random()
 
 
 def rotary(x, interleaved):
@@ -119,6 +135,123 @@ def biased(q, k, v, bias):
 def conv1d(x, kernel, left, right):
     """x (B, T, C), kernel (K, C, D)."""
     return F.conv1d(F.pad(x.transpose(1, 2), (left, right)), kernel.permute(2, 1, 0)).transpose(1, 2)
+
+
+def elementwise():
+    n = torch.randn
+    for name in ("add", "sub", "mul", "maximum", "minimum"):
+        case(name, getattr(torch, name), n(3, 1, 5), n(4, 1))
+    case("scale", lambda x: x * -2.5, n(3, 7))
+    case("shift", lambda x: x + 0.75, n(3, 7))
+    case("exp", torch.exp, n(3, 7))
+    case("ln", torch.log, 0.1 + torch.rand(3, 7))
+    case("sqrt", torch.sqrt, 0.1 + torch.rand(3, 7))
+    case("relu", torch.relu, n(3, 7))
+    whole = torch.tensor([[1.0, -2.0, 3.0, 0.0, 7.0], [1.0, 2.0, -3.0, 0.0, 6.0]])
+    values("less", lambda x, y: (x < y).double(), whole, whole.flip(0))
+    values("equal", lambda x, y: (x == y).double(), whole, whole.flip(0))
+    values("cast", lambda x: x.to(torch.bfloat16).double(), 100 * n(3, 7))
+    values("cast_down", lambda x: x.to(torch.int32).double(), 16 * n(3, 7).to(torch.bfloat16).double())
+
+
+def form():
+    n = torch.randn
+    case("reshape", lambda x: x.reshape(3, 8), n(2, 3, 4))
+    case("transpose", lambda x: x.permute(2, 0, 1), n(2, 3, 4))
+    case("expand", lambda x: x.expand(2, 3, 4), n(3, 1))
+    case("slice", lambda x: x[:, 1:4], n(2, 5, 3))
+    case("concatenate", lambda x, y, z: torch.cat((x, y, z), 1), n(2, 3, 2), n(2, 1, 2), n(2, 2, 2))
+    case("update", lambda x, block: torch.cat((x[:, :2], block, x[:, 4:]), 1), n(2, 5, 3), n(2, 2, 3))
+
+
+def rows():
+    n = torch.randn
+    case("sum", lambda x: x.sum((0, 2)), n(3, 4, 5))
+    case("mean", lambda x: x.mean(1), n(3, 4, 5))
+    case("max", lambda x: x.amax(1, keepdim=True), n(3, 4, 5))
+    case("sum_squares", lambda x: (x * x).sum(), n(3, 7))
+    # part p of a dim of n begins at p n / parts
+    values("sum_squares_parts", lambda x: torch.stack([(x[:, p * 7 // 3:(p + 1) * 7 // 3] ** 2).sum() for p in range(3)]),
+           n(4, 7))
+    spread = torch.stack([torch.randperm(9) for _ in range(4)]).double()  # no two alike, in bf16 too
+    values("argmax", lambda x: x.argmax(-1), spread)
+    values("top_k_indices", lambda x: x.topk(3).indices, spread)
+    values("sort_indices", lambda x: x.sort().indices, spread)
+    for name, norm, clip, above in (("clipped", 4, 0.5, 9), ("unclipped", 0.25, 0.5, 9), ("skipped", 10, 0.5, 9)):
+        factor = 0 if norm > above else min(1, clip / norm)
+        values("clip_factor_" + name, lambda x: torch.tensor(float(factor)), torch.tensor(float(norm)))
+    case("attend_segments", segmented, n(2, 6, 2, 4), n(2, 6, 2, 4), n(2, 6, 2, 4),
+         ids=torch.tensor([[0, 0, 1, 1, 1, 2], [3, 3, 3, 3, 1, 1]]))
+    case("attend_logsumexp", lambda q, k: (torch.einsum("bqhd,bkhd->bqhk", q, k) / 2).logsumexp(-1),
+         n(2, 3, 2, 4), n(2, 5, 2, 4))
+
+
+def segmented(q, k, v, ids):
+    scores = torch.einsum("bqhd,bkhd->bhqk", q, k) / math.sqrt(q.shape[3])
+    seen = (ids[:, :, None] == ids[:, None, :]) & torch.ones(6, 6, dtype=torch.bool).tril()
+    return torch.einsum("bhqk,bkhd->bqhd", scores.masked_fill(~seen[:, None], -math.inf).softmax(-1), v)
+
+
+def slots_of(chosen, experts, capacity):
+    """For each choice (B, T, K) its slot, expert * capacity + place, or -1: first choices before second ones."""
+    slots = torch.full_like(chosen, -1)
+    for b in range(chosen.shape[0]):
+        taken = [0] * experts
+        for k in range(chosen.shape[2]):
+            for t in range(chosen.shape[1]):
+                e = int(chosen[b, t, k])
+                if e >= 0 and taken[e] < capacity:
+                    slots[b, t, k] = e * capacity + taken[e]
+                    taken[e] += 1
+    return slots
+
+
+def spots(slots, experts, capacity):
+    """1 where a choice has a slot: (B, T, K, E, P)."""
+    return F.one_hot(slots + 1, experts * capacity + 1)[..., 1:].double().unflatten(-1, (experts, capacity))
+
+
+def experts():
+    n = torch.randn
+    chosen = torch.tensor([[[0, 1], [0, 2], [0, -1], [2, 1]], [[1, 2], [2, 1], [2, 1], [1, 0]]])
+    slots = slots_of(chosen, 3, 2)
+    there = "btc,btk,btkep->ebpc"
+    back = "ebpc,btk,btkep->btc"
+    values("assign", lambda x, i: slots_of(i, 3, 2), torch.zeros(()), ids=chosen)
+    case("dispatch", lambda x, w, i: torch.einsum(there, x, w, spots(i, 3, 2)), n(2, 4, 3), n(2, 4, 2), ids=slots)
+    case("collect", lambda x, w, i: torch.einsum(back, x, w, spots(i, 3, 2)), n(3, 2, 2, 3), n(2, 4, 2), ids=slots)
+    case("expert_dot", lambda x, k: torch.einsum("ebpc,ecf->ebpf", x, k), n(3, 2, 2, 4), n(3, 4, 5))
+
+
+def philox(key, step, count):
+    """The first `count` words of a stream: Philox4x32-10 of Salmon et al. 2011, a counter of (block, step)."""
+    u = numpy.uint64
+    low = u(0xFFFFFFFF)
+    block = numpy.arange((count + 3) // 4, dtype=u)
+    c = [block & low, block >> u(32), block * u(0) + u(step & 0xFFFFFFFF), block * u(0) + u(step >> 32)]
+    k = [key & 0xFFFFFFFF, key >> 32]
+    for _ in range(10):
+        a, b = c[0] * u(0xD2511F53), c[2] * u(0xCD9E8D57)
+        c = [(b >> u(32)) ^ c[1] ^ u(k[0]), b & low, (a >> u(32)) ^ c[3] ^ u(k[1]), a & low]
+        k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
+    return numpy.stack(c, 1).reshape(-1)[:count]
+
+
+def random():
+    key, step = 0x123456789ABCDEF0, 7
+    words = philox(key, step, 40)
+    uniform = torch.tensor(((words >> numpy.uint64(9)).astype(float) + 0.5) / 2**23)
+    # Box and Muller: a radius of one word, an angle of the next
+    pairs = words.astype(float).reshape(-1, 2)
+    radius = numpy.sqrt(-2 * numpy.log((pairs[:, 0] + 0.5) / 2**32))
+    angle = 2 * math.pi * pairs[:, 1] / 2**32
+    normal = torch.tensor(numpy.stack((radius * numpy.cos(angle), radius * numpy.sin(angle)), 1).reshape(-1))
+    values("uniform", lambda x: uniform.reshape(5, 8), torch.zeros(()))
+    values("normal", lambda x: normal.reshape(5, 8), torch.zeros(()))
+    values("gumbel", lambda x: -torch.log(-torch.log(uniform)).reshape(5, 8), torch.zeros(()))
+    kept = torch.tensor((words >= 2**30).astype(float)).reshape(5, 8)
+    case("drop", lambda x: x * kept / 0.75, torch.randn(5, 8))
+    case("norm", lambda x: F.layer_norm(x, (7,), None, None, 1e-5), torch.randn(3, 7))
 
 
 def adamw():

@@ -32,6 +32,25 @@ UNARY(silu)
 UNARY(gelu)
 UNARY(gelu_tanh)
 
+#define TWICE(NAME)                                                                                                    \
+    static TsTensor build_d_##NAME(const TsTensor *in)                                                                 \
+    {                                                                                                                  \
+        return op_d_square(ts_##NAME(in[0]), in);                                                                      \
+    }
+TWICE(sqrt)
+TWICE(tanh)
+TWICE(sigmoid)
+TWICE(relu)
+TWICE(silu)
+TWICE(gelu)
+TWICE(gelu_tanh)
+TWICE(ln)
+
+static TsTensor build_d_maximum(const TsTensor *in)
+{
+    return op_d_square(ts_maximum(in[0], in[1]), in);
+}
+
 static TsTensor build_scale(const TsTensor *in)
 {
     return ts_scale(in[0], -2.5);
@@ -107,6 +126,12 @@ static const OpCase one[] = {
     OF_ONE(scale, 0, 0), OF_ONE(gelu_tanh, -4, 4), OF_ONE(shift, 0, 0),
 };
 
+static const OpCase twice[] = {
+    OF_ONE(d_sqrt, 0.5, 4),     OF_ONE(d_tanh, -3, 3), OF_ONE(d_sigmoid, -5, 5),
+    OF_ONE(d_relu, -2, 2),      OF_ONE(d_silu, -5, 5), OF_ONE(d_gelu, -4, 4),
+    OF_ONE(d_gelu_tanh, -2, 2), OF_ONE(d_ln, 0.5, 4),  OF_TWO(d_maximum, 0, 0),
+};
+
 static void of_two_operands(void)
 {
     op_test_contracts(two, sizeof two / sizeof two[0]);
@@ -115,6 +140,11 @@ static void of_two_operands(void)
 static void of_one_operand(void)
 {
     op_test_contracts(one, sizeof one / sizeof one[0]);
+}
+
+static void of_gradients(void)
+{
+    op_test_contracts(twice, sizeof twice / sizeof twice[0]);
 }
 
 /* Long enough for several pieces of work and for two threads. */
@@ -145,5 +175,5 @@ static void names_what_does_not_fit(void)
     OP_TEST_ERROR(ts_cast(OP_INPUT("x", 2), TS_F16), "f16");
 }
 
-TEST_MAIN("elementwise ops", {"of two operands", of_two_operands}, {"of one operand", of_one_operand}, {"large", large},
-          {"names what does not fit", names_what_does_not_fit})
+TEST_MAIN("elementwise ops", {"of two operands", of_two_operands}, {"of one operand", of_one_operand},
+          {"of gradients", of_gradients}, {"large", large}, {"names what does not fit", names_what_does_not_fit})

@@ -66,6 +66,19 @@ static TsTensor build_update_mul(const TsTensor *in)
     return ts_mul(ts_update(in[0], in[1], first, 0), in[0]);
 }
 
+static TsTensor build_d_slice(const TsTensor *in)
+{
+    return op_d_square(build_slice(in), in);
+}
+
+/* The gradient of the block alone, of a cube: x takes no part. */
+static TsTensor build_d_update(const TsTensor *in)
+{
+    TsTensor d, y = build_update(in);
+    ts_gradients(&d, ts_sum(ts_mul(y, ts_mul(y, y)), -1, false), in + 1, 1);
+    return d;
+}
+
 static TsTensor build_expand(const TsTensor *in)
 {
     return ts_expand(in[0], ts_shape(2, 3, 5));
@@ -129,6 +142,22 @@ static void slices_and_joins(void)
          .shape = {{2, {3, 2}}, {2, {3, 1}}, {2, {3, 4}}}},
         {.name = "join (2, 3) (4, 3)", .build = build_join_first, .inputs = 2, .shape = {{2, {2, 3}}, {2, {4, 3}}}},
         {.name = "join (0, 3) (4, 3)", .build = build_join_first, .inputs = 2, .shape = {{2, {0, 3}}, {2, {4, 3}}}},
+        {.name = "slice (2, 5, 1)", .build = build_slice, .inputs = 1, .shape = {{3, {2, 5, 1}}}},
+        {.name = "slice (0, 4, 3)", .build = build_slice, .inputs = 1, .shape = {{3, {0, 4, 3}}}},
+        {.name = "slice's gradient", .build = build_d_slice, .inputs = 1, .shape = {{3, {3, 6, 2}}}},
+        {.name = "update's gradient",
+         .build = build_d_update,
+         .inputs = 2,
+         .shape = {{3, {3, 6, 2}}, {3, {3, 3, 2}}},
+         .no_gradient = 1},
+        {.name = "update (0, 5, 1) by (0, 3, 1)",
+         .build = build_update,
+         .inputs = 2,
+         .shape = {{3, {0, 5, 1}}, {3, {0, 3, 1}}}},
+        {.name = "update (1, 3, 1) by (1, 1, 1)",
+         .build = build_update,
+         .inputs = 2,
+         .shape = {{3, {1, 3, 1}}, {3, {1, 1, 1}}}},
         {.name = "update (3, 6, 2) by (3, 3, 2)",
          .build = build_update,
          .inputs = 2,

@@ -33,6 +33,15 @@ static TsTensor build_noisier(const TsTensor *in)
     return ts_mul(in[0], ts_cast(noise, ts_dtype_of(in[0])));
 }
 
+/* In f32 whatever the operand is: noise is made where it is wanted, not cut after it was made. */
+static TsTensor build_noise_in_parts(const TsTensor *in)
+{
+    TsTensor step = ts_constant(in[0].graph, TS_I64, ts_scalar, 3), x = ts_cast(in[0], TS_F32);
+    TsShape shape = ts_shape_of_tensor(x);
+    x = ts_mul(x, ts_uniform(step, shape, 11));
+    return ts_add(ts_mul(x, ts_normal(step, shape, 12)), ts_gumbel(step, shape, 13));
+}
+
 static TsTensor build_argmax(const TsTensor *in)
 {
     return ts_mul(ts_cast(ts_argmax(in[0]), ts_dtype_of(in[0])), ts_max(in[0], 2, false));
@@ -49,6 +58,18 @@ static void contracts(void)
         {.name = "gumbel (6, 9)", .build = build_noisy, .inputs = 1, .shape = {{2, {6, 9}}}},
         {.name = "gumbel (150, 200)", .build = build_noisy, .inputs = 1, .shape = {{2, {150, 200}}}},
         {.name = "argmax (6, 9)", .build = build_argmax, .inputs = 1, .shape = {{2, {6, 9}}}},
+        {.name = "drop (1, 5)", .build = build_drop, .inputs = 1, .shape = {{2, {1, 5}}}},
+        {.name = "uniform and normal (0, 3)", .build = build_noisier, .inputs = 1, .shape = {{2, {0, 3}}}},
+        {.name = "uniform and normal (1, 1)", .build = build_noisier, .inputs = 1, .shape = {{2, {1, 1}}}},
+        {.name = "gumbel (0, 3)", .build = build_noisy, .inputs = 1, .shape = {{2, {0, 3}}}},
+        {.name = "gumbel (1, 1)", .build = build_noisy, .inputs = 1, .shape = {{2, {1, 1}}}},
+        {.name = "noise in parts (6, 9)",
+         .build = build_noise_in_parts,
+         .inputs = 1,
+         .shape = {{2, {6, 9}}},
+         .no_gradient = 1,
+         .cut_error = 1e-6},
+        {.name = "argmax (0, 5)", .build = build_argmax, .inputs = 1, .shape = {{2, {0, 5}}}},
         {.name = "argmax (6, 1)", .build = build_argmax, .inputs = 1, .shape = {{2, {6, 1}}}},
     };
     op_test_contracts(tests, sizeof tests / sizeof tests[0]);

@@ -53,6 +53,14 @@ static TsTensor build_product_gradient(const TsTensor *in)
     return ts_expert_dot(d[0], d[1]);
 }
 
+/* The gradient of the weights alone. */
+static TsTensor build_back_weights(const TsTensor *in)
+{
+    TsTensor d, y = build_back_weighed(in);
+    ts_gradients(&d, ts_sum(ts_mul(y, y), -1, false), in + 1, 1);
+    return d;
+}
+
 #define IDS .id_shape = {3, {5, 4, 2}}, .id_limit = 4
 
 static void contracts(void)
@@ -70,6 +78,44 @@ static void contracts(void)
          .inputs = 2,
          .shape = {{4, {3, 5, 2, 3}}, {3, {5, 4, 2}}},
          IDS},
+        {.name = "weights' gradient",
+         .build = build_back_weights,
+         .inputs = 2,
+         .shape = {{4, {3, 5, 2, 3}}, {3, {5, 4, 2}}},
+         .bf16_error = 0.1,
+         IDS},
+        {.name = "nothing to dispatch",
+         .build = build_there_weighed,
+         .inputs = 2,
+         .shape = {{3, {0, 4, 3}}, {3, {0, 4, 2}}},
+         .id_shape = {3, {0, 4, 2}},
+         .id_limit = 4},
+        {.name = "nothing to collect",
+         .build = build_back_weighed,
+         .inputs = 2,
+         .shape = {{4, {3, 0, 2, 3}}, {3, {0, 4, 2}}},
+         .id_shape = {3, {0, 4, 2}},
+         .id_limit = 4},
+        {.name = "one to dispatch",
+         .build = build_there_weighed,
+         .inputs = 2,
+         .shape = {{3, {1, 1, 1}}, {3, {1, 1, 1}}},
+         .id_shape = {3, {1, 1, 1}},
+         .id_limit = 4},
+        {.name = "one to collect",
+         .build = build_back_weighed,
+         .inputs = 2,
+         .shape = {{4, {3, 1, 2, 1}}, {3, {1, 1, 1}}},
+         .id_shape = {3, {1, 1, 1}},
+         .id_limit = 4},
+        {.name = "expert_dot (1, 3, 1)",
+         .build = build_product,
+         .inputs = 2,
+         .shape = {{3, {1, 3, 1}}, {3, {1, 1, 2}}}},
+        {.name = "expert_dot (2, 0, 3)",
+         .build = build_product,
+         .inputs = 2,
+         .shape = {{3, {2, 0, 3}}, {3, {2, 3, 5}}}},
         {.name = "counts", .build = build_counts, .inputs = 1, .shape = {{1, {5}}}, IDS},
         {.name = "expert_dot", .build = build_product, .inputs = 2, .shape = {{4, {3, 4, 2, 5}}, {3, {3, 5, 7}}}},
         {.name = "expert_dot (5, 3, 2)",

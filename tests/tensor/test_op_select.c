@@ -21,6 +21,16 @@ static TsTensor build_logsumexp(const TsTensor *in)
     return ts_logsumexp(in[0]);
 }
 
+static TsTensor build_d_softmax(const TsTensor *in)
+{
+    return op_d_square(ts_softmax(in[0]), in);
+}
+
+static TsTensor build_d_log_softmax(const TsTensor *in)
+{
+    return op_d_square(ts_log_softmax(in[0]), in);
+}
+
 static void softmaxes(void)
 {
     static const OpCase tests[] = {
@@ -42,6 +52,15 @@ static void softmaxes(void)
         {.name = "log_softmax (0, 5)", .build = build_log_softmax, .inputs = 1, .shape = {{2, {0, 5}}}},
         {.name = "logsumexp (4, 6)", .build = build_logsumexp, .inputs = 1, .shape = {{2, {4, 6}}}},
         {.name = "logsumexp (2, 3, 67)", .build = build_logsumexp, .inputs = 1, .shape = {{3, {2, 3, 67}}}},
+        {.name = "softmax's gradient", .build = build_d_softmax, .inputs = 1, .shape = {{2, {4, 6}}}},
+        {.name = "softmax's gradient (0, 3)", .build = build_d_softmax, .inputs = 1, .shape = {{2, {0, 3}}}},
+        {.name = "log_softmax's gradient",
+         .build = build_d_log_softmax,
+         .inputs = 1,
+         .shape = {{2, {4, 6}}},
+         .bf16_error = 0.1},
+        {.name = "log_softmax (3, 1)", .build = build_log_softmax, .inputs = 1, .shape = {{2, {3, 1}}}},
+        {.name = "logsumexp (0, 5)", .build = build_logsumexp, .inputs = 1, .shape = {{2, {0, 5}}}},
         {.name = "logsumexp (1)", .build = build_logsumexp, .inputs = 1, .shape = {{1, {1}}}},
     };
     op_test_contracts(tests, sizeof tests / sizeof tests[0]);
@@ -125,6 +144,12 @@ static void gathers(void)
          .shape = {{3, {3, 5, 4}}},
          .id_shape = {3, {3, 2, 4}},
          .id_limit = 5},
+        {.name = "gather of nothing",
+         .build = build_gather_last,
+         .inputs = 1,
+         .shape = {{2, {0, 6}}},
+         .id_shape = {2, {0, 3}},
+         .id_limit = 6},
         {.name = "gather nothing",
          .build = build_gather_last,
          .inputs = 1,
@@ -211,6 +236,7 @@ static void orders(void)
         {.name = "running_sum (6, 5)", .build = build_running_first, .inputs = 1, .shape = {{2, {6, 5}}}},
         {.name = "running_sum (6, 5) from end", .build = build_running_last, .inputs = 1, .shape = {{2, {6, 5}}}},
         {.name = "running_sum (3, 4, 70)", .build = build_running_middle, .inputs = 1, .shape = {{3, {3, 4, 70}}}},
+        {.name = "running_sum (2, 1, 3)", .build = build_running_middle, .inputs = 1, .shape = {{3, {2, 1, 3}}}},
         {.name = "running_sum (3, 0, 2)", .build = build_running_middle, .inputs = 1, .shape = {{3, {3, 0, 2}}}},
         {.name = "running_sum, threads", .build = build_running_last, .inputs = 1, .shape = {{2, {300, 150}}}},
     };

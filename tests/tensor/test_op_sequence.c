@@ -80,13 +80,28 @@ static TsTensor build_valid(const TsTensor *in)
     return ts_conv1d(in[0], in[1], TS_CONV1D_VALID);
 }
 
+/* Both gradients: of x (B, T, C) and of the kernel (K, C, D), whose product is (B, T, D). */
+static TsTensor build_d_causal(const TsTensor *in)
+{
+    TsTensor d[2], y = build_causal(in);
+    ts_gradients(d, ts_sum(ts_mul(y, y), -1, false), in, 2);
+    return ts_conv1d(d[0], d[1], TS_CONV1D_SAME);
+}
+
 static void convolutions(void)
 {
     static const OpCase tests[] = {
+        {.name = "conv1d's gradients",
+         .build = build_d_causal,
+         .inputs = 2,
+         .shape = {{3, {2, 5, 3}}, {3, {3, 3, 2}}},
+         .f32_error = 1e-4,
+         .bf16_error = 0.5}, /* products of products */
         {.name = "conv1d same", .build = build_same, .inputs = 2, .shape = {{3, {2, 6, 3}}, {3, {4, 3, 2}}}},
         {.name = "conv1d causal", .build = build_causal, .inputs = 2, .shape = {{3, {3, 6, 3}}, {3, {3, 3, 5}}}},
         {.name = "conv1d valid", .build = build_valid, .inputs = 2, .shape = {{3, {2, 7, 3}}, {3, {3, 3, 3}}}},
         {.name = "conv1d of one tap", .build = build_same, .inputs = 2, .shape = {{3, {2, 3, 3}}, {3, {1, 3, 2}}}},
+        {.name = "conv1d, one of each", .build = build_same, .inputs = 2, .shape = {{3, {1, 3, 1}}, {3, {2, 1, 1}}}},
         {.name = "conv1d, longer than x", .build = build_same, .inputs = 2, .shape = {{3, {2, 2, 3}}, {3, {7, 3, 2}}}},
         {.name = "conv1d, nothing left", .build = build_valid, .inputs = 2, .shape = {{3, {2, 2, 3}}, {3, {3, 3, 2}}}},
         {.name = "conv1d of none", .build = build_causal, .inputs = 2, .shape = {{3, {0, 4, 3}}, {3, {2, 3, 2}}}},
@@ -116,6 +131,10 @@ static void products(void)
          .inputs = 2,
          .shape = {{3, {3, 5, 4}}, {3, {3, 2, 5}}}},
         {.name = "batch_dot (4, 5) (5, 3)", .build = build_batch_dot, .inputs = 2, .shape = {{2, {4, 5}}, {2, {5, 3}}}},
+        {.name = "batch_dot (1, 3, 1)",
+         .build = build_batch_dot,
+         .inputs = 2,
+         .shape = {{3, {1, 3, 1}}, {3, {1, 1, 2}}}},
         {.name = "batch_dot of none", .build = build_batch_dot, .inputs = 2, .shape = {{3, {0, 4, 5}}, {3, {0, 5, 2}}}},
         {.name = "batch_dot over none",
          .build = build_batch_dot,

@@ -6,7 +6,8 @@
 void ts_kernel_assign(int32_t *slots, int32_t *counts, int32_t *dropped, const int32_t *chosen,
                       const TsRouteShape *shape)
 {
-    memset(counts, 0, (size_t)(shape->batch * shape->experts) * sizeof *counts);
+    if (shape->batch)
+        memset(counts, 0, (size_t)(shape->batch * shape->experts) * sizeof *counts);
     for (int64_t b = 0; b < shape->batch; b++) {
         int32_t *count = counts + b * shape->experts;
         dropped[b] = 0;

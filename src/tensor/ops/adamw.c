@@ -69,10 +69,11 @@ const TsOp ts_op_adamw = {
     .name = "adamw",
     .attributes_bytes = sizeof(TsAdamw),
     .outputs = 3,
-    .flags = TS_OP_NO_GRADIENT | TS_OP_IN_PLACE,
+    .flags = TS_OP_IN_PLACE,
     .infer = infer,
     .place = place,
     .forward = forward,
+    .gradient = ts_op_refuse_gradient,
     .cost = cost,
 };
 

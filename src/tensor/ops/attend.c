@@ -291,8 +291,8 @@ const TsOp ts_op_attend = {
 
 #define GRADIENT_ROW(NAME, OUTPUTS)                                                                                    \
     {                                                                                                                  \
-        .name = NAME, .attributes_bytes = sizeof(Attributes), .outputs = OUTPUTS, .flags = TS_OP_NO_GRADIENT,          \
-        .infer = infer_gradient, .place = place, .forward = forward_gradient, .cost = cost_gradient,                   \
+        .name = NAME, .attributes_bytes = sizeof(Attributes), .outputs = OUTPUTS, .infer = infer_gradient,             \
+        .place = place, .forward = forward_gradient, .gradient = ts_op_refuse_gradient, .cost = cost_gradient,         \
         .scratch_bytes = scratch_bytes_gradient,                                                                       \
     }
 

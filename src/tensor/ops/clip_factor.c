@@ -29,9 +29,9 @@ static void forward(const TsCall *call)
 const TsOp ts_op_clip_factor = {.name = "clip_factor",
                                 .attributes_bytes = sizeof(TsClipFactor),
                                 .outputs = 1,
-                                .flags = TS_OP_NO_GRADIENT,
                                 .infer = infer,
-                                .forward = forward};
+                                .forward = forward,
+                                .gradient = ts_op_refuse_gradient};
 
 TsTensor ts_clip_factor(TsTensor norm, TsClipFactor options)
 {

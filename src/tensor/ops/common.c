@@ -2,6 +2,7 @@
 #include "tensor/ops/common.h"
 
 #include "tensor/kernels/copy.h"
+#include "tensor/node.h"
 
 TsStatus ts_op_same_float(const TsInference *inference)
 {
@@ -35,6 +36,41 @@ TsTensor ts_op_unbroadcast(TsTensor d, TsShape shape)
         if (i < missing || (shape.size[i - missing] == 1 && whole.size[i] != 1))
             summed |= 1 << i;
     return ts_reshape(summed ? ts_sum(d, summed, true) : d, shape);
+}
+
+void ts_op_refuse_gradient(TsGradientCall *call)
+{
+    ts_graph_error(call->in[0].graph,
+                   "gradients: %s has no derivative; behind ts_stop_gradient it counts as a constant", call->op->name);
+}
+
+enum { MOST_PLAIN_INPUTS = 8 };
+
+void ts_op_gradient_plainly(TsGradientCall *call, TsPlainly *plain)
+{
+    TsGraph *graph = call->in[0].graph;
+    TsTensor in[MOST_PLAIN_INPUTS], out[TS_MAX_OUTPUTS], of[MOST_PLAIN_INPUTS], d[MOST_PLAIN_INPUTS], loss = TS_NONE;
+    int count = 0, which[MOST_PLAIN_INPUTS];
+    TS_CHECK(call->inputs <= MOST_PLAIN_INPUTS, "%s has %d inputs", call->op->name, call->inputs);
+    for (int i = 0; i < call->inputs; i++) {
+        /* cut off from what it was made of, which may be another input: the caller goes on from there */
+        in[i] = ts_dtype_is_float(ts_dtype_of(call->in[i])) ? ts_stop_gradient(call->in[i]) : call->in[i];
+        if (call->needs[i]) {
+            which[count] = i;
+            of[count++] = in[i];
+        }
+    }
+    plain(out, in, call->inputs, call->attributes);
+    for (int k = 0; k < call->outputs; k++) {
+        if (call->d_out[k].id < 0)
+            continue;
+        TsDtype wide = ts_op_sum_dtype(ts_dtype_of(out[k]));
+        TsTensor part = ts_sum(ts_mul(ts_cast(out[k], wide), ts_cast(call->d_out[k], wide)), -1, false);
+        loss = loss.graph ? ts_add(loss, part) : part;
+    }
+    ts_graph_differentiate(d, loss, of, count);
+    for (int i = 0; i < count; i++)
+        call->d_in[which[i]] = d[i].id >= 0 ? d[i] : (TsTensor){graph, -1};
 }
 
 double ts_op_bytes(const TsNodeView *node)

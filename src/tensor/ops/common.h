@@ -35,6 +35,14 @@ static inline int64_t ts_op_elems_between(TsShape shape, int first, int last)
 /* `d` summed down to the shape that an operand had before it was broadcast. */
 TsTensor ts_op_unbroadcast(TsTensor d, TsShape shape);
 
+/* A gradient rule for what is not to be differentiated though it could be: an error that says so. */
+void ts_op_refuse_gradient(TsGradientCall *call);
+
+/* A gradient rule for an op that could be made of others: `plain` gives what its row gives, by nodes that have rules
+ * (ts_graph_differentiate among them), and those are differentiated. For second derivatives: slow, and right. */
+typedef void TsPlainly(TsTensor *out, const TsTensor *in, int inputs, const void *attributes);
+void ts_op_gradient_plainly(TsGradientCall *call, TsPlainly *plain);
+
 /* What x, of that shape, was expanded from; x itself where it was not. ops/expand.c */
 TsTensor ts_op_expanded_from(TsTensor x, TsShape shape);
 

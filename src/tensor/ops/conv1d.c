@@ -183,20 +183,36 @@ static TsCost cost_gradient(const TsNodeView *node)
     return (TsCost){.flops = 2 * window * (double)ts_shape_elems(node->in_shape[1])};
 }
 
-static void gradient(TsGradientCall *call)
+/* The gradient of x, of an output that was x by `kernel`. */
+static TsTensor d_x(TsTensor d_out, TsTensor kernel, const void *call_attributes)
 {
     static const int transposed[] = {0, 2, 1};
     Attributes attributes;
-    memcpy(&attributes, call->attributes, sizeof attributes);
-    TsTensor d = call->d_out[0];
-    if (call->needs[1])
-        call->d_in[1] = ts_graph_add_one(&ts_op_d_conv1d_kernel, (TsTensor[]){call->in[0], d}, 2, &attributes);
+    memcpy(&attributes, call_attributes, sizeof attributes);
     attributes.left = attributes.taps - 1 - attributes.left;
     attributes.right = attributes.taps - 1 - attributes.right;
     attributes.reversed = !attributes.reversed;
+    return ts_graph_add_one(&ts_op_conv1d, (TsTensor[]){d_out, ts_transpose(kernel, transposed)}, 2, &attributes);
+}
+
+static void gradient(TsGradientCall *call)
+{
     if (call->needs[0])
-        call->d_in[0] =
-            ts_graph_add_one(&ts_op_conv1d, (TsTensor[]){d, ts_transpose(call->in[1], transposed)}, 2, &attributes);
+        call->d_in[0] = d_x(call->d_out[0], call->in[1], call->attributes);
+    if (call->needs[1])
+        call->d_in[1] =
+            ts_graph_add_one(&ts_op_d_conv1d_kernel, (TsTensor[]){call->in[0], call->d_out[0]}, 2, call->attributes);
+}
+
+/* d_kernel is linear in x and in d_out: with a kernel in its place, the sum of kernel * d_kernel is that of
+ * conv1d(x, kernel) * d_out. */
+static void gradient_kernel(TsGradientCall *call)
+{
+    TsTensor kernel = call->d_out[0];
+    if (call->needs[0])
+        call->d_in[0] = d_x(call->in[1], kernel, call->attributes);
+    if (call->needs[1])
+        call->d_in[1] = ts_graph_add_one(&ts_op_conv1d, (TsTensor[]){call->in[0], kernel}, 2, call->attributes);
 }
 
 const TsOp ts_op_conv1d = {
@@ -215,10 +231,10 @@ const TsOp ts_op_d_conv1d_kernel = {
     .name = "d_conv1d_kernel",
     .attributes_bytes = sizeof(Attributes),
     .outputs = 1,
-    .flags = TS_OP_NO_GRADIENT,
     .infer = infer_gradient,
     .place = place_gradient,
     .forward = forward_gradient,
+    .gradient = gradient_kernel,
     .cost = cost_gradient,
     .scratch_bytes = scratch_bytes_gradient,
 };

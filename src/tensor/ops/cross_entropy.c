@@ -7,6 +7,7 @@
  */
 #include "tensor/kernels/cross_entropy.h"
 
+#include "tensor/node.h"
 #include "tensor/ops/common.h"
 #include "tensor/ops/rows.h"
 
@@ -118,6 +119,42 @@ static TsCost cost_sums(const TsNodeView *node)
     return (TsCost){.flops = 4 * (double)ts_shape_elems(node->in_shape[0])};
 }
 
+/* Labels, 0 where they are ignored; and 1 where they count, else 0, of that dtype. */
+static TsTensor counted_labels(TsTensor labels, TsTensor *counts, TsDtype dtype, const Attributes *attributes)
+{
+    TsTensor ignored = ts_equal(labels, ts_constant(labels.graph, TS_I32, ts_scalar, (double)attributes->ignore));
+    *counts = ts_where(ignored, ts_constant(labels.graph, dtype, ts_scalar, 0),
+                       ts_constant(labels.graph, dtype, ts_scalar, 1));
+    return ts_where(ignored, ts_constant(labels.graph, TS_I32, ts_scalar, 0), labels);
+}
+
+/* A dim of 1 after the others. */
+static TsTensor as_column(TsTensor x)
+{
+    TsShape shape = ts_shape_of_tensor(x);
+    shape.size[shape.dims++] = 1;
+    return ts_reshape(x, shape);
+}
+
+static void d_sums_plainly(TsTensor *out, const TsTensor *in, int inputs, const void *call_attributes)
+{
+    const Attributes *attributes = call_attributes;
+    TsTensor d_sums = in[inputs - 1], counts;
+    TsTensor x = ts_cast(in[0], ts_dtype_of(d_sums)), maxima = as_column(ts_cast(in[2], ts_dtype_of(d_sums)));
+    TsTensor labels = counted_labels(in[1], &counts, ts_dtype_of(d_sums), attributes);
+    int last = ts_dims(x) - 1;
+    TsTensor sum[TS_CROSS_ENTROPY_SUMS] = {ts_sum(ts_exp(ts_sub(x, maxima)), 1 << last, true),
+                                           ts_gather(x, as_column(labels), last),
+                                           ts_scale(ts_sum(x, 1 << last, true), attributes->smoothing != 0)};
+    TsTensor sums = ts_mul(ts_concatenate(sum, TS_CROSS_ENTROPY_SUMS, last), as_column(counts));
+    ts_graph_differentiate(out, ts_sum(ts_mul(sums, d_sums), -1, false), in, 1);
+}
+
+static void gradient_d_sums(TsGradientCall *call)
+{
+    ts_op_gradient_plainly(call, d_sums_plainly);
+}
+
 static void gradient_sums(TsGradientCall *call)
 {
     if (call->needs[0])
@@ -141,10 +178,11 @@ const TsOp ts_op_d_cross_entropy_sums = {
     .name = "d_cross_entropy_sums",
     .attributes_bytes = sizeof(Attributes),
     .outputs = 1,
-    .flags = TS_OP_NO_GRADIENT | TS_OP_IN_PLACE,
+    .flags = TS_OP_IN_PLACE,
     .infer = infer_d_logits,
     .place = place_d_logits,
     .forward = forward_d_logits,
+    .gradient = gradient_d_sums,
     .cost = cost_sums,
 };
 
@@ -175,6 +213,28 @@ static void forward_d_sums(const TsCall *call)
         ->d_sums(call->out[0].data, call->in[0].data, call->in[2].data, call->in[3].data, &rows);
 }
 
+static void d_loss_plainly(TsTensor *out, const TsTensor *in, int inputs, const void *call_attributes)
+{
+    const Attributes *attributes = call_attributes;
+    TsTensor sums = in[0], d_loss = in[inputs - 1], column[TS_CROSS_ENTROPY_SUMS], counts;
+    int last = ts_dims(sums) - 1;
+    counted_labels(in[1], &counts, ts_dtype_of(sums), attributes);
+    for (int k = 0; k < TS_CROSS_ENTROPY_SUMS; k++)
+        column[k] = ts_reshape(ts_slice(sums, last, k, 1), ts_shape_of_tensor(counts));
+    TsTensor none = ts_equal(counts, ts_constant(sums.graph, ts_dtype_of(sums), ts_scalar, 0));
+    TsTensor one = ts_constant(sums.graph, ts_dtype_of(sums), ts_scalar, 1);
+    TsTensor normalizer = ts_add(ts_cast(in[2], ts_dtype_of(sums)), ts_ln(ts_where(none, one, column[0])));
+    TsTensor loss = ts_sub(normalizer, ts_scale(column[1], 1 - attributes->smoothing));
+    loss = ts_sub(loss, ts_scale(column[2], attributes->smoothing / (double)attributes->classes));
+    loss = ts_mul(ts_add(loss, ts_scale(ts_mul(normalizer, normalizer), attributes->z_loss)), counts);
+    ts_graph_differentiate(out, ts_sum(ts_mul(loss, d_loss), -1, false), in, 1);
+}
+
+static void gradient_d_loss(TsGradientCall *call)
+{
+    ts_op_gradient_plainly(call, d_loss_plainly);
+}
+
 static void gradient_loss(TsGradientCall *call)
 {
     if (call->needs[0])
@@ -197,10 +257,10 @@ const TsOp ts_op_d_cross_entropy = {
     .name = "d_cross_entropy",
     .attributes_bytes = sizeof(Attributes),
     .outputs = 1,
-    .flags = TS_OP_NO_GRADIENT,
     .infer = infer_d_logits,
     .place = place_loss,
     .forward = forward_d_sums,
+    .gradient = gradient_d_loss,
 };
 
 TsTensor ts_cross_entropy(TsTensor logits, TsTensor labels, TsCrossEntropy options)

@@ -184,7 +184,8 @@ static void forward_dot(const TsCall *call)
         unsigned char *panel_sums = sums + (size_t)panel * parts.sums_bytes;
         TsMatmul product = parts.product;
         product.scratch = mine;
-        memset(panel_sums, 0, parts.sums_bytes);
+        if (parts.sums_bytes)
+            memset(panel_sums, 0, parts.sums_bytes);
         run_panel(&parts.run, &product, product.m * panel / parts.panels, product.m * (panel + 1) / parts.panels,
                   mine + parts.product_bytes, panel_sums);
     }

@@ -5,6 +5,7 @@
 #include "tensor/kernels/fused.h"
 #include "tensor/kernels/normalize.h"
 
+#include "tensor/node.h"
 #include "tensor/ops/common.h"
 #include "tensor/ops/rows.h"
 
@@ -136,6 +137,31 @@ static void gradient(TsGradientCall *call)
             call->d_in[i] = d[i];
 }
 
+/* x / sqrt(mean of squares), of x less its mean where it is layer norm; times scale. In the dtype of sums. */
+static TsTensor normalized_plainly(TsTensor x, TsTensor scale, const Attributes *attributes)
+{
+    int row = 1 << (ts_dims(x) - 1);
+    x = ts_cast(x, ts_op_sum_dtype(ts_dtype_of(x)));
+    x = attributes->rms ? x : ts_sub(x, ts_mean(x, row, true));
+    TsTensor spread = ts_sqrt(ts_shift(ts_mean(ts_mul(x, x), row, true), attributes->epsilon));
+    TsTensor out = ts_div(x, spread);
+    return scale.graph ? ts_mul(out, scale) : out;
+}
+
+static void d_plainly(TsTensor *out, const TsTensor *in, int inputs, const void *attributes)
+{
+    TsTensor scale = inputs > 2 ? in[2] : TS_NONE, y = normalized_plainly(in[0], scale, attributes);
+    TsTensor d_y = ts_cast(in[1], ts_dtype_of(y));
+    ts_graph_differentiate(out, ts_sum(ts_mul(y, d_y), -1, false), (TsTensor[]){in[0], scale}, inputs - 1);
+    if (inputs > 2)
+        out[2] = ts_sum(d_y, (1 << (ts_dims(d_y) - 1)) - 1, false); /* of the bias: over all dims but the last */
+}
+
+static void gradient_twice(TsGradientCall *call)
+{
+    ts_op_gradient_plainly(call, d_plainly);
+}
+
 const TsOp ts_op_normalize = {
     .name = "normalize",
     .attributes_bytes = sizeof(Attributes),
@@ -153,10 +179,10 @@ const TsOp ts_op_d_normalize = {
     .name = "d_normalize",
     .attributes_bytes = sizeof(Attributes),
     .outputs = 1,
-    .flags = TS_OP_NO_GRADIENT,
     .infer = infer_gradient,
     .place = place_gradient,
     .forward = forward_gradient,
+    .gradient = gradient_twice,
     .cost = cost,
     .fuse = fuse_gradient,
 };
@@ -165,10 +191,10 @@ const TsOp ts_op_d_normalize_affine = {
     .name = "d_normalize_affine",
     .attributes_bytes = sizeof(Attributes),
     .outputs = 3,
-    .flags = TS_OP_NO_GRADIENT,
     .infer = infer_gradient,
     .place = place_gradient,
     .forward = forward_gradient,
+    .gradient = gradient_twice,
     .cost = cost,
     .fuse = fuse_gradient,
     .scratch_bytes = scratch_bytes,

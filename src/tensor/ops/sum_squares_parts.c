@@ -83,10 +83,10 @@ const TsOp ts_op_sum_squares_parts = {
     .name = "sum_squares_parts",
     .attributes_bytes = sizeof(Attributes),
     .outputs = 1,
-    .flags = TS_OP_NO_GRADIENT,
     .infer = infer,
     .place = place,
     .forward = forward,
+    .gradient = ts_op_refuse_gradient,
     .cost = cost,
 };
 

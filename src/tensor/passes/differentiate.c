@@ -92,7 +92,8 @@ static void reverse_node(Reverse *reverse, Arguments *arguments, int32_t index)
         return;
     TS_CHECK(node.op->gradient, "%s has no gradient rule", node.op->name);
     graph->current_path = node.path;
-    node.op->gradient(&(TsGradientCall){.attributes = node.attributes,
+    node.op->gradient(&(TsGradientCall){.op = node.op,
+                                        .attributes = node.attributes,
                                         .inputs = node.inputs,
                                         .outputs = node.outputs,
                                         .in = arguments->in,
@@ -140,7 +141,7 @@ static bool can_differentiate(TsTensor loss, const TsTensor *of, int count)
     return fine;
 }
 
-void ts_gradients(TsTensor *gradient, TsTensor loss, const TsTensor *of, int count)
+void ts_graph_differentiate(TsTensor *gradient, TsTensor loss, const TsTensor *of, int count)
 {
     TsGraph *graph = loss.graph;
     for (int i = 0; i < count; i++)
@@ -165,17 +166,20 @@ void ts_gradients(TsTensor *gradient, TsTensor loss, const TsTensor *of, int cou
     graph->current_path = path;
     graph->backward = backward;
 
-    bool told = graph->errors > 0;
-    for (int i = 0; i < count; i++) {
-        int32_t found = reverse.reached[loss.id] ? reverse.gradient[of[i].id] : -1;
-        if (found >= 0)
-            gradient[i].id = found;
-        else if (!told)
-            no_path(graph, of[i]);
-    }
+    for (int i = 0; i < count && reverse.reached[loss.id]; i++)
+        gradient[i].id = reverse.gradient[of[i].id];
     ts_free(arguments.in);
     ts_free(arguments.d_in);
     ts_free(arguments.needs);
     ts_free(reverse.reached);
     ts_free(reverse.gradient);
+}
+
+void ts_gradients(TsTensor *gradient, TsTensor loss, const TsTensor *of, int count)
+{
+    ts_graph_differentiate(gradient, loss, of, count);
+    bool told = loss.graph->errors > 0;
+    for (int i = 0; i < count && !told; i++)
+        if (gradient[i].id < 0)
+            no_path(loss.graph, of[i]);
 }
