@@ -13,7 +13,7 @@ static double block_bytes(TsPlacement placement, const TsParameter *row, TsMeshS
     return (double)ts_shape_elems(block.shape) * (double)ts_dtype_bytes(row->dtype);
 }
 
-double ts_fit_bytes(const TsParameters *parameters, TsMeshShape mesh_shape, const int *coord, bool trains)
+double ts_fit_bytes(const TsParameters *parameters, TsMeshShape mesh_shape, const int *coord, double states)
 {
     const TsShardingConfig *sharding = ts_parameters_sharding(parameters);
     double bytes = 0;
@@ -22,8 +22,8 @@ double ts_fit_bytes(const TsParameters *parameters, TsMeshShape mesh_shape, cons
         TsShards shards =
             ts_sharding_apply(sharding, row->declared, row->has_rule ? &row->placement : NULL, row->shape, mesh_shape);
         bytes += block_bytes(shards.rest, row, mesh_shape, coord);
-        if (trains && row->trainable)
-            bytes += 3 * block_bytes(shards.state, row, mesh_shape, coord);
+        if (states >= 0 && row->trainable)
+            bytes += (1 + states) * block_bytes(shards.state, row, mesh_shape, coord);
     }
     return bytes;
 }
@@ -31,14 +31,14 @@ double ts_fit_bytes(const TsParameters *parameters, TsMeshShape mesh_shape, cons
 /* The mesh of the fewest ranks, `node_ranks` of them on a host of `memory_bytes`, that has room; with fewer ranks along
  * model where there is a choice. False where there is none. */
 static bool find_mesh(TsMeshShape *found, const TsParameters *parameters, TsMeshShape mesh_shape, int node_ranks,
-                      double memory_bytes, bool trains)
+                      double memory_bytes, double states)
 {
     int others = 1;
     for (int axis = 1; axis < TS_AXES; axis++)
         if (axis != TS_AXIS_DATA && axis != TS_AXIS_MODEL && mesh_shape.size[axis] > 1)
             others *= mesh_shape.size[axis];
     static const int first[TS_AXES];
-    double whole_bytes = ts_fit_bytes(parameters, (TsMeshShape){{0}}, first, trains);
+    double whole_bytes = ts_fit_bytes(parameters, (TsMeshShape){{0}}, first, states);
     for (int ranks = 1; ranks * others <= MOST_RANKS; ranks++) {
         if (whole_bytes / ranks / others > memory_bytes) /* not even if all were cut */
             continue;
@@ -52,7 +52,7 @@ static bool find_mesh(TsMeshShape *found, const TsParameters *parameters, TsMesh
             for (int axis = 0; axis < TS_AXES; axis++)
                 coord[axis] =
                     shape.size[axis] > 1 ? shape.size[axis] - 1 : 0; /* the last has the most: floors are taken */
-            if (ts_fit_bytes(parameters, shape, coord, trains) * here <= memory_bytes) {
+            if (ts_fit_bytes(parameters, shape, coord, states) * here <= memory_bytes) {
                 *found = shape;
                 return true;
             }
@@ -61,22 +61,22 @@ static bool find_mesh(TsMeshShape *found, const TsParameters *parameters, TsMesh
     return false;
 }
 
-TsStatus ts_fit_check(const TsParameters *parameters, TsGroup *group, bool trains)
+TsStatus ts_fit_check(const TsParameters *parameters, TsGroup *group, double states)
 {
     const TsMesh *mesh = ts_parameters_mesh(parameters);
     double memory_bytes = (double)ts_machine().memory_bytes;
     int ranks = ts_group_node_size(group), coord[TS_AXES] = {0};
     for (int axis = 1; axis < TS_AXES; axis++)
         coord[axis] = ts_mesh_coord(mesh, (TsAxis)axis);
-    double bytes = ts_fit_bytes(parameters, ts_mesh_shape(mesh), coord, trains) * ranks;
+    double bytes = ts_fit_bytes(parameters, ts_mesh_shape(mesh), coord, states) * ranks;
     if (memory_bytes == 0 || bytes <= memory_bytes)
         return TS_OK;
     TsText text = {0};
     TsMeshShape enough;
     ts_text_append(&text, "%s take %.4g GiB for %d rank%s on a host with %.4g GiB of memory; ",
-                   trains ? "parameters, gradients and optimizer state" : "parameters", bytes / GIB, ranks,
+                   states >= 0 ? "parameters, gradients and optimizer state" : "parameters", bytes / GIB, ranks,
                    ranks == 1 ? "" : "s", memory_bytes / GIB);
-    if (find_mesh(&enough, parameters, ts_mesh_shape(mesh), ranks, memory_bytes, trains))
+    if (find_mesh(&enough, parameters, ts_mesh_shape(mesh), ranks, memory_bytes, states))
         ts_text_append(&text, "the smallest mesh with room, %d rank%s on such a host, is %s", ranks,
                        ranks == 1 ? "" : "s", ts_mesh_text(enough).text);
     else

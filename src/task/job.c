@@ -189,7 +189,9 @@ TsStatus ts_job_open(TsJob **job, TsGroup *group, const TsConfig *config, TsJobO
     if (!status)
         status = ts_freeze(made, !options.without_data);
     if (!status && !options.described)
-        status = ts_comm_agree(group, ts_fit_check(made->parameters, group, !options.without_data));
+        status =
+            ts_comm_agree(group, ts_fit_check(made->parameters, group,
+                                              options.without_data ? -1 : ts_learner_states(&made->keys->learner)));
     if (!status && !options.described)
         made->arrays = ts_parameters_initialize(made->parameters, (uint64_t)made->keys->run.seed);
     if (status)

@@ -1,41 +1,55 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "task/learner.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/memory.h"
 #include "model/binding.h"
+#include "task/groups.h"
 #include "tensor/ops.h"
 
-static const TsKey adamw_keys[] = {
-    TS_KEY_REAL(TsAdamwConfig, rate, "the peak learning rate", .fallback = "3e-4", .range = TS_AT_LEAST(0)),
-    TS_KEY_REAL(TsAdamwConfig, decay, "of weights, decoupled from the gradient", .fallback = "0.1",
-                .range = TS_AT_LEAST(0)),
-    TS_KEY_REAL(TsAdamwConfig, beta1, "decay of the mean of gradients", .fallback = "0.9", .range = TS_FROM_TO(0, 1)),
-    TS_KEY_REAL(TsAdamwConfig, beta2, "decay of the mean of their squares", .fallback = "0.99",
-                .range = TS_FROM_TO(0, 1)),
-    TS_KEY_REAL(TsAdamwConfig, epsilon, "added to the root of the mean of squares", .fallback = "1e-8",
-                .range = TS_ABOVE(0)),
+/* ---- keys ---- */
+
+static const TsKey group_keys[] = {
+    TS_KEY_STRING(TsOptimizerGroup, parameters, "a regular expression: those in whose path it is found",
+                  .required = true, .range = TS_AT_LEAST(1)),
+    TS_KEY_CHOICE(TsOptimizerGroup, optimizer, &ts_optimizers, "how gradients become updates", .flat = true,
+                  .required = true),
+    TS_KEY_CHOICE(TsOptimizerGroup, schedule, &ts_schedules, "of the learning rate; left out: learner.schedule"),
     TS_KEYS_END};
+static const TsConfigTable group_table = {"optimizer_group", "Another optimizer for some parameters.",
+                                          sizeof(TsOptimizerGroup), group_keys, NULL};
 
-static const TsConfigTable adamw_table = {"adamw", "Adam with decoupled weight decay: Loshchilov and Hutter 2019.",
-                                          sizeof(TsAdamwConfig), adamw_keys, NULL};
-
-static const TsVariant optimizers[] = {{"adamw", "Adam with decoupled weight decay", &adamw_table, NULL}};
-const TsVariants ts_optimizers = {"optimizer", optimizers, sizeof optimizers / sizeof *optimizers};
+static const TsKey ema_keys[] = {
+    TS_KEY_REAL(TsEmaConfig, decay, "of the averages; at step t + 1 at most (1 + t) / (10 + t)", .fallback = "0.9999",
+                .range = TS_FROM_TO(0, 1)),
+    TS_KEY_BOOL(TsEmaConfig, evaluate, "evaluation and decoding use the averages instead of the parameters",
+                .fallback = "false"),
+    TS_KEYS_END};
+static const TsConfigTable ema_table = {"ema", "Exponential moving averages of parameters, beside them.",
+                                        sizeof(TsEmaConfig), ema_keys, NULL};
 
 static const TsKey keys[] = {
     TS_KEY_CHOICE(TsLearnerConfig, optimizer, &ts_optimizers, "how gradients become updates", .fallback = "adamw"),
     TS_KEY_CHOICE(TsLearnerConfig, schedule, &ts_schedules, "of the learning rate", .fallback = "constant"),
+    TS_KEY_MAP(TsLearnerConfig, optimizers, TS_ELEMENT_STRUCT(&group_table),
+               "other optimizers by name, each for the parameters that it names", .fallback = "{}"),
     TS_KEY_LIST(TsLearnerConfig, freeze, TS_ELEMENT(TS_KIND_STRING),
                 "regular expressions: parameters in whose path one is found stay as they are", .fallback = "[]"),
     TS_KEY_LIST(TsLearnerConfig, only, TS_ELEMENT(TS_KIND_STRING),
                 "regular expressions: parameters in whose path none is found stay as they are; instead of freeze",
                 .fallback = "[]"),
+    TS_KEY_LIST(TsLearnerConfig, no_decay, TS_ELEMENT(TS_KIND_STRING),
+                "regular expressions: parameters in whose path one is found do not decay, as biases and norms never do",
+                .fallback = "[]"),
+    TS_KEY_OPTIONAL(TsLearnerConfig, ema, &ema_table, "averages of the parameters; left out: none"),
     TS_KEY_REAL(TsLearnerConfig, clip, "the largest global norm of a gradient; 0 is no clipping", .fallback = "1",
                 .range = TS_AT_LEAST(0)),
+    TS_KEY_REAL(TsLearnerConfig, clip_each, "the largest norm of each parameter's gradient; instead of clip: 0",
+                .fallback = "0", .range = TS_AT_LEAST(0)),
     TS_KEY_REAL(TsLearnerConfig, skip_above, "a step with a larger norm of the gradient is skipped", .fallback = "inf",
                 .takes_inf = true, .range = TS_ABOVE(0)),
     TS_KEY_INT(TsLearnerConfig, skip_limit, "so many skipped steps in a row end the run", .fallback = "20",
@@ -55,6 +69,9 @@ static TsStatus check_learner(const void *value)
     if (config->freeze.count && config->only.count)
         return ts_status_error(TS_CODE_INVALID,
                                "freeze says what stays as it is, only what does not: give one of them");
+    if (config->clip > 0 && config->clip_each > 0)
+        return ts_status_error(TS_CODE_INVALID, "clip is by the norm of the whole gradient, clip_each by that of each "
+                                                "parameter: one of them must be 0");
     return TS_OK;
 }
 
@@ -64,12 +81,15 @@ const TsConfigTable ts_learner_table = {"learner", "How parameters learn.", size
 struct TsLearner {
     TsLearnerSetting setting; /* without `users` */
     const TsMesh *mesh;
+    TsGroups groups;
     bool *uses;           /* (rows, users) */
     int *family;          /* (rows): the first row with the same users: they share their count of steps */
     TsProgram **programs; /* (users) */
+    TsProgram *weigh;     /* gives "weights", the norm of the parameters; NULL until it is asked for */
     TsBatch *gradients;   /* inputs "gradient/PATH" */
-    TsBatch *state;       /* "optimizer/mean/PATH", "optimizer/variance/PATH" */
-    TsBatch *scalars;     /* inputs "rate", "step/FAMILY"; outputs "norm", "factor" */
+    TsBatch *state;       /* "optimizer/WHAT/PATH", "average/PATH" */
+    TsBatch *scalars;     /* inputs "rate/GROUP", "step/FAMILY"; outputs "norm", "factor", "weights" */
+    TsAverages *averages; /* NULL: none */
 };
 
 TsGradientName ts_learner_gradient_name(const char *path)
@@ -79,42 +99,14 @@ TsGradientName ts_learner_gradient_name(const char *path)
     return name;
 }
 
-static TsTensor state_of(TsGraph *graph, const TsParameter *row, const char *what)
-{
-    char name[256];
-    snprintf(name, sizeof name, "optimizer/%s/%s", what, row->path);
-    return ts_state(graph, name, row->dtype, row->shape, row->state);
-}
-
-/* One parameter's update, after `factor` is known. */
-static void trace_update(TsGraph *graph, const TsLearnerConfig *config, const TsParameter *row, TsTensor gradient,
-                         TsTensor rate, TsTensor factor, TsTensor step)
-{
-    const TsAdamwConfig *adamw = config->optimizer.value;
-    TsAdamwIn in = {.parameter = ts_parameter(graph, row->path, row->dtype, row->shape, row->placement),
-                    .gradient = gradient,
-                    .mean = state_of(graph, row, "mean"),
-                    .variance = state_of(graph, row, "variance"),
-                    .rate = rate,
-                    .factor = factor,
-                    .step = step};
-    TsAdamwOut out = ts_adamw(in, (TsAdamw){.beta1 = adamw->beta1,
-                                            .beta2 = adamw->beta2,
-                                            .epsilon = adamw->epsilon,
-                                            .decay = row->decays ? adamw->decay : 0});
-    ts_assign(in.parameter, out.parameter);
-    ts_assign(in.mean, out.mean);
-    ts_assign(in.variance, out.variance);
-}
-
-typedef struct StepName {
+typedef struct ScalarName {
     char text[32];
-} StepName;
+} ScalarName;
 
-static StepName step_name(int family)
+static ScalarName scalar_name(const char *what, int number)
 {
-    StepName name;
-    snprintf(name.text, sizeof name.text, "step/%d", family);
+    ScalarName name;
+    snprintf(name.text, sizeof name.text, "%s/%d", what, number);
     return name;
 }
 
@@ -124,42 +116,109 @@ static bool is_updated(const TsLearner *learner, int row, int user)
            learner->uses[row * learner->setting.user_count + user];
 }
 
+/* The sum of squares of a gradient: a scalar, or that of each of `parts` parts. */
+static TsTensor squares_of(const TsParameter *row, TsTensor x, int parts)
+{
+    return ts_cast(parts ? ts_sum_squares_parts(x, row->dim, parts) : ts_sum_squares(x), TS_F32);
+}
+
+/* The norm of what these are the squares of. Parts are whole on one rank each, and then summed up in one order. */
+static TsTensor norm_of(TsTensor squares, int parts)
+{
+    return ts_sqrt(parts ? ts_sum(ts_constrain(squares, ts_replicated), -1, false) : squares);
+}
+
+/* What a step of one user is made of, while it is traced; (rows). */
+typedef struct Tracing {
+    TsGraph *graph;
+    const TsLearner *learner;
+    int user, parts; /* 0: sums of squares as they come */
+    TsTensor *gradient, *squares;
+    TsTensor factor; /* of all gradients */
+} Tracing;
+
+/* The norm of the whole gradient. */
+static TsTensor trace_norm(Tracing *tracing)
+{
+    const TsLearner *learner = tracing->learner;
+    int parts = tracing->parts;
+    TsTensor sum = ts_constant(tracing->graph, TS_F32, parts ? ts_shape(parts) : ts_scalar, 0);
+    for (int i = 0; i < ts_parameters_count(learner->setting.parameters); i++) {
+        const TsParameter *row = ts_parameters_at(learner->setting.parameters, i);
+        if (!is_updated(learner, i, tracing->user))
+            continue;
+        ts_graph_set_path(tracing->graph, row->path);
+        tracing->gradient[i] =
+            ts_input(tracing->graph, ts_learner_gradient_name(row->path).text, row->dtype, row->shape, row->state);
+        tracing->squares[i] = squares_of(row, tracing->gradient[i], parts);
+        sum = ts_add(sum, tracing->squares[i]);
+    }
+    ts_graph_set_path(tracing->graph, "learner");
+    return norm_of(sum, parts);
+}
+
+/* One parameter's update, once the factor of all is known: by its optimizer, and then its average. */
+static void trace_row(Tracing *tracing, int i, TsTensor rate, TsTensor step)
+{
+    const TsLearner *learner = tracing->learner;
+    const TsLearnerConfig *config = learner->setting.config;
+    const TsParameter *row = ts_parameters_at(learner->setting.parameters, i);
+    TsGraph *graph = tracing->graph;
+    ts_graph_set_path(graph, row->path);
+    TsTensor factor = tracing->factor;
+    if (config->clip_each > 0)
+        factor = ts_mul(factor, ts_clip_factor(norm_of(tracing->squares[i], tracing->parts),
+                                               (TsClipFactor){.clip = config->clip_each, .skip_above = INFINITY}));
+    const TsChoice *choice = &learner->groups.optimizer[learner->groups.of[i]];
+    TsUpdate update = {.graph = graph,
+                       .row = row,
+                       .options = choice->value,
+                       .decay = learner->groups.decay[i],
+                       .parameter = ts_parameter(graph, row->path, row->dtype, row->shape, row->placement),
+                       .gradient = tracing->gradient[i],
+                       .scalars = {.rate = rate, .factor = factor, .step = step},
+                       .parts = tracing->parts};
+    TsTensor fresh = ((const TsOptimizer *)choice->variant->extra)->trace(&update);
+    ts_assign(update.parameter, fresh);
+    if (config->ema) {
+        TsTensor average = ts_state(graph, ts_average_name(row->path).text, row->dtype, row->shape, row->state);
+        ts_assign(average,
+                  ts_average(average, fresh, update.scalars, (TsOptimizerRuleOptions){.beta1 = config->ema->decay}));
+    }
+}
+
 /* The update of what one user binds. */
 static void trace(TsGraph *graph, const TsLearner *learner, int user)
 {
     const TsLearnerConfig *config = learner->setting.config;
     const TsParameters *parameters = learner->setting.parameters;
-    int count = ts_parameters_count(parameters);
-    TsTensor *gradient = ts_calloc((size_t)count, sizeof *gradient), *step = ts_calloc((size_t)count, sizeof *step);
-    int parts = ts_parameters_sharding(parameters)->virtual_shards; /* 0: sums of squares as they come */
-    TsTensor squares = ts_constant(graph, TS_F32, parts ? ts_shape(parts) : ts_scalar, 0);
-    for (int i = 0; i < count; i++) {
-        const TsParameter *row = ts_parameters_at(parameters, i);
+    size_t count = (size_t)ts_parameters_count(parameters);
+    Tracing tracing = {.graph = graph,
+                       .learner = learner,
+                       .user = user,
+                       .parts = ts_parameters_sharding(parameters)->virtual_shards,
+                       .gradient = ts_calloc(count, sizeof(TsTensor)),
+                       .squares = ts_calloc(count, sizeof(TsTensor))};
+    TsTensor *step = ts_calloc(count, sizeof *step);
+    TsTensor *rate = ts_calloc((size_t)learner->groups.count, sizeof *rate);
+    TsTensor norm = trace_norm(&tracing);
+    tracing.factor = ts_clip_factor(norm, (TsClipFactor){.clip = config->clip, .skip_above = config->skip_above});
+    for (int i = 0; i < (int)count; i++) {
         if (!is_updated(learner, i, user))
             continue;
-        ts_graph_set_path(graph, row->path);
-        gradient[i] = ts_input(graph, ts_learner_gradient_name(row->path).text, row->dtype, row->shape, row->state);
-        TsTensor own = parts ? ts_sum_squares_parts(gradient[i], row->dim, parts) : ts_sum_squares(gradient[i]);
-        squares = ts_add(squares, ts_cast(own, TS_F32));
-        if (learner->family[i] == i)
-            step[i] = ts_input(graph, step_name(i).text, TS_I64, ts_scalar, ts_replicated);
-    }
-    ts_graph_set_path(graph, "learner");
-    if (parts) /* each is whole on one rank; then they are summed up in one order */
-        squares = ts_sum(ts_constrain(squares, ts_replicated), -1, false);
-    TsTensor norm = ts_sqrt(squares);
-    TsTensor factor = ts_clip_factor(norm, (TsClipFactor){.clip = config->clip, .skip_above = config->skip_above});
-    TsTensor rate = ts_input(graph, "rate", TS_F32, ts_scalar, ts_replicated);
-    for (int i = 0; i < count; i++) {
-        const TsParameter *row = ts_parameters_at(parameters, i);
-        ts_graph_set_path(graph, row->path);
-        if (is_updated(learner, i, user))
-            trace_update(graph, config, row, gradient[i], rate, factor, step[learner->family[i]]);
+        int family = learner->family[i], group = learner->groups.of[i];
+        if (family == i)
+            step[i] = ts_input(graph, scalar_name("step", i).text, TS_I64, ts_scalar, ts_replicated);
+        if (!rate[group].graph)
+            rate[group] = ts_input(graph, scalar_name("rate", group).text, TS_F32, ts_scalar, ts_replicated);
+        trace_row(&tracing, i, rate[group], step[family]);
     }
     ts_output("norm", norm, ts_replicated);
-    ts_output("factor", factor, ts_replicated);
-    ts_free(gradient);
+    ts_output("factor", tracing.factor, ts_replicated);
+    ts_free(tracing.gradient);
+    ts_free(tracing.squares);
     ts_free(step);
+    ts_free(rate);
 }
 
 static bool same_users(const TsLearner *learner, int one, int other)
@@ -207,10 +266,12 @@ static TsStatus compile(TsLearner *learner)
 static void bind(TsLearner *learner)
 {
     const TsMesh *mesh = learner->mesh;
-    TsGroup *group = mesh ? ts_mesh_all(mesh) : NULL;
-    TsArrayOptions plain = {0}, reduced = {.shared = group && ts_group_size(group) > 1};
+    TsGroup *ranks = mesh ? ts_mesh_all(mesh) : NULL;
+    TsArrayOptions plain = {0}, reduced = {.shared = ranks && ts_group_size(ranks) > 1};
     const TsParameters *parameters = learner->setting.parameters;
-    ts_batch_put(learner->scalars, "rate", ts_array_create(mesh, TS_F32, ts_scalar, ts_replicated, plain));
+    for (int group = 0; group < learner->groups.count; group++)
+        ts_batch_put(learner->scalars, scalar_name("rate", group).text,
+                     ts_array_create(mesh, TS_F32, ts_scalar, ts_replicated, plain));
     for (int i = 0; i < ts_parameters_count(parameters); i++) {
         const TsParameter *row = ts_parameters_at(parameters, i);
         if (!row->trainable)
@@ -218,7 +279,7 @@ static void bind(TsLearner *learner)
         ts_batch_put(learner->gradients, ts_learner_gradient_name(row->path).text,
                      ts_array_create(mesh, row->dtype, row->shape, row->state, reduced));
         if (learner->family[i] == i)
-            ts_batch_put(learner->scalars, step_name(i).text,
+            ts_batch_put(learner->scalars, scalar_name("step", i).text,
                          ts_array_create(mesh, TS_I64, ts_scalar, ts_replicated, plain));
     }
     for (int user = 0; user < learner->setting.user_count; user++) {
@@ -229,6 +290,18 @@ static void bind(TsLearner *learner)
         ts_bind_batch(program, learner->scalars);
         ts_bind_new(program, learner->scalars, TS_BIND_OUTPUT, mesh);
     }
+}
+
+/* Which begin as the parameters are now. */
+static TsStatus create_averages(TsLearner *learner)
+{
+    TsLearnerSetting *setting = &learner->setting;
+    if (!setting->config->ema)
+        return TS_OK;
+    TS_TRY(
+        ts_averages_create(&learner->averages, setting->parameters, setting->arrays, learner->state, setting->threads));
+    ts_averages_begin(learner->averages);
+    return TS_OK;
 }
 
 static TsStatus learns_something(const TsParameters *parameters)
@@ -260,13 +333,17 @@ TsStatus ts_learner_create(TsLearner **learner, TsLearnerSetting setting)
     find_users(made, users);
     TsStatus status = learns_something(setting.parameters);
     if (!status)
+        status = ts_groups_create(&made->groups, setting.config, setting.parameters);
+    if (!status)
         status = compile(made);
     if (made->mesh && ts_mesh_all(made->mesh))
         status = ts_comm_agree(ts_mesh_all(made->mesh), status);
+    if (!status && (!made->mesh || ts_mesh_all(made->mesh))) { /* else it is only described, and has no arrays */
+        bind(made);
+        status = create_averages(made);
+    }
     if (status)
         ts_learner_free(&made);
-    else if (!made->mesh || ts_mesh_all(made->mesh)) /* else it is only described, and has no arrays */
-        bind(made);
     *learner = made;
     return status;
 }
@@ -278,6 +355,9 @@ void ts_learner_free(TsLearner **learner)
     for (int user = 0; user < (*learner)->setting.user_count; user++)
         ts_program_free(&(*learner)->programs[user]);
     ts_free((*learner)->programs);
+    ts_program_free(&(*learner)->weigh);
+    ts_averages_free(&(*learner)->averages);
+    ts_groups_free(&(*learner)->groups);
     ts_free((*learner)->uses);
     ts_free((*learner)->family);
     ts_batch_free(&(*learner)->gradients);
@@ -297,6 +377,17 @@ TsBatch *ts_learner_state(const TsLearner *learner)
     return learner->state;
 }
 
+TsAverages *ts_learner_averages(const TsLearner *learner)
+{
+    return learner->averages;
+}
+
+double ts_learner_states(const TsLearnerConfig *config)
+{
+    const TsOptimizer *optimizer = config->optimizer.variant->extra;
+    return optimizer->states(config->optimizer.value) + (config->ema ? 1 : 0);
+}
+
 /* Each family's steps: those of its users together. */
 static void set_steps(TsLearner *learner, const int64_t *user_steps)
 {
@@ -308,23 +399,49 @@ static void set_steps(TsLearner *learner, const int64_t *user_steps)
         int64_t steps = 0;
         for (int user = 0; user < users; user++)
             steps += learner->uses[i * users + user] ? user_steps[user] : 0;
-        *(int64_t *)ts_batch_find(learner->scalars, step_name(i).text)->data = steps;
+        *(int64_t *)ts_batch_find(learner->scalars, scalar_name("step", i).text)->data = steps;
     }
 }
 
 TsLearnerReport ts_learner_step(TsLearner *learner, int user, const int64_t *user_steps, int64_t step,
                                 int64_t run_steps)
 {
-    const TsLearnerConfig *config = learner->setting.config;
-    const TsAdamwConfig *adamw = config->optimizer.value;
     TS_CHECK(user >= 0 && user < learner->setting.user_count, "user %d of %d", user, learner->setting.user_count);
-    double rate = adamw->rate * ts_schedule_factor(config->schedule, step, run_steps);
-    *(float *)ts_batch_find(learner->scalars, "rate")->data = (float)rate;
+    for (int group = 0; group < learner->groups.count; group++)
+        *(float *)ts_batch_find(learner->scalars, scalar_name("rate", group).text)->data =
+            (float)ts_groups_rate(&learner->groups, group, step, run_steps);
     set_steps(learner, user_steps);
     ts_program_run(learner->programs[user]);
-    return (TsLearnerReport){.rate = rate,
+    return (TsLearnerReport){.rate = ts_groups_rate(&learner->groups, 0, step, run_steps),
                              .gradient_norm = (double)*(float *)ts_batch_find(learner->scalars, "norm")->data,
                              .factor = (double)*(float *)ts_batch_find(learner->scalars, "factor")->data};
+}
+
+static void trace_weights(TsGraph *graph, const TsParameters *parameters)
+{
+    TsTensor sum = ts_constant(graph, TS_F32, ts_scalar, 0);
+    for (int i = 0; i < ts_parameters_count(parameters); i++) {
+        const TsParameter *row = ts_parameters_at(parameters, i);
+        if (row->trainable)
+            sum =
+                ts_add(sum, squares_of(row, ts_parameter(graph, row->path, row->dtype, row->shape, row->placement), 0));
+    }
+    ts_output("weights", ts_sqrt(sum), ts_replicated);
+}
+
+double ts_learner_weight_norm(TsLearner *learner)
+{
+    if (!learner->weigh) {
+        TsGraph *graph = ts_graph_create();
+        TsCompileOptions options = {.mesh = learner->mesh, .threads = learner->setting.threads};
+        trace_weights(graph, learner->setting.parameters);
+        TsStatus status = ts_program_compile(&learner->weigh, graph, options);
+        TS_CHECK(!status, "%s", ts_status_message(status)); /* a scalar's arena */
+        ts_bind_batch(learner->weigh, learner->setting.arrays);
+        ts_bind_new(learner->weigh, learner->scalars, TS_BIND_OUTPUT, learner->mesh);
+    }
+    ts_program_run(learner->weigh);
+    return (double)*(float *)ts_batch_find(learner->scalars, "weights")->data;
 }
 
 void ts_learner_record(TsLearner *learner, TsTimeline *timeline)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Learner: from gradients to parameters: clip, skip what is not finite, update.
+ * Learner: from gradients to parameters: clip, skip what is not finite, update, average.
  *
  * A Program of its own over the same table of parameters. Its state lies where the table says (ZeRO-1: each parameter's
  * state is cut along data), gradients arrive there, and updated parameters go back to where they rest: all
@@ -9,26 +9,39 @@
 #pragma once
 
 #include "model/parameter.h"
+#include "task/averages.h"
+#include "task/optimizer.h"
 #include "task/schedule.h"
 #include "tensor/program.h"
 
-typedef struct TsAdamwConfig {
-    double rate, decay, beta1, beta2, epsilon;
-} TsAdamwConfig;
+/* Another optimizer for some parameters. */
+typedef struct TsOptimizerGroup {
+    const char *parameters; /* a pattern of paths */
+    TsChoice optimizer;     /* of ts_optimizers */
+    TsChoice schedule;      /* of ts_schedules; left out: the Learner's */
+} TsOptimizerGroup;
+
+typedef struct TsEmaConfig {
+    double decay;
+    bool evaluate; /* evaluation and decoding use the averages */
+} TsEmaConfig;
 
 typedef struct TsLearnerConfig {
-    TsChoice optimizer; /* of ts_optimizers */
-    TsChoice schedule;  /* of ts_schedules */
-    TsList freeze;      /* of patterns: parameters found by one are not learned */
-    TsList only;        /* of patterns: parameters found by none are not learned; empty: all are */
-    double clip;        /* the largest global norm of a gradient; 0: no clipping */
-    double skip_above;  /* steps of a larger norm are skipped; infinity: only those that are not finite */
-    int64_t skip_limit; /* so many skipped steps in a row end the run */
-    int64_t accumulate; /* micro-batches of a step */
-    int64_t bucket;     /* bytes; 0: each gradient and parameter by itself */
+    TsChoice optimizer;     /* of ts_optimizers */
+    TsChoice schedule;      /* of ts_schedules */
+    TsMap optimizers;       /* of TsOptimizerGroup */
+    TsList freeze;          /* of patterns: parameters found by one are not learned */
+    TsList only;            /* of patterns: parameters found by none are not learned; empty: all are */
+    TsList no_decay;        /* of patterns: parameters that do not decay, beside biases and norms */
+    const TsEmaConfig *ema; /* NULL: no averages */
+    double clip;            /* the largest global norm of a gradient; 0: no clipping */
+    double clip_each;       /* the largest norm of each parameter's gradient; 0: no clipping */
+    double skip_above;      /* steps of a larger norm are skipped; infinity: only those that are not finite */
+    int64_t skip_limit;     /* so many skipped steps in a row end the run */
+    int64_t accumulate;     /* micro-batches of a step */
+    int64_t bucket;         /* bytes; 0: each gradient and parameter by itself */
 } TsLearnerConfig;
 
-extern const TsVariants ts_optimizers;
 extern const TsConfigTable ts_learner_table;
 
 typedef struct TsLearner TsLearner;
@@ -64,11 +77,20 @@ TsGradientName ts_learner_gradient_name(const char *path);
 /* Arrays "gradient/PATH" that a task's Program fills before ts_learner_step; borrowed. */
 TsBatch *ts_learner_gradients(const TsLearner *learner);
 
-/* Optimizer state, "optimizer/mean/PATH" and "optimizer/variance/PATH": what a checkpoint must hold; borrowed. */
+/* Optimizer state, "optimizer/mean/PATH" and the like, and averages, "average/PATH": what a checkpoint must hold;
+ * borrowed. */
 TsBatch *ts_learner_state(const TsLearner *learner);
 
+/* The averages of what learns; NULL where the config has none. Whoever changes the parameters from outside before the
+ * first step begins them anew. Borrowed. */
+TsAverages *ts_learner_averages(const TsLearner *learner);
+
+/* Arrays of a parameter's size that are kept beside it and its gradient, by the config, where no group says otherwise.
+ */
+double ts_learner_states(const TsLearnerConfig *config);
+
 typedef struct TsLearnerReport {
-    double rate;
+    double rate;          /* of the parameters that have no other optimizer */
     double gradient_norm; /* of the whole gradient, before clipping */
     double factor;        /* that the gradient was multiplied by; 0: the step was skipped */
 } TsLearnerReport;
@@ -79,6 +101,9 @@ typedef struct TsLearnerReport {
  * all ranks: everything. */
 TsLearnerReport ts_learner_step(TsLearner *learner, int user, const int64_t *user_steps, int64_t step,
                                 int64_t run_steps);
+
+/* The norm of all trainable parameters together. Collective on the mesh. */
+double ts_learner_weight_norm(TsLearner *learner);
 
 /* Records what steps of it do from now on; NULL: no more. Not collective. */
 void ts_learner_record(TsLearner *learner, TsTimeline *timeline);

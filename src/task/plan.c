@@ -74,9 +74,33 @@ static void count_parameters(Planner *planner)
         const TsParameter *row = ts_parameters_at(parameters, i);
         plan->parameters += (double)ts_shape_elems(row->shape);
         plan->parameter_bytes += block_bytes(planner, row, row->placement);
-        if (row->trainable) {
+        if (row->trainable)
             plan->gradient_bytes += block_bytes(planner, row, row->state);
-            plan->optimizer_bytes += 2 * block_bytes(planner, row, row->state);
+    }
+}
+
+static bool has_binding(const TsProgram *program, const char *name)
+{
+    for (int i = 0; i < ts_program_bindings(program); i++)
+        if (strcmp(ts_program_binding(program, i).name, name) == 0)
+            return true;
+    return false;
+}
+
+/* What the Learner's Programs keep: optimizer state and averages, each once. */
+static void count_state(Planner *planner)
+{
+    for (int user = 0; user < planner->job->task_count; user++) {
+        const TsProgram *program = ts_learner_program(planner->learner, user);
+        for (int i = 0; i < ts_program_bindings(program); i++) {
+            TsBinding binding = ts_program_binding(program, i);
+            bool counted = binding.kind != TS_BIND_STATE;
+            for (int earlier = 0; earlier < user && !counted; earlier++)
+                counted = has_binding(ts_learner_program(planner->learner, earlier), binding.name);
+            TsBlockRange block = ts_placement_local(binding.placement, binding.shape, planner->job->mesh);
+            if (!counted)
+                planner->plan->optimizer_bytes +=
+                    (double)ts_shape_elems(block.shape) * (double)ts_dtype_bytes(binding.dtype);
         }
     }
 }
@@ -201,6 +225,8 @@ TsStatus ts_plan_make(TsPlan **plan, TsGroup *self, const TsConfig *config, TsMe
         count_parameters(&planner);
         status = plan_all(&planner);
     }
+    if (!status)
+        count_state(&planner);
     ts_learner_free(&planner.learner);
     ts_job_close(&planner.job);
     made->bytes =

@@ -410,6 +410,8 @@ static TsStatus initialize(Trainer *trainer)
         return TS_OK;
     TS_TRY(ts_init_from(&from, trainer->job->group, trainer->keys->init_from, trainer->kept));
     ts_saving_note_initialized(trainer->saving, from.record);
+    if (ts_learner_averages(trainer->learner))
+        ts_averages_begin(ts_learner_averages(trainer->learner));
     if (trainer->keys->init_from->load_step)
         trainer->step = from.step;
     return TS_OK;

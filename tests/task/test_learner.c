@@ -10,7 +10,7 @@
 
 enum { ROWS = 5, COLUMNS = 7, ELEMS = ROWS * COLUMNS, BIAS = 7 };
 
-static const TsAdamwConfig adamw = {.rate = 0.01, .decay = 0.1, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8};
+static const TsOptimizerConfig adamw = {.rate = 0.01, .decay = 0.1, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8};
 static const TsSchedule flat = {.warmup = 0};
 
 static TsLearnerConfig make_config(double clip)

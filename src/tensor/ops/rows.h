@@ -15,9 +15,15 @@ extern const TsOp ts_op_scale, ts_op_shift, ts_op_exp, ts_op_log, ts_op_sqrt, ts
 extern const TsOp ts_op_d_sqrt, ts_op_d_tanh, ts_op_d_sigmoid, ts_op_d_relu, ts_op_d_silu, ts_op_d_gelu,
     ts_op_d_gelu_tanh;
 
-/* adamw.c, attend.c, cast.c, cross_entropy.c */
+/* adamw.c, attend.c */
 extern const TsOp ts_op_attend, ts_op_d_attend, ts_op_d_attend_bias;
 extern const TsOp ts_op_adamw;
+
+/* optimizer.c */
+extern const TsOp ts_op_sgd, ts_op_momentum, ts_op_adam, ts_op_lion, ts_op_adam_update, ts_op_velocity, ts_op_descend,
+    ts_op_average;
+
+/* cast.c, cross_entropy.c */
 extern const TsOp ts_op_cast;
 extern const TsOp ts_op_cross_entropy, ts_op_d_cross_entropy, ts_op_cross_entropy_sums, ts_op_d_cross_entropy_sums;
 
