@@ -17,6 +17,7 @@ typedef struct TsLinear {
     int contract; /* 0 counts as 1 */
     double gain;  /* 0 counts as 1 */
     bool without_bias;
+    bool zero;          /* the kernel begins as zeros */
     TsAxis cut_columns; /* the axis that cuts the first dim of `out`, or TS_AXIS_NONE */
     TsAxis cut_rows;    /* the axis that cuts the first contracted dim, or TS_AXIS_NONE */
 } TsLinear;
@@ -78,6 +79,10 @@ typedef struct TsFeedForward {
     double out_gain;
 } TsFeedForward;
 TsTensor ts_feed_forward(TsScope scope, TsTensor x, TsFeedForward options);
+
+/* x + up(relu(down(norm(x)))): a residual bottleneck, which begins as nothing. x (B, T, C) -> (B, T, C); the inner dim,
+ * `width`, is cut along model. Houlsby et al. 2019. residual.c */
+TsTensor ts_residual_adapter(TsScope scope, TsTensor x, int64_t width);
 
 /* A mixture of experts: each token goes to the `top_k` experts that a router scores best, and gets the sum of what they
  * give, by their probabilities (Shazeer et al. 2017; Lepikhin et al. 2020). x (B, T, C) -> (B, T, C). An expert has

@@ -22,6 +22,30 @@ static int64_t contracted_elems(TsShape kernel, int contract)
     return elems;
 }
 
+/* y + s (x A) B: `kernel` is that of the layer. */
+static TsTensor add_lora(TsScope scope, TsTensor y, TsTensor x, TsLinear options, TsShape kernel,
+                         const TsFineTuneConfig *lora)
+{
+    int contract = options.contract ? options.contract : 1;
+    TsShape narrow = kernel, wide = {.dims = 1 + options.out.dims, .size = {lora->r}};
+    narrow.dims = contract + 1;
+    narrow.size[contract] = lora->r;
+    for (int dim = 0; dim < options.out.dims; dim++)
+        wide.size[1 + dim] = options.out.size[dim];
+    double deviation = 1 / sqrt((double)contracted_elems(kernel, contract));
+    TsPlacement cut_a = options.cut_rows ? ts_shard(ts_replicated, 0, options.cut_rows) : ts_replicated;
+    TsPlacement cut_b = options.cut_columns ? ts_shard(ts_replicated, 1, options.cut_columns) : ts_replicated;
+    TsTensor a = ts_declare(
+        scope, "lora_a",
+        (TsDeclare){.shape = narrow, .initializer = {TS_INIT_NORMAL, deviation}, .placement = cut_a, .decays = true});
+    TsTensor b = ts_declare(scope, "lora_b", (TsDeclare){.shape = wide, .placement = cut_b, .decays = true});
+    TsDtype dtype = ts_dtype_of(x);
+    x = ts_dropout(ts_in(scope, "lora_dropout"), x, lora->dropout);
+    TsTensor h = ts_dot(x, ts_cast(a, dtype), (TsDot){.contract = contract});
+    h = ts_scale(ts_dot(h, ts_cast(b, dtype), (TsDot){.contract = 1}), ts_fine_tune_scale(lora));
+    return ts_add(y, h);
+}
+
 TsTensor ts_linear_with(TsScope scope, TsTensor x, TsLinear options)
 {
     int contract = options.contract ? options.contract : 1;
@@ -40,16 +64,19 @@ TsTensor ts_linear_with(TsScope scope, TsTensor x, TsLinear options)
         bias_placement = ts_shard(bias_placement, 0, options.cut_columns);
     }
     double deviation = (options.gain ? options.gain : 1) / sqrt((double)contracted_elems(shape, contract));
+    TsInitializer initializer = {TS_INIT_NORMAL, deviation};
+    if (options.zero)
+        initializer = (TsInitializer){.kind = TS_INIT_ZEROS};
     TsTensor kernel = ts_declare(
         scope, "kernel",
-        (TsDeclare){
-            .shape = shape, .initializer = {TS_INIT_NORMAL, deviation}, .placement = kernel_placement, .decays = true});
+        (TsDeclare){.shape = shape, .initializer = initializer, .placement = kernel_placement, .decays = true});
     TsDtype dtype = ts_dtype_of(x);
     TsTensor y = ts_dot(x, ts_cast(kernel, dtype), (TsDot){.contract = contract});
     if (!options.without_bias)
         y = ts_add(y, ts_cast(ts_declare(scope, "bias", (TsDeclare){.shape = options.out, .placement = bias_placement}),
                               dtype));
-    return ts_leave(scope, y);
+    const TsFineTuneConfig *lora = ts_fine_tune_lora(ts_parameters_fine_tuning(scope.parameters), scope.path);
+    return ts_leave(scope, lora ? add_lora(scope, y, x, options, shape, lora) : y);
 }
 
 TsTensor ts_linear(TsScope scope, TsTensor x, int64_t width)

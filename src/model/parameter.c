@@ -23,6 +23,7 @@ struct TsParameters {
     const TsShardingConfig *sharding;
     Rule *rules; /* (sharding->rules.count) */
     TsStatus misplaced;
+    TsFineTune *fine_tune; /* NULL: all learns */
 };
 
 static const TsShardingConfig as_declared;
@@ -45,6 +46,7 @@ void ts_parameters_free(TsParameters **parameters)
         ts_pattern_free(&(*parameters)->rules[i].pattern);
     ts_free((*parameters)->rules);
     ts_status_free(&(*parameters)->misplaced);
+    ts_fine_tune_free(&(*parameters)->fine_tune);
     ts_free((*parameters)->rows);
     ts_names_free(&(*parameters)->names);
     ts_free(*parameters);
@@ -140,6 +142,19 @@ static void shard_row(TsParameters *parameters, TsParameter *row)
     row->dim = shards.dim;
 }
 
+/* ---- fine-tuning ---- */
+
+TsStatus ts_parameters_fine_tune(TsParameters *parameters, const TsFineTuneConfig *config, const char *task)
+{
+    ts_fine_tune_free(&parameters->fine_tune);
+    return ts_fine_tune_create(&parameters->fine_tune, config, task);
+}
+
+TsFineTune *ts_parameters_fine_tuning(const TsParameters *parameters)
+{
+    return parameters->fine_tune;
+}
+
 /* ---- rows ---- */
 
 static TsStatus check_same(const TsParameter *have, const TsParameter *want)
@@ -163,6 +178,7 @@ TsStatus ts_parameters_declare(TsParameters *parameters, TsParameter parameter)
         parameters->capacity = parameters->capacity ? 2 * parameters->capacity : 64;
         parameters->rows = ts_realloc(parameters->rows, (size_t)parameters->capacity * sizeof *parameters->rows);
     }
+    parameter.trainable &= ts_fine_tune_learns(ts_fine_tune_config(parameters->fine_tune), parameter.path);
     parameter.path = ts_strdup(parameter.path);
     ts_names_add(&parameters->names, parameter.path, parameters->count);
     shard_row(parameters, &parameter);

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "model/fine_tune.h"
 #include "model/sharding.h"
 #include "tensor/batch.h"
 
@@ -45,6 +46,14 @@ void ts_parameters_free(TsParameters **parameters);
 /* Says how what is declared from now on lies: `config` is borrowed for the life of the table. Without it, as layers
  * declare. An error names the rule of which pattern or placement cannot be read. Not collective. */
 TS_MUST_USE TsStatus ts_parameters_shard(TsParameters *parameters, const TsShardingConfig *config);
+
+/* Says which of what is declared from now on learns, and what layers put in: `config` and `task`, whose adapters they
+ * are, are borrowed for the life of the table. Without it all learns that its layer does not freeze. Not collective. */
+TS_MUST_USE TsStatus ts_parameters_fine_tune(TsParameters *parameters, const TsFineTuneConfig *config,
+                                             const char *task);
+
+/* NULL where ts_parameters_fine_tune was not called. */
+TsFineTune *ts_parameters_fine_tuning(const TsParameters *parameters);
 
 /* An error that names a rule that no parameter was found by, or whose placement does not go with one that was. To be
  * called when all is declared. Not collective. */

@@ -245,12 +245,27 @@ static TsTensor add_part(TsScope scope, const TsTransformer *options, TsTensor x
     return ts_between_blocks(scope, x);
 }
 
+/* The task's own adapter behind a block, where there is one. */
+static TsTensor adapt(TsScope scope, TsTensor x, int64_t layer)
+{
+    const char *task;
+    int64_t width = ts_fine_tune_adapters(ts_parameters_fine_tuning(scope.parameters), &task);
+    if (!width)
+        return x;
+    TsScope own = scope;
+    own.path[0] = 0;
+    own = ts_in(ts_in(ts_in(own, "tasks"), task), "residual");
+    x = ts_residual_adapter(ts_in_numbered(own, "layer", layer), x, width);
+    return ts_between_blocks(scope, ts_leave(ts_in(scope, "residual"), x)); /* in the path of the block again */
+}
+
 static TsTensor block(TsScope scope, const TsTransformer *options, TsTensor x, TsTensor seen, const TsCache *cache,
                       int64_t layer)
 {
     Part *second = options->experts && (layer + 1) % options->experts_every == 0 ? mixture : feed_forward;
     x = add_part(scope, options, x, seen, cache, attend, "attention_norm");
-    return ts_leave(scope, add_part(scope, options, x, seen, cache, second, "feed_forward_norm"));
+    x = add_part(scope, options, x, seen, cache, second, "feed_forward_norm");
+    return ts_leave(scope, adapt(scope, x, layer));
 }
 
 TsTensor ts_transformer(TsScope scope, const TsTransformer *options, TsTensor tokens, TsTensor seen,

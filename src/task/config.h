@@ -7,6 +7,7 @@
  *     backbone:   {type: transformer, layers: 6}
  *     parameters: {shard: data}
  *     memory:     {recompute: block}
+ *     fine_tune:  {mode: lora, r: 16}
  *     learner:    {optimizer: {type: adamw, rate: 3e-4}, schedule: {type: cosine, warmup: 100}, clip: 1}
  *     tasks:      {lm: {type: language_model, data: {text: book.txt}, weight: 1}}
  *     mixture:    {mode: interleaved, sampler: proportional}
@@ -18,6 +19,7 @@
 #pragma once
 
 #include "comm/mesh.h"
+#include "model/fine_tune.h"
 #include "task/cluster.h"
 #include "task/decoding.h"
 #include "task/init_from.h"
@@ -94,6 +96,7 @@ typedef struct TsJobConfig {
     TsChoice backbone; /* of ts_backbones */
     TsShardingConfig parameters;
     TsMemoryConfig memory;
+    TsFineTuneConfig fine_tune;
     TsLearnerConfig learner;
     TsMap tasks; /* of TsTaskConfig */
     TsMixtureConfig mixture;

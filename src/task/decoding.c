@@ -9,9 +9,8 @@
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "ckpt/checkpoint.h"
 #include "model/decode.h"
-#include "task/job.h"
+#include "task/base.h"
 #include "task/prompts.h"
 #include "task/stream.h"
 
@@ -239,20 +238,6 @@ static void show(void *context, int64_t prompt, const int32_t *added, int64_t co
 
 /* ---- running ---- */
 
-/* The parameters of the newest checkpoint that verifies. */
-static TsStatus restore(const TsJob *job)
-{
-    TsCheckpoint *checkpoint = NULL;
-    TsBatch *kept = ts_job_kept(job);
-    TsStatus status = ts_checkpoint_resume(&checkpoint, job->group, job->keys->run.dir, kept,
-                                           (TsRestoreOptions){.allow_unused = true});
-    ts_batch_free(&kept);
-    if (!status && !checkpoint)
-        status = ts_status_error(TS_CODE_NOT_FOUND, "%s has no checkpoint: train it first", job->keys->run.dir);
-    ts_checkpoint_close(&checkpoint);
-    return status;
-}
-
 /* Prepares to stream the one prompt there is: its own text first. */
 static void begin_stream(Decoding *d, int32_t **tokens, int64_t count)
 {
@@ -368,10 +353,11 @@ static TsStatus decode_all(Decoding *d)
 {
     const TsJob *job = d->job;
     TsBatch *narrow = NULL;
+    TsParameters *parameters = ts_job_parameters_of(job, d->task);
     d->weights =
-        (TsWeights){.parameters = job->parameters, .arrays = job->arrays, .dtype = job->dtype, .threads = job->threads};
+        (TsWeights){.parameters = parameters, .arrays = job->arrays, .dtype = job->dtype, .threads = job->threads};
     if (job->dtype == TS_BF16) {
-        narrow = ts_weights_narrow(job->parameters, job->arrays);
+        narrow = ts_weights_narrow(parameters, job->arrays);
         d->weights.arrays = narrow;
         d->weights.narrow = true;
     }
@@ -410,7 +396,7 @@ TsStatus ts_decode_run(TsGroup *group, const TsConfig *config, const TsDecodeReq
     if (!status)
         status = set_options(&d);
     if (!status)
-        status = restore(job);
+        status = ts_base_restore(job, NULL);
     if (!status)
         status = decode_all(&d);
     ts_prompt_texts_free(&d.texts);

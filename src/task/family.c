@@ -275,6 +275,13 @@ TsStatus ts_family_view(const TsFamily *family, TsSafetensorsView *view, const T
     return TS_OK;
 }
 
+bool ts_family_lacks(const TsFamily *family, const TsSafetensors *weights, const char *path)
+{
+    int layer;
+    const Row *row = find_row(family, &layer, path);
+    return strncmp(path, "backbone/head/", 14) == 0 && (!row || find_tensor(family, weights, row, layer) < 0);
+}
+
 TsStatus ts_family_target(const TsFamily *family, char **name, TsShape *shape, TsSafetensorsView *view,
                           const char *path, TsShape parameter_shape)
 {
@@ -304,12 +311,11 @@ TsStatus ts_family_load(const TsFamily *family, const TsSafetensors *weights, co
         TsArray *array = ts_batch_array(arrays, i);
         const char *path = ts_batch_name(arrays, i);
         TsSafetensorsView view;
-        TsStatus status = ts_family_view(family, &view, weights, path, array->shape);
-        if (ts_status_code(status) == TS_CODE_NOT_FOUND && strncmp(path, "backbone/head/", 14) == 0) {
-            ts_status_free(&status);
+        if (ts_family_lacks(family, weights, path)) {
             ++*left;
             continue;
         }
+        TsStatus status = ts_family_view(family, &view, weights, path, array->shape);
         if (!status)
             status = ts_safetensors_read(weights, array->data, view, array->block, array->dtype);
         if (status && wrongs++ < LISTED)

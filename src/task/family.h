@@ -28,6 +28,9 @@ TS_MUST_USE TsStatus ts_family_read(const TsFamily **family, TsTransformer *opti
 TS_MUST_USE TsStatus ts_family_view(const TsFamily *family, TsSafetensorsView *view, const TsSafetensors *weights,
                                     const char *path, TsShape shape);
 
+/* Whether `path` is of a head that the weights, published without one, lack. */
+bool ts_family_lacks(const TsFamily *family, const TsSafetensors *weights, const char *path);
+
 /* Where the parameter `path` of this shape goes: the name of a tensor (owned by the caller), its shape, and the
  * elements of it as a view. A tensor may hold several parameters. Fails where the family has no place for it. */
 TS_MUST_USE TsStatus ts_family_target(const TsFamily *family, char **name, TsShape *shape, TsSafetensorsView *view,

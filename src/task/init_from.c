@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "task/init_from.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -270,8 +271,11 @@ static json_t *record_of(const Work *work)
     for (int i = 0; i < ts_batch_count(work->arrays); i++)
         if (work->sources[i])
             json_object_set_new(arrays, ts_batch_name(work->arrays, i), json_string(work->sources[i]));
-    return json_pack("{s:s, s:I, s:o}", "path", ts_checkpoint_path(work->checkpoint), "step",
-                     (json_int_t)ts_checkpoint_step(work->checkpoint), "arrays", arrays);
+    char *whole = realpath(ts_checkpoint_path(work->checkpoint), NULL); /* the C library's own memory */
+    json_t *record = json_pack("{s:s, s:I, s:o}", "path", whole ? whole : ts_checkpoint_path(work->checkpoint), "step",
+                               (json_int_t)ts_checkpoint_step(work->checkpoint), "arrays", arrays);
+    free(whole);
+    return record;
 }
 
 static void work_free(Work *work)

@@ -96,6 +96,8 @@ static TsStatus declare_own(TsJob *job, int index)
     TsGraph *graph = ts_graph_create();
     job->own[index] = ts_parameters_create(job->mesh);
     TsStatus status = locate_rule(job, ts_parameters_shard(job->own[index], &job->sharding));
+    if (!status)
+        status = ts_parameters_fine_tune(job->own[index], &job->keys->fine_tune, task->name);
     TsScope scope = {.graph = graph, .parameters = job->own[index], .dtype = job->dtype, .step = TS_NONE};
     TsColumns columns = ts_columns_trace(graph, task->sample);
     task->model->compute_predictions(scope, task->options, &columns);
@@ -103,6 +105,20 @@ static TsStatus declare_own(TsJob *job, int index)
         status = ts_graph_status(graph);
     ts_graph_free(&graph);
     return ts_status_annotate(status, "tasks.%s", task->name);
+}
+
+/* That `fine_tune.targets` was found. */
+static TsStatus check_fine_tune(const TsJob *job)
+{
+    bool found = false, traced = false;
+    for (int i = 0; i < job->task_count; i++) {
+        traced |= job->own[i] != NULL;
+        found |= job->own[i] && ts_fine_tune_found(ts_parameters_fine_tuning(job->own[i]));
+    }
+    return found || !traced ? TS_OK
+                            : ts_config_error_at(job->config, "fine_tune.targets",
+                                                 "\"%s\" is found in the path of no linear layer of the backbone",
+                                                 job->keys->fine_tune.targets);
 }
 
 /* Fills the tables: what tasks share is declared once. */
@@ -121,6 +137,7 @@ static TsStatus declare_parameters(TsJob *job)
             TS_TRY(ts_status_annotate(ts_parameters_declare(job->parameters, row), "tasks.%s", job->tasks[i]->name));
         }
     }
+    TS_TRY(check_fine_tune(job));
     return locate_rule(job, ts_parameters_check_rules(job->parameters));
 }
 
@@ -275,6 +292,8 @@ TsBatch *ts_job_kept(const TsJob *job)
 {
     TsBatch *kept = ts_batch_create();
     for (int i = 0; i < ts_batch_count(job->arrays); i++) {
+        if (!ts_fine_tune_learns(&job->keys->fine_tune, ts_batch_name(job->arrays, i)))
+            continue;
         char *name = ts_format("parameters/%s", ts_batch_name(job->arrays, i));
         ts_batch_lend(kept, name, ts_batch_array(job->arrays, i));
         ts_free(name);

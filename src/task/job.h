@@ -52,6 +52,6 @@ TsParameters *ts_job_parameters_of(const TsJob *job, const TsTask *task);
 /* The task of that name; an error that names the nearest. */
 TS_MUST_USE TsStatus ts_job_find_task(const TsTask **task, const TsJob *job, const char *name);
 
-/* The parameters under the names that they bear in checkpoints, "parameters/PATH"; lent, so the batch is the caller's,
- * the arrays are not. */
+/* The parameters that checkpoints hold, under the names that they bear there, "parameters/PATH"; lent, so the batch is
+ * the caller's, the arrays are not. A backbone that fine_tune freezes is not among them: task/base.h. */
 TsBatch *ts_job_kept(const TsJob *job);

@@ -5,12 +5,14 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "ckpt/checkpoint.h"
+#include "task/base.h"
 
 static TsStatus restore(TsJob *job, TsCheckpoint *checkpoint)
 {
     TsBatch *kept = ts_job_kept(job);
     TsStatus status = ts_checkpoint_restore(checkpoint, kept, (TsRestoreOptions){.allow_unused = true});
+    if (!status)
+        status = ts_base_load(job, ts_checkpoint_state(checkpoint));
     if (!status)
         ts_log(TS_LOG_INFO, "step %lld of %s, on %d rank%s", (long long)ts_checkpoint_step(checkpoint),
                job->keys->run.dir, ts_group_size(job->group), ts_group_size(job->group) == 1 ? "" : "s");

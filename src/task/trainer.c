@@ -9,6 +9,7 @@
 #include "base/version.h"
 #include "base/text.h"
 #include "comm/collectives.h"
+#include "task/base.h"
 #include "task/evaluator.h"
 #include "task/progress.h"
 #include "task/run_dir.h"
@@ -402,13 +403,34 @@ static TsStatus read_state(Trainer *trainer, const TsCheckpoint *checkpoint)
     return TS_OK;
 }
 
+/* Lends what can have initial weights from elsewhere: the Learner's state, and all parameters but those that fine_tune
+ * puts in. */
+static TsBatch *collect_initialized(const Trainer *trainer)
+{
+    TsBatch *arrays = ts_batch_create(), *state = ts_learner_state(trainer->learner);
+    const TsBatch *parameters = trainer->job->arrays;
+    for (int i = 0; i < ts_batch_count(parameters); i++) {
+        char *name = ts_format("parameters/%s", ts_batch_name(parameters, i));
+        if (!ts_fine_tune_adds(ts_batch_name(parameters, i)))
+            ts_batch_lend(arrays, name, ts_batch_array(parameters, i));
+        ts_free(name);
+    }
+    for (int i = 0; i < ts_batch_count(state); i++)
+        ts_batch_lend(arrays, ts_batch_name(state, i), ts_batch_array(state, i));
+    return arrays;
+}
+
 /* Takes initial weights from elsewhere, if the config says so. */
 static TsStatus initialize(Trainer *trainer)
 {
     TsInitFrom from = {0};
     if (!trainer->keys->init_from)
         return TS_OK;
-    TS_TRY(ts_init_from(&from, trainer->job->group, trainer->keys->init_from, trainer->kept));
+    TsBatch *arrays = collect_initialized(trainer);
+    TsStatus status = ts_init_from(&from, trainer->job->group, trainer->keys->init_from, arrays);
+    ts_batch_free(&arrays);
+    if (status)
+        return status;
     ts_saving_note_initialized(trainer->saving, from.record);
     if (ts_learner_averages(trainer->learner))
         ts_averages_begin(ts_learner_averages(trainer->learner));
@@ -426,6 +448,8 @@ static TsStatus resume(Trainer *trainer)
     if (!checkpoint)
         return initialize(trainer);
     TsStatus status = read_state(trainer, checkpoint);
+    if (!status)
+        status = ts_base_load(trainer->job, ts_checkpoint_state(checkpoint));
     ts_checkpoint_close(&checkpoint);
     if (status)
         return status;
