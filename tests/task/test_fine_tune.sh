@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# ranks: 2
+# SPDX-License-Identifier: Apache-2.0
+#
+# Fine-tuning of a run's backbone: checkpoints hold what was learned and say where the rest is; evaluation, decoding and
+# going on find it there; export merges; on two ranks along model and with parameters cut along data it learns the same.
+set -u
+: "${TESSERA:=build/tessera}"
+top=$(mktemp -d "${TMPDIR:-/tmp}/tessera-tune.XXXXXX") || exit 1
+trap 'rm -rf "$top"' EXIT
+failures=0
+
+words=(train jobs/line.yaml run.threads=1 run.log=1 run.steps=3 learner.optimizer.rate=0.01 backbone.layers=1
+    backbone.width=32 backbone.context=16 tasks.lm.data.length=16 tasks.lm.data.batch=8 run.precision=f64)
+lora=(init_from.path="$top/base" fine_tune.mode=lora fine_tune.r=4 'fine_tune.targets="attention/|feed_forward/"')
+
+fail() {
+    echo "$*"
+    cat "$top/out"
+    failures=$((failures + 1))
+}
+runs() { # runs RANKS WORDS…
+    local ranks=$1
+    shift
+    if [ "$ranks" = 1 ]; then timeout 60 "$TESSERA" "$@" </dev/null >"$top/out" 2>&1; else
+        timeout 60 mpirun --oversubscribe --bind-to none -n "$ranks" "$TESSERA" "$@" </dev/null >"$top/out" 2>&1
+    fi
+}
+works() { runs "$@" || fail "it fails: ${*:2}"; }
+says() { # says REGEX RANKS WORDS…: ends with an error that has it
+    local regex=$1
+    shift
+    runs "$@" && fail "no error: ${*:2}"
+    [ "$(grep -cE -- "error: .*$regex" "$top/out")" = 1 ] || fail "expected /$regex/ once"
+}
+validation() { sed -n 's/.*validation.*lm: loss \([0-9.]*\),.*/\1/p' "$top/out" | tail -1; }
+evaluated() { # evaluated WORDS…: the loss that eval prints
+    timeout 60 "$TESSERA" eval "$@" 2>"$top/out" | awk '$2 == "loss" { printf "%.4f", $3 }'
+}
+
+works 1 "${words[@]}" "run.dir=$top/base"
+
+# What is kept, and what learns.
+works 1 "${words[@]}" "run.dir=$top/lora" "${lora[@]}"
+loss=$(validation)
+"$TESSERA" ckpt show "$top/lora" >"$top/out"
+[ "$(grep -c '/lora_[ab]  ' "$top/out")" = $((3 * 12)) ] || fail "not 12 matrices with their means and variances"
+grep '^parameters/\|^optimizer/' "$top/out" | grep -v '/lora_[ab]  ' && fail "the checkpoint holds more than was learned"
+[ "$(evaluated "$top/lora/config.yaml")" = "$loss" ] || fail "evaluation is not that of the run: $loss"
+works 1 decode "$top/lora/config.yaml" --prompt Alice decode.tokens=3
+
+# On two ranks: heads cut along model; ZeRO-3. Base, A and B lie elsewhere; nothing else changes.
+works 2 "${words[@]}" "run.dir=$top/model" "${lora[@]}" mesh.model=2
+[ "$(validation)" = "$loss" ] || fail "mesh.model=2 learns otherwise: $loss"
+works 2 "${words[@]}" "run.dir=$top/zero3" "${lora[@]}" parameters.shard=data
+[ "$(validation)" = "$loss" ] || fail "ZeRO-3 learns otherwise: $loss"
+
+# Going on, on other ranks, is as if nothing had been.
+works 2 "${words[@]}" "run.dir=$top/half" "${lora[@]}" learner.schedule.steps=3 run.steps=2
+works 1 "${words[@]}" "run.dir=$top/half" "${lora[@]}" learner.schedule.steps=3
+[ "$(validation)" = "$loss" ] || fail "a run that went on learns otherwise: $loss"
+
+# Merged, it is a model of its own.
+works 2 ckpt export "$top/lora" "$top/exported"
+works 1 ckpt import "$top/exported" "$top/merged"
+[ "$(evaluated "$top/base/config.yaml" "run.dir=$top/merged" run.precision=f32)" = "$loss" ] || fail "merged it is another: $loss"
+
+# The base has moved; is gone.
+mv "$top/base" "$top/moved"
+says "the base of this run, step 3 of .*, is not there any more; init_from.path=DIR" 1 eval "$top/lora/config.yaml"
+[ "$(evaluated "$top/lora/config.yaml" "init_from.path=$top/moved")" = "$loss" ] || fail "the base that moved is not found"
+mv "$top/moved" "$top/base"
+
+# The other modes; step 0 is the base.
+base=$(evaluated "$top/base/config.yaml")
+for mode in adapters frozen; do
+    runs 1 "${words[@]}" "run.dir=$top/$mode" "init_from.path=$top/base" "fine_tune.mode=$mode"
+    if [ $mode = frozen ]; then
+        grep -q 'error: .*nothing is learned' "$top/out" || fail "all is frozen, and nobody says so"
+        continue
+    fi
+    learned=$(validation)
+    [ "$(evaluated "$top/$mode/config.yaml")" = "$learned" ] || fail "evaluation of $mode is not that of the run"
+    "$TESSERA" ckpt show "$top/$mode" >"$top/out"
+    grep -q '^parameters/tasks/lm/residual/layer_00/up/kernel' "$top/out" || fail "no adapters"
+    says "residual adapters .* no other program" 1 ckpt export "$top/$mode" "$top/refused"
+    works 1 "${words[@]}" "run.dir=$top/$mode-still" "init_from.path=$top/base" "fine_tune.mode=$mode" \
+        learner.optimizer.rate=0
+    [ "$(validation)" = "$base" ] || fail "$mode does not begin as its base: $base"
+done
+
+# The memory of the optimizer counts what learns.
+state() { "$TESSERA" plan jobs/line.yaml "$@" 2>&1 | awk '/optimizer/ { print $0 }' | head -1; }
+[ "$(state)" != "$(state fine_tune.mode=lora)" ] || fail "plan counts the same optimizer state: $(state)"
+
+says 'fine_tune.targets: "nowhere" is found in the path of no linear layer' 1 "${words[@]}" "run.dir=$top/bad" \
+    "${lora[@]}" fine_tune.targets=nowhere
+says 'fine_tune: targets: .*\(' 1 "${words[@]}" "run.dir=$top/bad" "${lora[@]}" 'fine_tune.targets="("'
+says 'fine_tune.r: ' 1 "${words[@]}" "run.dir=$top/bad" "${lora[@]}" fine_tune.r=0
+says 'fine_tune.mode: ' 1 "${words[@]}" "run.dir=$top/bad" fine_tune.mode=some
+[ ! -e "$top/bad/checkpoints" ] || fail "an error left checkpoints"
+
+[ "$failures" = 0 ]
