@@ -47,7 +47,7 @@ loss=$(validation)
 [ "$(grep -c '/lora_[ab]  ' "$top/out")" = $((3 * 12)) ] || fail "not 12 matrices with their means and variances"
 grep '^parameters/\|^optimizer/' "$top/out" | grep -v '/lora_[ab]  ' && fail "the checkpoint holds more than was learned"
 [ "$(evaluated "$top/lora/config.yaml")" = "$loss" ] || fail "evaluation is not that of the run: $loss"
-works 1 decode "$top/lora/config.yaml" --prompt Alice decode.tokens=3
+works 1 decode "$top/lora/config.yaml" --prompt Alice decode.max_decode_steps=3
 
 # On two ranks: heads cut along model; ZeRO-3. Base, A and B lie elsewhere; nothing else changes.
 works 2 "${words[@]}" "run.dir=$top/model" "${lora[@]}" mesh.model=2
