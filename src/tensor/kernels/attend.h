@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Attention in tiles of queries by keys (Dao et al. 2022): no matrix of all queries by all keys is ever stored, and the
- * backward pass computes the tiles again from the logsumexp. Products of tiles go through matmul.h.
+ * backward pass computes the tiles again from the logsumexp.
  *
  * Query i stands at position query_first + i, key j at j. A query sees the keys up to its own position where `causal`,
  * and of those up to it the last `window` alone where that is not 0; of those, the ones that keys_seen and segments
