@@ -67,8 +67,8 @@ static void fill_lanes(const Backward *w, const Tile *tile)
         Real sum = 0, logsumexp = INFINITY;
         if (c < tile->rows) {
             int64_t at = (tile->b * shape->queries + tile->query + c) * shape->heads + tile->head;
-            const Stored *out = (const Stored *)tile->in->out + at * shape->width;
-            const Stored *d_out = (const Stored *)tile->in->d_out + at * shape->width;
+            const Stored *out = row_of(tile->in->out, queries_of(tile), c);
+            const Stored *d_out = row_of(tile->in->d_out, queries_of(tile), c);
 #pragma omp simd reduction(+ : sum)
             for (int64_t d = 0; d < shape->width; d++)
                 sum += load(out[d]) * load(d_out[d]);
@@ -179,29 +179,15 @@ static void backward_strip(const Backward *w, const Strip *strip, const Tile *ti
     add_gradients(w, strip, tile);
 }
 
-/* Rows of one head: x (batch, length, heads, width) = scale times values (rows, padded). */
-static void store_rows(void *x, int64_t length, int64_t heads, int64_t width, int64_t b, int64_t head, int64_t first,
-                       int64_t rows, const Real *values, Real scale)
-{
-    for (int64_t r = 0; r < rows; r++) {
-        Stored *to = (Stored *)x + ((b * length + first + r) * heads + head) * width;
-#pragma omp simd
-        for (int64_t d = 0; d < width; d++)
-            to[d] = store(scale * values[r * whole_vecs(width) + d]);
-    }
-}
-
 /* One tile of queries of one head against all keys that it sees. */
 static void backward_tile(const Backward *w, void *d_q, Tile tile)
 {
     const TsAttendShape *shape = tile.shape;
-    int64_t width = shape->width, kv_head = tile.head / shape->group, lanes = whole_vecs(tile.rows);
+    int64_t lanes = whole_vecs(tile.rows);
     Range keys = seen_by_any(shape, tile.query, tile.query + tile.rows);
     Strip strip[TILE / PANEL];
-    copy_rows(w->q, tile.in->q, shape->queries, shape->heads, width, tile.b, tile.head, tile.query, tile.rows,
-              (Real)shape->scale);
-    copy_rows(w->d_out, tile.in->d_out, shape->queries, shape->heads, width, tile.b, tile.head, tile.query, tile.rows,
-              1);
+    copy_rows(w->q, tile.in->q, queries_of(&tile), (Real)shape->scale);
+    copy_rows(w->d_out, tile.in->d_out, queries_of(&tile), 1);
     transpose_tile(w->q_across, TILE, w->q, w->padded, lanes, w->padded);
     transpose_tile(w->d_out_across, TILE, w->d_out, w->padded, lanes, w->padded);
     for (int64_t i = 0; i < TILE * w->padded; i++)
@@ -209,15 +195,14 @@ static void backward_tile(const Backward *w, void *d_q, Tile tile)
     fill_lanes(w, &tile);
     for (tile.key = keys.first / TILE * TILE; tile.key < keys.last; tile.key += TILE) {
         tile.columns = smaller(TILE, shape->keys - tile.key);
-        copy_rows(w->k, tile.in->k, shape->keys, shape->kv_heads, width, tile.b, kv_head, tile.key, tile.columns, 1);
-        copy_rows(w->v, tile.in->v, shape->keys, shape->kv_heads, width, tile.b, kv_head, tile.key, tile.columns, 1);
+        copy_rows(w->k, tile.in->k, keys_of(&tile), 1);
+        copy_rows(w->v, tile.in->v, keys_of(&tile), 1);
         int strips = strips_of(strip, &tile);
         for (int s = 0; s < strips; s++)
             backward_strip(w, &strip[s], &tile);
     }
     transpose_tile(w->q, w->padded, w->d_q_across, TILE, w->padded, lanes);
-    store_rows(d_q, shape->queries, shape->heads, width, tile.b, tile.head, tile.query, tile.rows, w->q,
-               (Real)shape->scale);
+    store_rows(d_q, queries_of(&tile), w->q, (Real)shape->scale);
 }
 
 /* All that belongs to one key head: its queries' d_q, its own d_k and d_v. */
@@ -235,8 +220,9 @@ static void backward_head(const Backward *w, void *d_q, void *d_k, void *d_v, co
                                  .head = head,
                                  .query = query,
                                  .rows = smaller(TILE, shape->queries - query)});
-    store_rows(d_k, shape->keys, shape->kv_heads, shape->width, b, kv_head, 0, shape->keys, w->d_k, 1);
-    store_rows(d_v, shape->keys, shape->kv_heads, shape->width, b, kv_head, 0, shape->keys, w->d_v, 1);
+    HeadRows all = {b, shape->keys, shape->kv_heads, kv_head, shape->width, 0, shape->keys};
+    store_rows(d_k, all, w->d_k, 1);
+    store_rows(d_v, all, w->d_v, 1);
 }
 
 /* The gradient of the bias is summed over the batch, by one thread for each head: a piece is then a head of all the

@@ -97,22 +97,55 @@ static inline int strips_of(Strip strip[TILE / PANEL], const Tile *tile)
     return count;
 }
 
-/* copy (rows, padded) = scale times `rows` rows of one head, from row `first`; x (batch, length, heads, width). Columns
- * from width on, and rows up to whole vectors of them, are 0. */
-static inline void copy_rows(Real *copy, const void *x, int64_t length, int64_t heads, int64_t width, int64_t b,
-                             int64_t head, int64_t first, int64_t rows, Real scale)
+/* Rows [first, first + rows) of one head of an operand (batch, length, heads, width). */
+typedef struct HeadRows {
+    int64_t b, length, heads, head, width, first, rows;
+} HeadRows;
+
+static inline HeadRows queries_of(const Tile *tile)
 {
-    const Stored *from = (const Stored *)x + ((b * length + first) * heads + head) * width;
-    int64_t padded = whole_vecs(width);
-    for (int64_t r = 0; r < rows; r++) {
+    const TsAttendShape *shape = tile->shape;
+    return (HeadRows){tile->b, shape->queries, shape->heads, tile->head, shape->width, tile->query, tile->rows};
+}
+
+static inline HeadRows keys_of(const Tile *tile)
+{
+    const TsAttendShape *shape = tile->shape;
+    return (HeadRows){tile->b,      shape->keys, shape->kv_heads, tile->head / shape->group,
+                      shape->width, tile->key,   tile->columns};
+}
+
+/* Where row r of them begins. */
+static inline const Stored *row_of(const void *x, HeadRows rows, int64_t r)
+{
+    return (const Stored *)x + ((rows.b * rows.length + rows.first + r) * rows.heads + rows.head) * rows.width;
+}
+
+/* copy (rows, padded) = scale times them. Columns from width on, and rows up to whole vectors of them, are 0. */
+static inline void copy_rows(Real *copy, const void *x, HeadRows rows, Real scale)
+{
+    int64_t padded = whole_vecs(rows.width);
+    for (int64_t r = 0; r < rows.rows; r++) {
+        const Stored *from = row_of(x, rows, r);
 #pragma omp simd
-        for (int64_t d = 0; d < width; d++)
-            copy[r * padded + d] = scale * load(from[r * heads * width + d]);
-        for (int64_t d = width; d < padded; d++)
+        for (int64_t d = 0; d < rows.width; d++)
+            copy[r * padded + d] = scale * load(from[d]);
+        for (int64_t d = rows.width; d < padded; d++)
             copy[r * padded + d] = 0;
     }
-    for (int64_t i = rows * padded; i < whole_vecs(rows) * padded; i++)
+    for (int64_t i = rows.rows * padded; i < whole_vecs(rows.rows) * padded; i++)
         copy[i] = 0;
+}
+
+/* The other way. */
+static inline void store_rows(void *x, HeadRows rows, const Real *values, Real scale)
+{
+    for (int64_t r = 0; r < rows.rows; r++) {
+        Stored *to = (Stored *)x + (row_of(x, rows, r) - (const Stored *)x);
+#pragma omp simd
+        for (int64_t d = 0; d < rows.width; d++)
+            to[d] = store(scale * values[r * whole_vecs(rows.width) + d]);
+    }
 }
 
 /* ---- what is added to scores, and what is hidden */

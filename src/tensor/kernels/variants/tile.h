@@ -179,6 +179,25 @@ static __attribute__((unused)) void multiply_columns(const TileProduct *p)
             row[r] = low;                                                                                              \
         }
 
+#define OTHER_LANE(c, s) ((c) ^ (s))
+#define FOLD(x, s)       ((x) + VEC_SHUFFLE(x, x, EACH_LANE(OTHER_LANE, s)))
+
+/* The sum of the lanes, by halves. */
+TS_ALWAYS_INLINE Real vec_sum(Vec x)
+{
+#if LANES > 8
+    x = FOLD(x, 8);
+#endif
+#if LANES > 4
+    x = FOLD(x, 4);
+#endif
+#if LANES > 2
+    x = FOLD(x, 2);
+#endif
+    x = FOLD(x, 1);
+    return x[0];
+}
+
 /* to (columns, rows) = from (rows, columns) transposed; rows and columns are multiples of LANES. */
 static __attribute__((unused)) void transpose_tile(Real *to, int64_t row_to, const Real *from, int64_t row_from,
                                                    int64_t rows, int64_t columns)
