@@ -379,6 +379,7 @@ static void bench_restore(const char *dir, const TsBatch *state)
 
 int main(int count, char **words)
 {
+    ts_matmul_settle(words);
     world = ts_runtime_start((TsRuntimeOptions){0});
     TS_CHECK(count == 3, "usage: checkpoint DIR save|verify|asynchronous|memory|restore");
     expect_ok(ts_mesh_create(&mesh, world, (TsMeshShape){.size[TS_AXIS_DATA] = ts_group_size(world)}));

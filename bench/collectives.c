@@ -450,6 +450,7 @@ static void bench_overlap(void)
 
 int main(int argc, char **argv)
 {
+    ts_matmul_settle(argv);
     unsetenv("OPENBLAS_CORETYPE");
     unsetenv("OPENBLAS_L2_SIZE");
     world = ts_runtime_start((TsRuntimeOptions){.watchdog_s = 60});

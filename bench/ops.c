@@ -68,6 +68,7 @@ static bool is_part(const char *name)
 
 int main(int argc, char **argv)
 {
+    ts_matmul_settle(argv);
     unsetenv("OPENBLAS_CORETYPE");
     unsetenv("OPENBLAS_L2_SIZE");
     for (int i = 1; i < argc; i++)

@@ -18,6 +18,7 @@
 #include "comm/accounting.h"
 #include "comm/collectives.h"
 #include "comm/runtime.h"
+#include "tensor/matmul.h"
 #include "task/job.h"
 #include "task/learner.h"
 #include "task/step.h"
@@ -131,6 +132,7 @@ static void time_messages(TsGroup *world, int64_t elems)
 
 int main(int argc, char **argv)
 {
+    ts_matmul_settle(argv);
     TsGroup *world = ts_runtime_start((TsRuntimeOptions){0});
     TsStatus status = TS_OK;
     const char *what = argc > 2 ? argv[1] : "";

@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "comm/runtime.h"
+#include "tensor/matmul.h"
 
 /* The Group of all ranks, for the cases. */
 static TsGroup *test_world;
@@ -59,8 +60,10 @@ static inline int test_run(const char *suite_name, const CU_TestInfo *cases)
 }
 
 #define TEST_MAIN(suite_name, ...)                                                                                     \
-    int main(void)                                                                                                     \
+    int main(int argc, char **argv)                                                                                    \
     {                                                                                                                  \
+        (void)argc;                                                                                                    \
+        ts_matmul_settle(argv);                                                                                        \
         const CU_TestInfo cases[] = {__VA_ARGS__, CU_TEST_INFO_NULL};                                                  \
         return test_run(suite_name, cases);                                                                            \
     }

@@ -33,5 +33,6 @@ extern const TsCommand ts_command_data;    /* data.c */
 extern const TsCommand ts_command_decode;  /* decode.c */
 extern const TsCommand ts_command_plan;    /* plan.c */
 extern const TsCommand ts_command_ckpt;    /* ckpt.c */
+extern const TsCommand ts_command_doctor;  /* doctor.c */
 extern const TsCommand ts_command_help;    /* help.c */
 extern const TsCommand ts_command_version; /* version.c */

@@ -9,11 +9,20 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "comm/runtime.h"
+#include "tensor/matmul.h"
 
 /* In the order of `tessera help`. */
-const TsCommand *const ts_commands[] = {
-    &ts_command_train,  &ts_command_eval, &ts_command_predict, &ts_command_data,    &ts_command_plan,
-    &ts_command_decode, &ts_command_ckpt, &ts_command_help,    &ts_command_version, NULL};
+const TsCommand *const ts_commands[] = {&ts_command_train,
+                                        &ts_command_eval,
+                                        &ts_command_predict,
+                                        &ts_command_data,
+                                        &ts_command_plan,
+                                        &ts_command_decode,
+                                        &ts_command_ckpt,
+                                        &ts_command_doctor,
+                                        &ts_command_help,
+                                        &ts_command_version,
+                                        NULL};
 
 const TsCommand *ts_command_find(const char *name)
 {
@@ -64,6 +73,7 @@ static TsStatus run(TsGroup *world, int count, const char *const *words)
 
 int main(int argc, char **argv)
 {
+    ts_matmul_settle(argv);
     TsGroup *world = ts_runtime_start((TsRuntimeOptions){0});
     TsStatus status = run(world, argc > 0 ? argc - 1 : 0, (const char *const *)argv + 1);
     int exit_code = ts_status_exit_code(status);

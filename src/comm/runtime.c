@@ -219,3 +219,12 @@ int ts_runtime_end(int exit_code)
     MPI_Finalize();
     return agreed;
 }
+
+const char *ts_runtime_library(void)
+{
+    static char name[MPI_MAX_LIBRARY_VERSION_STRING];
+    int length = 0;
+    TS_MPI(MPI_Get_library_version(name, &length));
+    name[strcspn(name, ",\n")] = 0;
+    return name;
+}

@@ -21,3 +21,6 @@ TsGroup *ts_runtime_start(TsRuntimeOptions options);
 /* Ends what ts_runtime_start began, and checks that every Group, Mesh and shared buffer was freed. Collective on all
  * ranks. The verdict is agreed: returns the largest exit_code of all ranks, which main returns. */
 int ts_runtime_end(int exit_code);
+
+/* The MPI library and its version, "Open MPI v4.1.4"; borrowed. Not collective. */
+const char *ts_runtime_library(void);

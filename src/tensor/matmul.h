@@ -38,6 +38,15 @@ size_t ts_matmul_scratch_bytes(const TsMatmul *product);
 /* "openblas" or "onednn". */
 const char *ts_matmul_backend(void);
 
+/* To be called first in main. OpenBLAS chooses its kernels when it is loaded, and takes processors that are newer than
+ * itself for very old ones, which costs three quarters of its speed. Where that is so, and the environment does not
+ * choose by OPENBLAS_CORETYPE, it is set, and the program begins anew: this call then does not return. */
+void ts_matmul_settle(char **argv);
+
+/* What OpenBLAS takes this processor for, "SkylakeX", and its version, "OpenBLAS 0.3.21"; borrowed. */
+const char *ts_matmul_openblas_core(void);
+const char *ts_matmul_openblas_version(void);
+
 /* Names the backend for the calls that follow; false where this build has none of that name. For tests and benches:
  * not while a product runs. */
 bool ts_matmul_use(const char *name);

@@ -4,8 +4,13 @@
 #include <cblas.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/check.h"
+#include "base/machine.h"
 
 static void use_one_thread(void)
 {
@@ -33,6 +38,36 @@ static void multiply(const TsMatmul *p)
     else
         cblas_sgemm(CblasRowMajor, transpose_a, transpose_b, m, n, k, (float)p->alpha, p->a, row_a, p->b, row_b,
                     (float)p->beta, p->c, row_c);
+}
+
+void ts_matmul_settle(char **argv)
+{
+    static const char *const old[] = {"Prescott", "Core2", "Penryn", "Dunnington", "Atom", "Nehalem", "Sandybridge"};
+    TsMachine machine = ts_machine();
+    const char *core = machine.avx512_bf16           ? "Cooperlake"
+                       : machine.avx512              ? "SkylakeX"
+                       : machine.avx2 && machine.fma ? "Haswell"
+                                                     : NULL;
+    bool is_old = false;
+    for (size_t i = 0; i < sizeof old / sizeof *old; i++)
+        is_old |= strcmp(openblas_get_corename(), old[i]) == 0;
+    if (is_old && core && !getenv("OPENBLAS_CORETYPE") && setenv("OPENBLAS_CORETYPE", core, 0) == 0)
+        execv("/proc/self/exe", argv); /* where that cannot be, it goes on as it is */
+}
+
+const char *ts_matmul_openblas_core(void)
+{
+    return openblas_get_corename();
+}
+
+/* The first two words of what it says of how it was built. */
+const char *ts_matmul_openblas_version(void)
+{
+    static char version[40];
+    char name[20] = "", number[20] = "";
+    sscanf(openblas_get_config(), "%19s %19s", name, number);
+    snprintf(version, sizeof version, "%s %s", name, number);
+    return version;
 }
 
 const TsMatmulBackend ts_matmul_openblas = {.name = "openblas", .multiplies_bf16 = false, .multiply = multiply};
