@@ -10,6 +10,7 @@ set -u
 top=$(mktemp -d "${TMPDIR:-/tmp}/tessera-doctor.XXXXXX") || exit 1
 trap 'rm -rf "$top"' EXIT
 failures=0
+cores=$(getconf _NPROCESSORS_ONLN)
 
 # check CODE REGEX LAUNCHER-WORDS... -- WORDS...: ends with this code, and has this on exactly one line.
 check() {
@@ -46,12 +47,12 @@ also "in $top/run: .* GiB free"
 
 check 0 'within a host +[0-9.]+ us, [0-9.]+ GB/s of all-reduce$' -n 2 --bind-to none -- "$top/run"
 check 0 'between hosts +[0-9.]+ us' -n 2 --bind-to none -x TESSERA_NODE_RANKS=1 -- "$top/run"
-if [ "$(nproc)" -gt 1 ]; then
+if [ "$cores" -gt 1 ]; then
     check 0 '! [0-9]+ of the [0-9]+ cores of .* may be used by no rank' -n 1 --bind-to core -- "$top/run"
     check 0 '! ranks 0 and 1 on .* are bound to the same core' -n 2 --bind-to core:overload-allowed --cpu-set 0 -- "$top/run"
 fi
 check 0 '! OPENBLAS_L2_SIZE=512 is set on rank 0' -n 2 --bind-to none -x OPENBLAS_L2_SIZE=512 -- "$top/run"
-check 0 'matrix products' -n $(($(nproc) + 1)) --bind-to none -- "$top/run"
+check 0 'matrix products' -n $((cores + 1)) --bind-to none -- "$top/run"
 also '! [0-9]+ ranks share the [0-9]+ cores? of'
 
 : >"$top/file"
