@@ -91,13 +91,76 @@ TsTensor ts_attention(TsScope scope, TsTensor x, TsAttention options, const TsCa
     if (options.alibi)
         slopes = ts_reshape(alibi_slopes(scope, options.heads),
                             group > 1 ? ts_shape(key_value_heads, group) : ts_shape(options.heads));
-    TsTensor seen = cache && cache->seen.graph ? cache->seen : options.keys_seen;
-    TsAttended attended =
-        ts_attend(query, key, value, first,
-                  (TsAttend){.causal = options.causal, .window = options.window, .keys_seen = seen, .slopes = slopes});
+    TsTensor seen = cache && cache->seen.graph ? cache->seen : options.keys_seen, bias = options.bias;
+    if (bias.graph && group > 1)
+        bias = ts_reshape(bias, ts_shape(key_value_heads, group, ts_dim(bias, 1), ts_dim(bias, 2)));
+    TsAttended attended = ts_attend(
+        query, key, value, first,
+        (TsAttend){
+            .causal = options.causal, .window = options.window, .keys_seen = seen, .slopes = slopes, .bias = bias});
     TsTensor out = ts_linear_with(ts_in(scope, "out"), attended.out,
                                   (TsLinear){.out = ts_shape(width),
                                              .contract = to_heads.out.dims,
+                                             .without_bias = options.without_bias,
+                                             .cut_rows = TS_AXIS_MODEL,
+                                             .gain = options.out_gain});
+    return ts_leave(scope, ts_dropout(ts_in(scope, "dropout"), out, options.dropout));
+}
+
+/* ---- across ---- */
+
+/* Keys or values of the memory: (B, S, H, D) */
+static TsTensor from_memory(TsScope scope, const char *name, TsTensor memory, TsCrossAttention options)
+{
+    TsLinear to_heads = {.out = ts_shape(options.heads, ts_dim(memory, -1) / options.heads),
+                         .without_bias = options.without_bias,
+                         .cut_columns = TS_AXIS_MODEL};
+    return ts_linear_with(ts_in(scope, name), memory, to_heads);
+}
+
+/* The state that keeps them: (B, S, H, D) */
+static TsTensor remembered(TsScope scope, const char *name, int64_t rows, int64_t head_width, TsCrossAttention options,
+                           const TsCache *cache)
+{
+    char path[2 * TS_MAX_PATH];
+    snprintf(path, sizeof path, "memory/%s/%s", scope.path, name);
+    return ts_state(scope.graph, path, scope.dtype, ts_shape(rows, cache->sources, options.heads, head_width),
+                    ts_shard(cache->placement, 2, TS_AXIS_MODEL));
+}
+
+void ts_cross_attention_remember(TsScope scope, TsTensor memory, TsCrossAttention options, const TsCache *cache)
+{
+    static const char *const names[] = {"key", "value"};
+    if (memory.id < 0)
+        return;
+    for (int i = 0; i < 2; i++) {
+        TsTensor made = from_memory(scope, names[i], memory, options);
+        if (made.id >= 0)
+            ts_assign(remembered(scope, names[i], ts_dim(memory, 0), ts_dim(made, 3), options, cache), made);
+    }
+    (void)ts_leave(scope, memory);
+}
+
+TsTensor ts_cross_attention(TsScope scope, TsTensor x, TsTensor memory, TsCrossAttention options, const TsCache *cache)
+{
+    int64_t width = ts_dim(x, -1);
+    TsStatus status = check_heads(scope, options.heads, options.heads, width);
+    if (status) {
+        TsTensor error = ts_graph_error(scope.graph, "%s", ts_status_message(status));
+        ts_status_free(&status);
+        return ts_leave(scope, error);
+    }
+    int64_t head_width = width / options.heads;
+    TsTensor query = from_memory(scope, "query", x, options); /* the same shape of kernel */
+    TsTensor key = cache ? remembered(scope, "key", ts_dim(x, 0), head_width, options, cache)
+                         : from_memory(scope, "key", memory, options);
+    TsTensor value = cache ? remembered(scope, "value", ts_dim(x, 0), head_width, options, cache)
+                           : from_memory(scope, "value", memory, options);
+    TsAttended attended = ts_attend(query, key, value, TS_NONE,
+                                    (TsAttend){.keys_seen = cache ? cache->sources_seen : options.memory_seen});
+    TsTensor out = ts_linear_with(ts_in(scope, "out"), attended.out,
+                                  (TsLinear){.out = ts_shape(width),
+                                             .contract = 2,
                                              .without_bias = options.without_bias,
                                              .cut_rows = TS_AXIS_MODEL,
                                              .gain = options.out_gain});

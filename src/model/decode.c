@@ -83,8 +83,8 @@ static int64_t fill_up(int64_t prompts, const TsMesh *mesh)
     return (prompts + ranks - 1) / ranks * ranks;
 }
 
-/* The tokens of a line; of prompts that only fill up, a 0. */
-static const int32_t *line_of(const Decoder *decoder, int64_t prompt, int64_t line, int64_t *length)
+/* The tokens that are given for a line; of prompts that only fill up, a 0. */
+static const int32_t *given(const Decoder *decoder, int64_t prompt, int64_t line, int64_t *length)
 {
     static const int32_t nothing[] = {0};
     const TsPrompts *prompts = &decoder->prompts;
@@ -93,6 +93,29 @@ static const int32_t *line_of(const Decoder *decoder, int64_t prompt, int64_t li
         return nothing;
     *length = line ? prompts->unguided_tokens[prompt] : prompts->length_tokens[prompt];
     return line ? prompts->unguided[prompt] : prompts->tokens[prompt];
+}
+
+/* The tokens that a line begins with; behind a source only the start. */
+static const int32_t *line_of(const Decoder *decoder, int64_t prompt, int64_t line, int64_t *length)
+{
+    const int32_t *tokens = given(decoder, prompt, line, length);
+    if (!decoder->layout.next.encode)
+        return tokens;
+    *length = 1;
+    return &decoder->layout.next.start;
+}
+
+/* How long sources are. */
+static void lay_out_sources(Decoder *decoder)
+{
+    TsDecodeLayout *layout = &decoder->layout;
+    if (!layout->next.encode)
+        return;
+    layout->source_tokens = ts_calloc((size_t)(layout->prompts * layout->lines) + 1, sizeof(int64_t));
+    for (int64_t i = 0; i < layout->prompts * layout->lines; i++) {
+        (void)given(decoder, i / layout->lines, i % layout->lines, &layout->source_tokens[i]);
+        layout->sources = max(layout->sources, layout->source_tokens[i]);
+    }
 }
 
 /* Tokens that may be added to a prompt. */
@@ -255,6 +278,28 @@ static TsStatus choose(Decoder *decoder, const TsDecodePass *pass, TsBatch *cach
 
 /* ---- running ---- */
 
+/* Reads the sources, where there are such. */
+static TsStatus read_sources(Decoder *decoder, TsBatch *caches)
+{
+    const TsDecodeLayout *layout = &decoder->layout;
+    TsDecodePass pass = {0};
+    int64_t first, count, length;
+    if (!layout->sources)
+        return TS_OK;
+    TsStatus status = ts_decode_pass_create_encoder(&pass, layout, caches);
+    if (!status) {
+        ts_decode_pass_prompts(&pass, layout, &first, &count);
+        for (int64_t row = 0; row < count * layout->lines; row++) {
+            const int32_t *source = given(decoder, first + row / layout->lines, row % layout->lines, &length);
+            memset(ts_decode_pass_tokens(&pass, row), 0, (size_t)layout->sources * sizeof *source);
+            memcpy(ts_decode_pass_tokens(&pass, row), source, (size_t)length * sizeof *source);
+        }
+        ts_decode_pass_run(&pass, layout, 0);
+    }
+    ts_decode_pass_free(&pass);
+    return status;
+}
+
 /* Reads the prompts in one pass. */
 static void read_prompts(Decoder *decoder, TsDecodePass *pass)
 {
@@ -306,7 +351,9 @@ static TsStatus run(Decoder *decoder)
     TsDecodePass prefill = {0};
     TsBatch *caches = ts_batch_create();
     bool grows = false;
-    TsStatus status = ts_decode_pass_create(&prefill, &decoder->layout, decoder->layout.prompt_positions, 1, caches);
+    TsStatus status = read_sources(decoder, caches);
+    if (!status)
+        status = ts_decode_pass_create(&prefill, &decoder->layout, decoder->layout.prompt_positions, 1, caches);
     if (!status) {
         read_prompts(decoder, &prefill);
         status = choose(decoder, &prefill, NULL, &grows);
@@ -362,7 +409,8 @@ static TsDecoded *collect(Decoder *decoder)
                            .score = ts_calloc(rows + 1, sizeof(double)),
                            .end = ts_calloc(rows + 1, sizeof(TsDecodeEnd)),
                            .text_bytes = ts_calloc(rows + 1, sizeof(int64_t)),
-                           .steps = decoder->steps};
+                           .steps = decoder->steps,
+                           .apart = decoder->layout.next.encode != NULL};
     ts_decode_choice_sort(&decoder->choice);
     for (int64_t row = 0; row < (int64_t)rows; row++)
         fill_row(decoded, row, prompts, ts_decode_choice_result(&decoder->choice, row / each, row % each));
@@ -381,6 +429,7 @@ TsStatus ts_decode(TsDecoded **decoded, TsNextToken next, TsWeights weights, TsP
                                   .lines = is_guided(&prompts, &options) ? 2 : 1},
                        .prompts = prompts,
                        .options = options};
+    lay_out_sources(&decoder);
     int64_t *limit = lay_out(&decoder);
     ts_decode_choice_start(&decoder.choice, &decoder.options, &decoder.prompts, decoder.layout.prompts, limit,
                            next.vocab);
@@ -397,6 +446,7 @@ TsStatus ts_decode(TsDecoded **decoded, TsNextToken next, TsWeights weights, TsP
         *decoded = collect(&decoder);
     ts_decode_choice_free(&decoder.choice);
     ts_free(decoder.layout.padding);
+    ts_free(decoder.layout.source_tokens);
     ts_free(decoder.chosen);
     ts_free(decoder.summed);
     ts_free(decoder.guided);

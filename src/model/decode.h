@@ -17,6 +17,11 @@ typedef struct TsNextToken {
     TsTensor (*logits)(TsScope scope, const void *options, TsTensor tokens, const TsCache *cache);
     const void *options;
     int64_t context, vocab;
+
+    /* Of an encoder-decoder: reads sources (B, S) i32, of which `seen` (B, S) bool says what is there, into the states
+     * of the cache. Prompts are sources then, and what is added begins behind `start`. NULL: prompts are continued. */
+    void (*encode)(TsScope scope, const void *options, TsTensor sources, TsTensor seen, const TsCache *cache);
+    int32_t start;
 } TsNextToken;
 
 /* Errors: a prompt that is empty, longer than the context, or has tokens that the vocabulary lacks; options that do not

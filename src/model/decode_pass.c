@@ -7,15 +7,29 @@
 #include "base/memory.h"
 #include "model/binding.h"
 
-static void trace(TsGraph *graph, const TsDecodeLayout *layout, int64_t length, int64_t each)
+static TsScope scope_of(TsGraph *graph, const TsDecodeLayout *layout)
 {
-    TsPlacement rows = ts_batch_placement();
-    int64_t count = layout->prompts * each * layout->lines;
-    TsScope scope = {.graph = graph,
+    return (TsScope){.graph = graph,
                      .parameters = layout->weights.parameters,
                      .dtype = layout->weights.dtype,
                      .narrow = layout->weights.narrow,
                      .step = TS_NONE};
+}
+
+static void trace_encoder(TsGraph *graph, const TsDecodeLayout *layout)
+{
+    TsShape shape = ts_shape(layout->prompts * layout->lines, layout->sources);
+    TsTensor sources = ts_input(graph, "tokens", TS_I32, shape, ts_batch_placement());
+    TsTensor seen = ts_input(graph, "sources_seen", TS_BOOL, shape, ts_batch_placement());
+    TsCache cache = {.sources = layout->sources, .sources_seen = seen, .placement = ts_batch_placement()};
+    layout->next.encode(scope_of(graph, layout), layout->next.options, sources, seen, &cache);
+}
+
+static void trace(TsGraph *graph, const TsDecodeLayout *layout, int64_t length, int64_t each)
+{
+    TsPlacement rows = ts_batch_placement();
+    int64_t count = layout->prompts * each * layout->lines;
+    TsScope scope = scope_of(graph, layout);
     TsTensor tokens = ts_input(graph, "tokens", TS_I32, ts_shape(count, length), rows);
     TsCache cache = {.positions = layout->positions,
                      .first = ts_input(graph, "first", TS_I64, ts_scalar, ts_replicated),
@@ -26,16 +40,26 @@ static void trace(TsGraph *graph, const TsDecodeLayout *layout, int64_t length, 
     } else {
         cache.ids = ts_input(graph, "ids", TS_I32, ts_shape(length), ts_replicated);
     }
+    if (layout->sources) {
+        cache.sources = layout->sources;
+        cache.sources_seen = ts_input(graph, "sources_seen", TS_BOOL, ts_shape(count, layout->sources), rows);
+    }
     TsTensor logits = layout->next.logits(scope, layout->next.options, tokens, &cache);
     ts_graph_set_path(graph, "decode");
     ts_output("log_probabilities", ts_log_softmax(ts_cast(logits, TS_F32)), rows);
 }
 
-/* How many tokens of padding stand in front of the line of local row `row`. */
-static int64_t padding_of(const TsDecodePass *pass, const TsDecodeLayout *layout, int64_t row)
+/* Of a number for each line: that of the line of local row `row`. */
+static int64_t of_line(const TsDecodePass *pass, const TsDecodeLayout *layout, const int64_t *numbers, int64_t row)
 {
     int64_t global = ts_batch_find(pass->arrays, "tokens")->block.first[0] + row;
-    return layout->padding[global / (pass->each * layout->lines) * layout->lines + global % layout->lines];
+    return numbers[global / (pass->each * layout->lines) * layout->lines + global % layout->lines];
+}
+
+/* How many tokens of padding stand in front of it. */
+static int64_t padding_of(const TsDecodePass *pass, const TsDecodeLayout *layout, int64_t row)
+{
+    return of_line(pass, layout, layout->padding, row);
 }
 
 static int64_t local_rows(const TsDecodePass *pass)
@@ -51,18 +75,43 @@ static void hide_padding(const TsDecodePass *pass, const TsDecodeLayout *layout)
             seen[row * layout->positions + at] = at >= padding_of(pass, layout, row);
 }
 
-TsStatus ts_decode_pass_create(TsDecodePass *pass, const TsDecodeLayout *layout, int64_t length, int64_t each,
-                               TsBatch *caches)
+static void show_sources(const TsDecodePass *pass, const TsDecodeLayout *layout)
 {
-    *pass = (TsDecodePass){.length = length, .each = each, .arrays = ts_batch_create()};
-    TsGraph *graph = ts_graph_create();
-    trace(graph, layout, length, each);
+    bool *seen = ts_batch_find(pass->arrays, "sources_seen")->data;
+    for (int64_t row = 0; row < local_rows(pass); row++)
+        for (int64_t at = 0; at < layout->sources; at++)
+            seen[row * layout->sources + at] = at < of_line(pass, layout, layout->source_tokens, row);
+}
+
+/* Compiles and binds what was traced. */
+static TsStatus compile(TsDecodePass *pass, const TsDecodeLayout *layout, TsGraph *graph, TsBatch *caches)
+{
     TsCompileOptions options = {.mesh = layout->mesh, .threads = layout->weights.threads};
     TS_TRY(ts_program_compile(&pass->program, graph, options));
     ts_bind_batch(pass->program, layout->weights.arrays);
     ts_bind_new(pass->program, pass->arrays, TS_BIND_INPUT, layout->mesh);
     ts_bind_new(pass->program, pass->arrays, TS_BIND_OUTPUT, layout->mesh);
     ts_bind_new(pass->program, caches, TS_BIND_STATE, layout->mesh);
+    if (layout->sources)
+        show_sources(pass, layout);
+    return TS_OK;
+}
+
+TsStatus ts_decode_pass_create_encoder(TsDecodePass *pass, const TsDecodeLayout *layout, TsBatch *caches)
+{
+    *pass = (TsDecodePass){.length = layout->sources, .each = 1, .arrays = ts_batch_create()};
+    TsGraph *graph = ts_graph_create();
+    trace_encoder(graph, layout);
+    return compile(pass, layout, graph, caches);
+}
+
+TsStatus ts_decode_pass_create(TsDecodePass *pass, const TsDecodeLayout *layout, int64_t length, int64_t each,
+                               TsBatch *caches)
+{
+    *pass = (TsDecodePass){.length = length, .each = each, .arrays = ts_batch_create()};
+    TsGraph *graph = ts_graph_create();
+    trace(graph, layout, length, each);
+    TS_TRY(compile(pass, layout, graph, caches));
     if (layout->padding)
         hide_padding(pass, layout);
     return TS_OK;
@@ -95,6 +144,10 @@ float *ts_decode_pass_scores(const TsDecodePass *pass, int64_t row)
 
 void ts_decode_pass_run(TsDecodePass *pass, const TsDecodeLayout *layout, int64_t first)
 {
+    if (!ts_batch_find(pass->arrays, "ids")) { /* an encoder's stand from 0 on */
+        ts_program_run(pass->program);
+        return;
+    }
     int32_t *ids = ts_batch_find(pass->arrays, "ids")->data;
     *(int64_t *)ts_batch_find(pass->arrays, "first")->data = first;
     for (int64_t row = 0; row < (layout->padding ? local_rows(pass) : 1); row++)
@@ -130,6 +183,8 @@ void ts_decode_caches_reorder(TsBatch *caches, int64_t prompt, const int64_t *pa
 {
     for (int i = 0; i < ts_batch_count(caches); i++) {
         const TsArray *cache = ts_batch_array(caches, i);
+        if (strncmp(ts_batch_name(caches, i), "memory/", 7) == 0) /* hypotheses of a prompt have one source */
+            continue;
         size_t whole = row_bytes(cache), used = whole / (size_t)cache->shape.size[1] * (size_t)positions;
         size_t rows = (size_t)(each * lines);
         char *base = (char *)cache->data + (size_t)prompt * rows * whole, *before = ts_alloc(rows * used);

@@ -20,6 +20,8 @@ typedef struct TsDecodeLayout {
     int64_t prompt_positions; /* of the longest line; shorter ones have padding in front */
     int64_t positions;        /* of the caches */
     int64_t *padding;         /* (prompts * lines) tokens, owned; NULL: there is none */
+    int64_t sources;          /* the longest source; 0: this is no encoder-decoder */
+    int64_t *source_tokens;   /* (prompts * lines) of each, owned; NULL likewise */
 } TsDecodeLayout;
 
 typedef struct TsDecodePass {
@@ -33,6 +35,9 @@ typedef struct TsDecodePass {
  * collective; the same on all ranks. ts_decode_pass_free follows also where it fails. */
 TS_MUST_USE TsStatus ts_decode_pass_create(TsDecodePass *pass, const TsDecodeLayout *layout, int64_t length,
                                            int64_t each, TsBatch *caches);
+
+/* The pass that reads sources into `caches`: its tokens are (B, sources). As above. */
+TS_MUST_USE TsStatus ts_decode_pass_create_encoder(TsDecodePass *pass, const TsDecodeLayout *layout, TsBatch *caches);
 void ts_decode_pass_free(TsDecodePass *pass);
 
 /* The prompts whose rows this rank holds: [*first, *first + *count). */
@@ -50,6 +55,7 @@ void ts_decode_pass_run(TsDecodePass *pass, const TsDecodeLayout *layout, int64_
 /* Rows of caches of one hypothesis a prompt become those of each of `each`. */
 void ts_decode_caches_expand(TsBatch *to, const TsBatch *from, int64_t lines, int64_t each);
 
-/* Of local prompt `prompt`, hypothesis h goes on from where parent[h] stood, at the first `positions` positions. */
+/* But for memories of sources: of local prompt `prompt`, hypothesis h goes on from where parent[h] stood, at the first
+ * `positions` positions. */
 void ts_decode_caches_reorder(TsBatch *caches, int64_t prompt, const int64_t *parent, int64_t lines, int64_t each,
                               int64_t positions);

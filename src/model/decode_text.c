@@ -30,12 +30,11 @@ TsDecodeText *ts_decode_text(const TsDecoded *decoded, TsDetokenise *detokenise,
         bool ended = decoded->end[i] != TS_DECODE_END_LENGTH;
         length -= decoded->end[i] == TS_DECODE_END_TOKEN && length > prompt; /* which is not text */
         text->prompt[i] = detokenise(context, row, prompt);
-        if (decoded->text_bytes[i] >= 0) { /* where it was looked for: in the text of what was added */
-            text->added[i] = detokenise(context, row + prompt, length - prompt);
+        bool stopped = decoded->text_bytes[i] >= 0; /* in the text of what was added */
+        text->added[i] = stopped || decoded->apart ? detokenise(context, row + prompt, length - prompt)
+                                                   : ts_decode_added_text(row, prompt, length, detokenise, context);
+        if (stopped)
             text->added[i][decoded->text_bytes[i]] = 0;
-        } else {
-            text->added[i] = ts_decode_added_text(row, prompt, length, detokenise, context);
-        }
         TsWeightedScalar bytes = {(double)strlen(text->added[i]), 1}, end = {ended ? 1 : 0, 1};
         text->added_bytes = ts_weighted_scalar_merge(text->added_bytes, bytes);
         text->ended = ts_weighted_scalar_merge(text->ended, end);

@@ -21,13 +21,6 @@ static TsTensor constant(TsTensor like, double value)
     return ts_constant(like.graph, ts_dtype_of(like), ts_scalar, value);
 }
 
-/* 1 where a label counts, 0 where it is negative. */
-static TsTensor counted(TsTensor labels, TsDtype dtype)
-{
-    TsTensor moved = ts_shift(ts_cast(labels, dtype), 1);
-    return ts_minimum(ts_maximum(moved, constant(moved, 0)), constant(moved, 1));
-}
-
 static TsLosses one_loss(TsTensor sum, TsTensor weight, TsTensor per_example)
 {
     return (TsLosses){.count = 1, .loss = {{"loss", sum, weight}}, .per_example = per_example};
@@ -38,7 +31,7 @@ static TsLosses classes_loss(const TsHeadedModel *model, TsTensor logits, const 
 {
     TsTensor labels = ts_column(columns, "labels");
     TsTensor loss = ts_cross_entropy(logits, labels, (TsCrossEntropy){.ignore = -100, .smoothing = model->smoothing});
-    TsTensor weight = counted(labels, ts_dtype_of(loss));
+    TsTensor weight = ts_counted_labels(labels, ts_dtype_of(loss));
     if (ts_dims(labels) > 1) /* of tokens */
         return one_loss(ts_sum(loss, -1, false), ts_sum(weight, -1, false), ts_sum(loss, 1 << 1, false));
     weight = ts_mul(weight, ts_cast(ts_column(columns, "weights"), ts_dtype_of(loss)));
@@ -83,7 +76,7 @@ static TsLosses tokens_loss(TsScope scope, TsTensor logits, const TsColumns *col
 {
     TsTensor labels = ts_column(columns, "labels");
     TsTensor loss = ts_cross_entropy(logits, labels, (TsCrossEntropy){.ignore = -100});
-    TsTensor weight = ts_sum(counted(labels, ts_dtype_of(loss)), -1, false);
+    TsTensor weight = ts_sum(ts_counted_labels(labels, ts_dtype_of(loss)), -1, false);
     TsLosses losses = one_loss(ts_sum(loss, -1, false), weight, ts_sum(loss, 1 << 1, false));
     if (!scope.training) {
         TsTensor right = ts_where(ts_equal(ts_argmax(logits), labels), constant(loss, 1), constant(loss, 0));

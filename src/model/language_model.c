@@ -26,14 +26,6 @@ static TsTensor compute_predictions(TsScope scope, const void *options, const Ts
     return ts_language_model_logits(scope, options, ts_column(columns, "tokens"), NULL);
 }
 
-/* 1 where a label counts, 0 where it is negative: labels (B, T) i32 -> (B, T) */
-static TsTensor counted(TsTensor labels, TsDtype dtype)
-{
-    TsTensor zero = ts_constant(labels.graph, dtype, ts_scalar, 0),
-             one = ts_constant(labels.graph, dtype, ts_scalar, 1);
-    return ts_minimum(ts_maximum(ts_shift(ts_cast(labels, dtype), 1), zero), one);
-}
-
 static TsLosses compute_loss(TsScope scope, const void *options, TsTensor predictions, const TsColumns *columns)
 {
     const TsLanguageModel *model = options;
@@ -41,7 +33,7 @@ static TsLosses compute_loss(TsScope scope, const void *options, TsTensor predic
     TsTensor loss = ts_cross_entropy(
         predictions, labels,
         (TsCrossEntropy){.ignore = model->ignored, .smoothing = model->smoothing, .z_loss = model->z_loss});
-    TsTensor weight = counted(labels, ts_dtype_of(loss));
+    TsTensor weight = ts_counted_labels(labels, ts_dtype_of(loss));
     ts_graph_set_path(scope.graph, scope.path);
     TsLosses losses = {.count = 1,
                        .loss = {{"loss", ts_sum(loss, -1, false), ts_sum(weight, -1, false)}},

@@ -45,6 +45,8 @@ typedef struct TsCache {
     TsTensor first;        /* i64 scalar: the position of the first token of this run */
     TsTensor ids;          /* i32: the positions of all its tokens: (T): first, first + 1, ...; (B, T): rows differ */
     TsTensor seen;         /* bool (B, positions), or left out: false hides a position: padding in front of prompts */
+    int64_t sources;       /* of an encoder-decoder: how long sources are, S */
+    TsTensor sources_seen; /* bool (B, S) */
     TsPlacement placement; /* of the batch dim, 0 */
 } TsCache;
 
@@ -63,10 +65,28 @@ typedef struct TsAttention {
     bool alibi;         /* scores fall with the distance: Press et al. 2022 */
     bool without_bias;
     TsTensor keys_seen; /* bool (B, T), or left out: false hides a key */
+    TsTensor bias;      /* f32 (H, T, T), with a cache (H, T, positions), or left out: added to scores */
     double dropout;     /* on what is added to the residual */
     double out_gain;    /* of the output kernel, see TsLinear */
 } TsAttention;
 TsTensor ts_attention(TsScope scope, TsTensor x, TsAttention options, const TsCache *cache);
+
+/* What queries see of something else than their own sequence: x (B, T, C), memory (B, S, C) -> (B, T, C), with as many
+ * heads of keys as of queries. With a cache, keys and values of the memory are what ts_cross_attention_remember put
+ * there in an earlier run, and `memory` is left out. attention.c */
+typedef struct TsCrossAttention {
+    int64_t heads; /* divides C */
+    bool without_bias;
+    TsTensor memory_seen; /* bool (B, S), or left out: false hides a position of the memory */
+    double dropout, out_gain;
+} TsCrossAttention;
+TsTensor ts_cross_attention(TsScope scope, TsTensor x, TsTensor memory, TsCrossAttention options, const TsCache *cache);
+void ts_cross_attention_remember(TsScope scope, TsTensor memory, TsCrossAttention options, const TsCache *cache);
+
+/* What T5 adds to scores (Raffel et al. 2020): a learned number for each head and for each of 32 classes of distances
+ * from query to key: single ones near, ever wider ones up to 128, then all. Where causal, keys behind the query have
+ * none of their own. (H, T, T), or with a cache (H, T, positions); f32, f64 for f64. relative.c */
+TsTensor ts_relative_bias(TsScope scope, int64_t heads, bool causal, int64_t length, const TsCache *cache);
 
 /* down(activation(up(x))), or down(gated(gate(x), up(x))). x (..., C) -> (..., C); the hidden dim is cut along model.
  * feed_forward.c */

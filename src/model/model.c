@@ -34,6 +34,13 @@ bool ts_has_column(const TsColumns *columns, const char *name)
     return false;
 }
 
+TsTensor ts_counted_labels(TsTensor labels, TsDtype dtype)
+{
+    TsTensor zero = ts_constant(labels.graph, dtype, ts_scalar, 0),
+             one = ts_constant(labels.graph, dtype, ts_scalar, 1);
+    return ts_minimum(ts_maximum(ts_shift(ts_cast(labels, dtype), 1), zero), one);
+}
+
 TsTensor ts_loss_mean(TsLoss loss)
 {
     return ts_div(loss.sum, ts_shift(ts_stop_gradient(loss.weight), 1e-8));

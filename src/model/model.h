@@ -40,6 +40,9 @@ typedef struct TsLosses {
     TsTensor per_example; /* (B): the first loss, summed over each example */
 } TsLosses;
 
+/* 1 where a label counts, 0 where it is negative: i32 -> dtype. */
+TsTensor ts_counted_labels(TsTensor labels, TsDtype dtype);
+
 /* sum / (weight + 1e-8), the weight a constant to differentiation: what is differentiated. */
 TsTensor ts_loss_mean(TsLoss loss);
 
@@ -120,6 +123,7 @@ typedef struct TsDecoded {
     TsDecodeEnd *end;        /* (count): why it ended */
     int64_t *text_bytes;     /* (count): of the added text, in front of a stop sequence; -1: all of it */
     int64_t steps;           /* passes over one token that were run */
+    bool apart;              /* what was added is a text of its own: its prompt was a source */
 
     /* Merges over batches: of a token that was added, and how many those are a row. */
     TsWeightedScalar mean_log_probability, mean_length;

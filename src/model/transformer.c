@@ -5,7 +5,7 @@
 
 static const char *const activation_words[] = {"gelu", "gelu_tanh", "relu", "silu", "swiglu", "geglu", NULL};
 static const char *const norm_words[] = {"layer", "rms", NULL};
-static const char *const position_words[] = {"learned", "sinusoidal", "rotary", "alibi", "none", NULL};
+static const char *const position_words[] = {"learned", "sinusoidal", "rotary", "alibi", "relative", "none", NULL};
 
 static TsStatus check(const void *value)
 {
@@ -95,6 +95,15 @@ static TsTensor norm(TsScope scope, const TsTransformer *options, TsTensor x)
                                         : ts_layer_norm(scope, x, options->norm_epsilon);
 }
 
+/* What all blocks are given beside what flows through them. */
+typedef struct Surroundings {
+    const TsTransformer *options;
+    const TsCache *cache;        /* or NULL */
+    TsTensor seen;               /* as in ts_transformer */
+    TsTensor bias;               /* of scores, or left out */
+    const TsCrossMemory *memory; /* of a decoder, or NULL */
+} Surroundings;
+
 /* ---- embeddings ---- */
 
 /* Rows of a table that starts at the path of `scope`: (rows, C). */
@@ -144,13 +153,18 @@ static TsTensor leave_masks_out(const TsTransformer *options, TsTensor x, TsTens
 }
 
 /* token + position + type: tokens (B, T) -> (B, T, C) */
-static TsTensor embed(TsScope scope, const TsTransformer *options, TsTensor tokens, TsTensor seen, const TsCache *cache)
+static TsTensor embed(TsScope scope, const Surroundings *around, TsTensor tokens)
 {
+    const TsTransformer *options = around->options;
+    const TsCache *cache = around->cache;
+    TsTensor seen = around->seen;
     int64_t T = ts_dim(tokens, 1), C = options->width;
     if (T > options->context)
         return ts_graph_error(scope.graph, "a sequence of %lld tokens is longer than the context of %lld", (long long)T,
                               (long long)options->context);
-    TsTensor x = ts_embedding(ts_in(scope, "tokens"), tokens, options->vocab, C, EMBEDDING_SCALE);
+    TsScope tables = ts_in(around->memory ? around->memory->tables : scope, "tokens");
+    TsTensor x = ts_embedding(tables, tokens, options->vocab, C, EMBEDDING_SCALE);
+    ts_graph_set_path(scope.graph, scope.path);
     if (options->mask_token > 0)
         x = leave_masks_out(options, x, tokens, seen);
     if (options->positions == TS_POSITIONS_LEARNED) {
@@ -170,7 +184,7 @@ static TsTensor embed(TsScope scope, const TsTransformer *options, TsTensor toke
 /* ---- blocks ---- */
 
 /* What a block adds, in its order. x (B, T, C) -> (B, T, C) */
-typedef TsTensor Part(TsScope scope, const TsTransformer *options, TsTensor x, TsTensor seen, const TsCache *cache);
+typedef TsTensor Part(TsScope scope, const Surroundings *around, TsTensor x);
 
 /* Outputs are small, so that the sum over blocks keeps its size. */
 static double out_gain(const TsTransformer *options)
@@ -186,27 +200,45 @@ static TsTensor (*gate_of(const TsTransformer *options))(TsTensor gate, TsTensor
                                                         : NULL;
 }
 
-static TsTensor attend(TsScope scope, const TsTransformer *options, TsTensor x, TsTensor seen, const TsCache *cache)
+static TsTensor attend(TsScope scope, const Surroundings *around, TsTensor x)
 {
+    const TsTransformer *options = around->options;
     return ts_attention(
         ts_in(scope, "attention"), x,
         (TsAttention){.heads = options->heads,
                       .key_value_heads = options->key_value_heads == TS_AUTO ? 0 : options->key_value_heads,
-                      .causal = options->causal,
+                      .causal = options->causal || around->memory,
                       .window = options->window,
                       .rotary = options->positions == TS_POSITIONS_ROTARY,
                       .rotary_base = options->rotary_base,
                       .alibi = options->positions == TS_POSITIONS_ALIBI,
                       .without_bias = !options->biases,
-                      .keys_seen = seen,
+                      .keys_seen = around->seen,
+                      .bias = around->bias,
                       .dropout = options->dropout,
                       .out_gain = out_gain(options)},
-        cache);
+        around->cache);
 }
 
-static TsTensor mixture(TsScope scope, const TsTransformer *options, TsTensor x, TsTensor seen, const TsCache *cache)
+static TsCrossAttention across(const Surroundings *around)
 {
-    (void)seen;
+    const TsTransformer *options = around->options;
+    return (TsCrossAttention){.heads = options->heads,
+                              .without_bias = !options->biases,
+                              .memory_seen = around->memory->seen,
+                              .dropout = options->dropout,
+                              .out_gain = out_gain(options)};
+}
+
+static TsTensor attend_across(TsScope scope, const Surroundings *around, TsTensor x)
+{
+    return ts_cross_attention(ts_in(scope, "cross_attention"), x, around->memory->hidden, across(around),
+                              around->cache);
+}
+
+static TsTensor mixture(TsScope scope, const Surroundings *around, TsTensor x)
+{
+    const TsTransformer *options = around->options;
     return ts_moe(ts_in(scope, "experts"), x,
                   (TsMoe){.experts = options->experts,
                           .top_k = options->experts_top_k,
@@ -216,14 +248,12 @@ static TsTensor mixture(TsScope scope, const TsTransformer *options, TsTensor x,
                           .gated = gate_of(options),
                           .dropout = options->dropout,
                           .out_gain = out_gain(options)},
-                  cache);
+                  around->cache);
 }
 
-static TsTensor feed_forward(TsScope scope, const TsTransformer *options, TsTensor x, TsTensor seen,
-                             const TsCache *cache)
+static TsTensor feed_forward(TsScope scope, const Surroundings *around, TsTensor x)
 {
-    (void)seen;
-    (void)cache;
+    const TsTransformer *options = around->options;
     return ts_feed_forward(
         ts_in(scope, "feed_forward"), x,
         (TsFeedForward){.hidden_width = options->hidden == TS_AUTO ? 4 * options->width : options->hidden,
@@ -235,18 +265,18 @@ static TsTensor feed_forward(TsScope scope, const TsTransformer *options, TsTens
 }
 
 /* x + part(norm(x)), or norm(x + part(x)). */
-static TsTensor add_part(TsScope scope, const TsTransformer *options, TsTensor x, TsTensor seen, const TsCache *cache,
-                         Part *part, const char *norm_name)
+static TsTensor add_part(TsScope scope, const Surroundings *around, TsTensor x, Part *part, const char *norm_name)
 {
+    const TsTransformer *options = around->options;
     TsTensor h = options->post_norm ? x : norm(ts_in(scope, norm_name), options, x);
-    x = ts_add(x, part(scope, options, h, seen, cache));
+    x = ts_add(x, part(scope, around, h));
     if (options->post_norm)
         x = norm(ts_in(scope, norm_name), options, x);
     return ts_between_blocks(scope, x);
 }
 
 /* The task's own adapter behind a block, where there is one. */
-static TsTensor adapt(TsScope scope, TsTensor x, int64_t layer)
+static TsTensor adapt(TsScope scope, const Surroundings *around, TsTensor x, int64_t layer)
 {
     const char *task;
     int64_t width = ts_fine_tune_adapters(ts_parameters_fine_tuning(scope.parameters), &task);
@@ -255,26 +285,53 @@ static TsTensor adapt(TsScope scope, TsTensor x, int64_t layer)
     TsScope own = scope;
     own.path[0] = 0;
     own = ts_in(ts_in(ts_in(own, "tasks"), task), "residual");
-    x = ts_residual_adapter(ts_in_numbered(own, "layer", layer), x, width);
+    x = ts_residual_adapter(ts_in_numbered(own, around->memory ? "decoder_layer" : "layer", layer), x, width);
     return ts_between_blocks(scope, ts_leave(ts_in(scope, "residual"), x)); /* in the path of the block again */
 }
 
-static TsTensor block(TsScope scope, const TsTransformer *options, TsTensor x, TsTensor seen, const TsCache *cache,
-                      int64_t layer)
+static TsTensor block(TsScope scope, const Surroundings *around, TsTensor x, int64_t layer)
 {
-    Part *second = options->experts && (layer + 1) % options->experts_every == 0 ? mixture : feed_forward;
-    x = add_part(scope, options, x, seen, cache, attend, "attention_norm");
-    x = add_part(scope, options, x, seen, cache, second, "feed_forward_norm");
-    return ts_leave(scope, adapt(scope, x, layer));
+    const TsTransformer *options = around->options;
+    Part *last = options->experts && (layer + 1) % options->experts_every == 0 ? mixture : feed_forward;
+    x = add_part(scope, around, x, attend, "attention_norm");
+    if (around->memory)
+        x = add_part(scope, around, x, attend_across, "cross_attention_norm");
+    x = add_part(scope, around, x, last, "feed_forward_norm");
+    return ts_leave(scope, adapt(scope, around, x, layer));
+}
+
+static TsTensor run_blocks(TsScope scope, Surroundings around, TsTensor tokens)
+{
+    const TsTransformer *options = around.options;
+    TsTensor x = ts_between_blocks(scope, embed(scope, &around, tokens));
+    if (options->positions == TS_POSITIONS_RELATIVE)
+        around.bias = ts_relative_bias(ts_in(scope, "relative"), options->heads, options->causal || around.memory,
+                                       ts_dim(tokens, 1), around.cache);
+    for (int64_t layer = 0; layer < options->layers; layer++)
+        x = block(ts_in_numbered(scope, "layer", layer), &around, x, layer);
+    return ts_leave(scope, options->post_norm ? x : norm(ts_in(scope, "norm"), options, x));
 }
 
 TsTensor ts_transformer(TsScope scope, const TsTransformer *options, TsTensor tokens, TsTensor seen,
                         const TsCache *cache)
 {
-    TsTensor x = ts_between_blocks(scope, embed(scope, options, tokens, seen, cache));
+    return run_blocks(scope, (Surroundings){.options = options, .cache = cache, .seen = seen}, tokens);
+}
+
+TsTensor ts_transformer_decoder(TsScope scope, const TsTransformer *options, TsTensor tokens, TsCrossMemory memory,
+                                const TsCache *cache)
+{
+    return run_blocks(scope, (Surroundings){.options = options, .cache = cache, .memory = &memory}, tokens);
+}
+
+void ts_transformer_remember(TsScope scope, const TsTransformer *options, TsTensor memory, const TsCache *cache)
+{
+    TsCrossMemory none = {0};
+    Surroundings around = {.options = options, .memory = &none};
     for (int64_t layer = 0; layer < options->layers; layer++)
-        x = block(ts_in_numbered(scope, "layer", layer), options, x, seen, cache, layer);
-    return ts_leave(scope, options->post_norm ? x : norm(ts_in(scope, "norm"), options, x));
+        ts_cross_attention_remember(ts_in(ts_in_numbered(scope, "layer", layer), "cross_attention"), memory,
+                                    across(&around), cache);
+    ts_graph_set_path(scope.graph, scope.path);
 }
 
 /* linear, activation, norm: (..., C) -> (..., C) */

@@ -25,6 +25,7 @@ typedef enum TsPositions {
     TS_POSITIONS_SINUSOIDAL, /* Vaswani et al. 2017; sines in the first half of the width, cosines in the second */
     TS_POSITIONS_ROTARY,
     TS_POSITIONS_ALIBI,
+    TS_POSITIONS_RELATIVE, /* T5's bias of scores, learned by distance, the same in all layers */
     TS_POSITIONS_NONE
 } TsPositions;
 
@@ -62,6 +63,20 @@ extern const TsConfigTable ts_transformer_table;
  * (else NULL) at cache->ids. `seen` (B, T) bool, or TS_NONE: false hides a token from the others: padding. */
 TsTensor ts_transformer(TsScope scope, const TsTransformer *options, TsTensor tokens, TsTensor seen,
                         const TsCache *cache);
+
+/* The decoder of an encoder-decoder: every block also attends to a memory, (B, S, C), between its two parts. */
+typedef struct TsCrossMemory {
+    TsTensor hidden; /* (B, S, C); left out with a cache, which remembers it */
+    TsTensor seen;   /* bool (B, S) */
+    TsScope tables;  /* the scope whose table of tokens it shares */
+} TsCrossMemory;
+
+/* Hidden states (B, T, C) of tokens that are causal whatever the options say. */
+TsTensor ts_transformer_decoder(TsScope scope, const TsTransformer *options, TsTensor tokens, TsCrossMemory memory,
+                                const TsCache *cache);
+
+/* Puts what the decoder's blocks take from a memory (B, S, C) into the states of a cache. `scope` is the decoder's. */
+void ts_transformer_remember(TsScope scope, const TsTransformer *options, TsTensor memory, const TsCache *cache);
 
 /* Scores of every token of the vocabulary: hidden (..., C) -> (..., V). `scope` is that of ts_transformer. */
 TsTensor ts_transformer_logits(TsScope scope, const TsTransformer *options, TsTensor hidden);

@@ -131,8 +131,18 @@ static int32_t *encode(const Decoding *d, int64_t *count, const char *text)
     }
     int32_t begin = ts_tokenizer_special(d->task->tokenizer, TS_SPECIAL_BEGIN);
     int32_t end = ts_tokenizer_special(d->task->tokenizer, TS_SPECIAL_END);
-    if (*count == 0 && (begin >= 0 || end >= 0))
+    tokens = ts_realloc(tokens, (size_t)(*count + 2) * sizeof *tokens);
+    if (d->task->prompt_is_source) {
+        if (begin >= 0) {
+            memmove(tokens + 1, tokens, (size_t)*count * sizeof *tokens);
+            tokens[0] = begin;
+            (*count)++;
+        }
+        if (end >= 0)
+            tokens[(*count)++] = end;
+    } else if (*count == 0 && (begin >= 0 || end >= 0)) {
         tokens[(*count)++] = begin >= 0 ? begin : end;
+    }
     return tokens;
 }
 

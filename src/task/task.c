@@ -14,6 +14,8 @@ static const TsVariant kinds[] = {
     {"token_classification", "the class of each token", &ts_token_classification_task_table,
      &ts_token_classification_task},
     {"mlm", "guesses tokens that are hidden, from those on both sides", &ts_mlm_task_table, &ts_mlm_task},
+    {"sequence_to_sequence", "writes a text for another one: translation, summaries", &ts_sequence_task_table,
+     &ts_sequence_task},
     {"embed", "hidden states of the trunk, for predictions", &ts_embed_task_table, &ts_embed_task},
     {"inference", "logits of the trunk, for predictions", &ts_embed_task_table, &ts_inference_task}};
 const TsVariants ts_task_kinds = {"task", kinds, sizeof kinds / sizeof *kinds};

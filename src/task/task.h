@@ -83,6 +83,7 @@ struct TsTask {
     double nats_to_bits_a_byte;   /* bits a byte = loss * this; 0 where that means nothing */
     int64_t tokens_a_batch;       /* of the training data */
     const TsTokenizer *tokenizer; /* owned by the kind; NULL: none */
+    bool prompt_is_source;        /* a prompt stands between a begin and an end, as texts of examples do */
     const char *behind_prompt;    /* what stands between a prompt and what is learned; borrowed; NULL: nothing */
     TsObserved observed;          /* what its metrics are computed from */
     int64_t observed_width;       /* classes, labels or values */
