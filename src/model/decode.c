@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/memory.h"
 #include "comm/collectives.h"
@@ -20,7 +21,15 @@ typedef struct Decoder {
     float *guided;     /* (each, vocab), where there is guidance */
     int64_t positions; /* that all rows have in their caches */
     int64_t steps;
+    double read_s, steps_s;
 } Decoder;
+
+static double now_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
 
 static int64_t min(int64_t a, int64_t b)
 {
@@ -336,10 +345,12 @@ static TsStatus go_on(Decoder *decoder, TsBatch *prompt_caches)
     TsStatus status = ts_decode_pass_create(&step, &decoder->layout, 1, each, caches);
     if (!status && each > 1)
         ts_decode_caches_expand(caches, prompt_caches, decoder->layout.lines, each);
+    double begin_s = now_s();
     for (bool grows = true; grows && !status;) {
         read_last(decoder, &step);
         status = choose(decoder, &step, caches, &grows);
     }
+    decoder->steps_s = now_s() - begin_s;
     ts_decode_pass_free(&step);
     if (each > 1)
         ts_batch_free(&caches);
@@ -355,8 +366,10 @@ static TsStatus run(Decoder *decoder)
     if (!status)
         status = ts_decode_pass_create(&prefill, &decoder->layout, decoder->layout.prompt_positions, 1, caches);
     if (!status) {
+        double begin_s = now_s();
         read_prompts(decoder, &prefill);
         status = choose(decoder, &prefill, NULL, &grows);
+        decoder->read_s = now_s() - begin_s;
     }
     ts_decode_pass_free(&prefill);
     if (!status && grows)
@@ -410,6 +423,8 @@ static TsDecoded *collect(Decoder *decoder)
                            .end = ts_calloc(rows + 1, sizeof(TsDecodeEnd)),
                            .text_bytes = ts_calloc(rows + 1, sizeof(int64_t)),
                            .steps = decoder->steps,
+                           .read_s = decoder->read_s,
+                           .steps_s = decoder->steps_s,
                            .apart = decoder->layout.next.encode != NULL};
     ts_decode_choice_sort(&decoder->choice);
     for (int64_t row = 0; row < (int64_t)rows; row++)

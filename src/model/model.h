@@ -123,6 +123,7 @@ typedef struct TsDecoded {
     TsDecodeEnd *end;        /* (count): why it ended */
     int64_t *text_bytes;     /* (count): of the added text, in front of a stop sequence; -1: all of it */
     int64_t steps;           /* passes over one token that were run */
+    double read_s, steps_s;  /* what reading the prompts took on this rank, and those passes, without compiling */
     bool apart;              /* what was added is a text of its own: its prompt was a source */
 
     /* Merges over batches: of a token that was added, and how many those are a row. */
