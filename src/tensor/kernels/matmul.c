@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "tensor/kernels/matvec.h"
 
 static const TsMatmulBackend *const backends[] = {
 #ifdef TESSERA_HAVE_ONEDNN
@@ -214,6 +215,29 @@ static int fixed_pieces(const TsMatmul *p)
                                                                                                : (int)pieces;
 }
 
+/* Whether a product is a few rows by a matrix, which is bound by reading that. */
+static bool is_few_rows(const TsMatmul *p)
+{
+    return p->m > 0 && p->m <= TS_MATVEC_ROWS && p->n >= 64 && p->k >= 16 && p->batch == 1 && p->dtype != TS_F64 &&
+           !p->transpose_a && p->alpha == 1 && p->beta == 0;
+}
+
+static void multiply_few_rows(const TsMatmul *p)
+{
+    ts_matvec_kernels(p->dtype)->multiply(&(TsMatvec){.c = p->c,
+                                                      .a = p->a,
+                                                      .b = p->b,
+                                                      .m = p->m,
+                                                      .n = p->n,
+                                                      .k = p->k,
+                                                      .row_a = p->row_a,
+                                                      .row_b = p->row_b,
+                                                      .row_c = p->row_c,
+                                                      .transposed = p->transpose_b,
+                                                      .wide = p->out_dtype == TS_F32,
+                                                      .threads = p->threads});
+}
+
 static void multiply_fixed(const TsMatmul *p, int threads)
 {
     int pieces = fixed_pieces(p);
@@ -232,6 +256,10 @@ void ts_matmul(const TsMatmul *product)
     TS_CHECK(p.dtype == TS_F32 || p.dtype == TS_F64 || p.dtype == TS_BF16, "no matrix product of %s",
              ts_dtype_name(p.dtype));
     int threads = threads_worth(&p);
+    if (is_few_rows(&p)) {
+        multiply_few_rows(&p);
+        return;
+    }
     if (p.fixed) {
         multiply_fixed(&p, threads);
         return;
