@@ -13,9 +13,14 @@ top=$(mktemp -d "${TMPDIR:-/tmp}/tessera-faults.XXXXXX") || exit 1
 trap 'rm -rf "$top"' EXIT
 failures=0
 
-words=(train jobs/line.yaml run.threads=1 run.log=never run.evaluate=never "checkpoint.every=1 steps"
-    checkpoint.keep.latest=2 backbone.layers=1 backbone.width=32 backbone.context=16 tasks.lm.data.length=16
-    tasks.lm.data.batch=4)
+cat >"$top/job.yaml" <<'YAML'
+run: {seed: 1, threads: 1, log: never, evaluate: never}
+backbone: {type: transformer, layers: 1, heads: 4, width: 32, context: 16, dropout: 0.1}
+learner: {optimizer: {type: adamw, rate: 3e-3, decay: 0.1}, schedule: {type: cosine, warmup: 20, steps: 200}, clip: 1.0}
+tasks: {lm: {type: language_model, data: {text: tests/data/alice.txt, tokenizer: bytes, validation: 0.1, batch: 8}}}
+checkpoint: {every: 1 steps, keep: {latest: 2}}
+YAML
+words=(train "$top/job.yaml")
 
 fail() {
     echo "$*"
@@ -45,7 +50,7 @@ for fault in enospc eio erofs short flip truncate vanish clock; do
         [ $fault = enospc ] || [ $fault = erofs ] && keeps=FAULT_KEEPS=1
         start "$top/run" 2 "LD_PRELOAD=$shim" "FAULT=$fault" "FAULT_AT=$at" $keeps
         code=$?
-        what="$fault at operation $at ($(sed -n "${at}p" "$top/operations" | cut -d' ' -f2)), code $code"
+        what="$fault at operation $at ($(sed -n "${at}s/[0-9]* //p" "$top/operations")), code $code"
         [ $code -lt 100 ] || fail "$what: it hangs or crashes"
         if [ $code != 0 ]; then
             [ "$(grep -c 'tessera: error: ' "$top/out")" = 1 ] || fail "$what: not one error"

@@ -8,4 +8,4 @@ command -v mpirun >/dev/null || cannot_run 'there is no mpirun in PATH'
 export TESSERA=$BUILD/tessera
 case $BUILD in /*) ;; *) export BUILD=$PWD/$BUILD TESSERA=$PWD/$BUILD/tessera ;; esac
 check "disks that fail, power cuts" bash tests/ckpt/faults.sh
-for ranks in 1 2 3 4; do check "50 kills of $ranks ranks" bash tests/ckpt/kills.sh $ranks 50 $ranks; done
+for ranks in 1 2 3 4; do check "50 kills of $ranks ranks" bash tests/ckpt/kills.sh $ranks 50 $((7 * ranks)); done

@@ -4,6 +4,7 @@
  * something at one of these operations; or writes them all down, for a test that cuts the power.
  *
  *   FAULT_RANK=1        only in this rank of the job (OMPI_COMM_WORLD_RANK); without it, in all
+ *   FAULT_ON=STAGE      counts only operations of this stage, as FAULT_LOG names it: "rename STEP.tmp/COMMIT.tmp.N"
  *   FAULT_AT=17         at the 17th operation; without it, at none
  *   FAULT_KEEPS=1       and at all that follow
  *   FAULT=WORD          what happens:
@@ -14,7 +15,7 @@
  *     truncate                        the file loses its last half, silently
  *     vanish                          the directory of the checkpoint is moved away
  *     clock                           from then on the clock of the day runs an hour behind
- *   FAULT_LOG=FILE      one line is appended for each operation: its number and name
+ *   FAULT_LOG=FILE      one line is appended for each operation: its number and stage
  *   FAULT_RECORD=FILE   each operation is appended with all its data (power_cut.py reads it)
  */
 #include <dlfcn.h>
@@ -118,15 +119,37 @@ static void vanish(const char *path)
 
 typedef enum Verdict { AS_USUAL, FAILS, HALF, WRONG } Verdict;
 
+/* "WORD STEP.tmp/COMMIT.tmp.N": the path below `checkpoints`, without the numbers of steps and processes. */
+static void name_stage(char *out, size_t out_bytes, const char *word, const char *path)
+{
+    const char *from = strstr(path, "/checkpoints");
+    from += strlen("/checkpoints");
+    from += *from == '/';
+    if (strncmp(from, "step_", 5) == 0) {
+        from += 5 + strspn(from + 5, "0123456789");
+        snprintf(out, out_bytes, "%s STEP%s", word, from);
+    } else {
+        snprintf(out, out_bytes, "%s %s", word, *from ? from : "checkpoints");
+    }
+    size_t end = strlen(out);
+    while (end > 0 && out[end - 1] >= '0' && out[end - 1] <= '9')
+        end--;
+    if (end > 0 && out[end] && out[end - 1] == '.')
+        snprintf(out + end, out_bytes - end, "N");
+}
+
 /* Counts an operation, and says what becomes of it; errno is set where it fails. */
 static Verdict operate(const char *word, const char *path)
 {
-    int number = atomic_fetch_add(&operations, 1) + 1;
-    const char *rank = getenv("FAULT_RANK"), *mine = getenv("OMPI_COMM_WORLD_RANK");
+    const char *rank = getenv("FAULT_RANK"), *mine = getenv("OMPI_COMM_WORLD_RANK"), *on = getenv("FAULT_ON");
+    char stage[2 * PATH_BYTES], line[2 * PATH_BYTES + 32];
     if (rank && strcmp(rank, mine ? mine : "0") != 0)
         return AS_USUAL;
-    char line[PATH_BYTES + 64];
-    int length = snprintf(line, sizeof line, "%d %s %s\n", number, word, path);
+    name_stage(stage, sizeof stage, word, path);
+    if (on && strcmp(on, stage) != 0)
+        return AS_USUAL;
+    int number = atomic_fetch_add(&operations, 1) + 1;
+    int length = snprintf(line, sizeof line, "%d %s\n", number, stage);
     append("FAULT_LOG", line, (size_t)length);
     const char *at = getenv("FAULT_AT"), *fault = getenv("FAULT");
     if (!at || !fault || (getenv("FAULT_KEEPS") ? number < atoi(at) : number != atoi(at)))
