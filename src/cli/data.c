@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "cli/command.h"
+#include "cli/data_tokenizer.h"
 #include "cli/options.h"
 #include "task/job.h"
 
@@ -115,6 +116,8 @@ static TsStatus prepare(TsGroup *world, const TsConfig *config, const DataWords 
 
 static TsStatus data(TsGroup *world, int count, const char *const *words)
 {
+    if (count > 0 && strcmp(words[0], "tokenizer") == 0)
+        return ts_data_tokenizer(world, count - 1, words + 1);
     static const struct {
         const char *name;
         TsStatus (*run)(TsGroup *world, const TsConfig *config, const DataWords *read);
@@ -124,7 +127,7 @@ static TsStatus data(TsGroup *world, int count, const char *const *words)
         if (strcmp(words[0], actions[i].name) == 0)
             action = i;
     if (action < 0)
-        return ts_status_error(TS_CODE_INVALID, "data: prepare or show? See tessera help data");
+        return ts_status_error(TS_CODE_INVALID, "data: prepare, show or tokenizer? See tessera help data");
     DataWords read = {.part = "train", .count = 3};
     const TsOption options[] = {{.name = "--task", .value = &read.task},
                                 {.name = "--part", .value = &read.part},
@@ -141,7 +144,13 @@ static TsStatus data(TsGroup *world, int count, const char *const *words)
 const TsCommand ts_command_data = {
     .name = "data",
     .usage =
-        "prepare CONFIG... | show CONFIG... [--task NAME] [--part train|validation|test] [--count N] [key=value...]",
-    .help = "Prepares the examples of a configuration, by all ranks together, or prints some as the model sees them.\n"
-            "Other commands prepare by themselves what was not prepared, or has changed.",
+        "prepare CONFIG... | show CONFIG... [--task NAME] [--part train|validation|test] [--count N] [key=value...] |\n"
+        "       tessera data tokenizer CORPUS... --vocab-size N --output DIR [--special TOKEN...] [--min-count N]",
+    .help =
+        "Prepares the examples of a configuration, by all ranks together, or prints some as the model sees them.\n"
+        "Other commands prepare by themselves what was not prepared, or has changed.\n\n"
+        "tokenizer: trains a byte-pair encoding on text files, gzipped or not, and writes tokenizer.json, vocab.json\n"
+        "and merges.txt, for {type: pretrained, path: DIR} and for other programs. Ranks share the counting; the\n"
+        "merges do not depend on them. --special names tokens that stand for no text (<|endoftext|> if none is\n"
+        "given); a pair that is found less often than --min-count (2) is not merged.",
     .run = data};
