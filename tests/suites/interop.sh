@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# about: h5py and h5dump read every array of a checkpoint, in one file and in several (installs h5py into a folder of its own)
+# about: h5py and h5dump read checkpoints (installs h5py into a folder of its own); transformers loads exported models (of INTEROP_PYTHON)
 # default: no
 # packages: interop
 # limit: 300
@@ -33,3 +33,47 @@ for files in 0 2 1; do
 done
 same() { "$work/venv/bin/python" tests/support/read_checkpoint.py "$work"/run*/checkpoints/step_00000003; }
 check 'the same values whatever the files' same
+
+# Exported models, in a Python that has transformers: each family as it was imported; imported from several files and
+# exported by two ranks; a run that was trained here, with a tokenizer that was; what LoRA learned on it.
+python=${INTEROP_PYTHON:-python3}
+load() { "$python" tests/support/load_models.py "$@"; }
+ranks() { timeout 100 mpirun --oversubscribe --bind-to none -n "$@"; }
+if ! "$python" -c 'import torch, transformers' 2>/dev/null; then
+    skip 'exported models' "$python has no transformers: INTEROP_PYTHON names one that has (transformers 4.49, torch)"
+    exit 0
+fi
+around() { # around FAMILY
+    local from=tests/golden/families/$1 to=$work/$1
+    "$BUILD/tessera" ckpt import "$from" "$to/run" && "$BUILD/tessera" ckpt export "$to/run" "$to/out" &&
+        load golden "$to/out" "$from/golden.json"
+}
+sharded() { # sharded FAMILY
+    local from=tests/golden/families/$1 to=$work/$1-sharded
+    load shards "$from" "$to/in" && [ "$(ls "$to"/in/*.safetensors | wc -l)" -ge 2 ] && [ -e "$to/in/model.safetensors.index.json" ] &&
+        ranks 2 "$BUILD/tessera" ckpt import "$to/in" "$to/run" && ranks 2 "$BUILD/tessera" ckpt export "$to/run" "$to/out" &&
+        load golden "$to/out" "$from/golden.json"
+}
+for family in gpt2 llama bert roberta esm; do
+    check "$family, exported" around $family
+    check "$family, imported from several files, on 2 ranks" sharded $family
+done
+own() { # own NAME WORDS…: trains, exports, and compares what both predict
+    local to=$work/own-$1
+    shift
+    mkdir -p "$to"
+    printf '{"text": "%s"}\n' 'Alice was beginning' 'to get very tired of sitting' 'by her sister — naïve 😀' >"$to/texts.jsonl"
+    local data="data: {files: [$to/texts.jsonl], columns: {text: text}, split: {type: fraction, validation: 0, test: 0}, batch: 2, length: 32, tokenizer: {type: pretrained, path: $work/tokenizer}}"
+    printf 'tasks: {lm: {type: language_model, %s}}\n' "$data" >"$to/lm.yaml"
+    printf 'tasks: {lm: null, look: {type: inference, %s}}\n' "$data" >"$to/look.yaml"
+    "$BUILD/tessera" train "$to/lm.yaml" run.dir="$to/run" run.steps=5 run.threads=1 backbone.layers=2 backbone.heads=4 \
+        backbone.width=64 backbone.context=64 learner.optimizer.rate=0.01 "$@" &&
+        "$BUILD/tessera" ckpt export "$to/run" "$to/out" && [ -e "$to/out/tokenizer.json" ] &&
+        "$BUILD/tessera" predict "$to/run/config.yaml" "$to/look.yaml" --task look --part train --out "$to/predicted.jsonl" &&
+        load predicted "$to/out" "$to/predicted.jsonl" "$to/texts.jsonl"
+}
+check 'a tokenizer is trained' "$BUILD/tessera" data tokenizer tests/data/alice.txt --vocab-size 600 --output "$work/tokenizer"
+check 'a GPT-2 that was trained here' own gpt2 backbone.activation=gelu_tanh
+check 'a Llama that was trained here' own llama backbone.activation=swiglu backbone.norm=rms backbone.positions=rotary \
+    backbone.biases=false backbone.tied=false backbone.key_value_heads=2
+check 'what LoRA learned on it' own lora backbone.activation=gelu_tanh init_from.path="$work/own-gpt2/run" fine_tune.mode=lora
