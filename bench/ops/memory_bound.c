@@ -15,7 +15,6 @@
 #include "tensor/kernels/cross_entropy.h"
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/normalize.h"
-#include "tensor/kernels/reduce.h"
 
 enum { ROWS = 65536, COLUMNS = 768, CLASSES = 50257, CLASS_ROWS = 1024, SAMPLES = 64 };
 static const int64_t ELEMS = (int64_t)ROWS * COLUMNS;
@@ -318,8 +317,7 @@ static void cross_entropy_forward(void *context)
 {
     CrossEntropy *e = context;
     const TsCrossEntropyKernels *kernels = ts_cross_entropy_kernels(e->dtype);
-    ts_reduce_kernels(e->dtype)->max(e->maxima, e->logits, CLASS_ROWS, CLASSES, 1, threads);
-    kernels->sums(e->sums, e->logits, e->maxima, &e->shape, threads);
+    kernels->rows(e->sums, e->maxima, e->logits, &e->shape, threads);
     kernels->loss(e->loss, e->sums, e->maxima, &e->shape);
 }
 

@@ -33,7 +33,7 @@ static void pass_on(Passed *passed, const TsProgram *program, TsMesh *const *mes
 {
     TsCompileOptions options = program->options;
     if (!options.without_passes && !options.without_fusion)
-        passed->graph = ts_pass_fuse(passed->graph);
+        passed->graph = ts_pass_fuse(ts_pass_join_maxima(passed->graph));
     TsScheduleOptions scheduling = {.bucket_bytes = options.bucket_bytes ? options.bucket_bytes : TS_BUCKET_BYTES,
                                     .plain = options.without_passes};
     passed->pieces = ts_pass_pieces(passed->graph, program->mesh_shape);

@@ -27,6 +27,10 @@ typedef struct TsCrossEntropyKernels {
     /* sums (rows, 3) Real of logits (rows, classes) and maxima (rows), which are those over all classes, or larger. */
     void (*sums)(void *sums, const void *logits, const void *maxima, const TsCrossEntropyRows *shape, int threads);
 
+    /* The same where all classes are here: maxima (rows), stored as logits are, are found on the way, and the logits
+     * are read once. A NaN among them comes through. */
+    void (*rows)(void *sums, void *maxima, const void *logits, const TsCrossEntropyRows *shape, int threads);
+
     /* loss (rows) Real = logsumexp - (1 - smoothing) x[label] - smoothing mean(x) + z_loss logsumexp^2, from the sums
      * over all classes. maxima are stored as logits are. */
     void (*loss)(void *loss, const void *sums, const void *maxima, const TsCrossEntropyRows *shape);

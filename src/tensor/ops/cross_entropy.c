@@ -2,8 +2,9 @@
  *
  * Cross-entropy, of which the classes may be cut: each rank takes the maximum over its own, then sums over its own;
  * both are reduced, (B, T) and (B, T, 3), and the logits never move. That takes three ops: ts_max, cross_entropy_sums,
- * and cross_entropy, which makes losses of the sums. The gradient takes the place of the logits where nothing else
- * needs them.
+ * and cross_entropy, which makes losses of the sums. Where all classes turn out to be on each rank, the pass
+ * join_maxima makes cross_entropy_rows of the first two, which reads the logits once. The gradient takes the place of
+ * the logits where nothing else needs them.
  */
 #include "tensor/kernels/cross_entropy.h"
 
@@ -183,6 +184,43 @@ const TsOp ts_op_d_cross_entropy_sums = {
     .place = place_d_logits,
     .forward = forward_d_logits,
     .gradient = gradient_d_sums,
+    .cost = cost_sums,
+};
+
+/* ---- cross_entropy_rows: logits (..., V), labels (...) -> sums (..., 3), maxima (..., 1); put in by a pass ---- */
+
+static TsStatus infer_rows(TsInference *inference)
+{
+    TS_TRY(infer_sums(inference));
+    inference->out_shape[1] = inference->out_shape[0];
+    inference->out_shape[1].size[inference->out_shape[0].dims - 1] = 1;
+    inference->out_dtype[1] = inference->in_dtype[0];
+    return TS_OK;
+}
+
+static void place_rows(TsPlaceRule *rule, const TsNodeView *node)
+{
+    int dims = node->in_shape[1].dims;
+    label_positions(rule, node, dims);
+    for (int d = 0; d < dims && d < TS_MAX_DIMS; d++)
+        rule->out_label[1][d] = (int8_t)(d + 1);
+}
+
+static void forward_rows(const TsCall *call)
+{
+    TsCrossEntropyRows rows = logit_rows_of(call);
+    ts_cross_entropy_kernels(call->in[0].dtype)
+        ->rows(call->out[0].data, call->out[1].data, call->in[0].data, &rows, call->threads);
+}
+
+const TsOp ts_op_cross_entropy_rows = {
+    .name = "cross_entropy_rows",
+    .attributes_bytes = sizeof(Attributes),
+    .outputs = 2,
+    .infer = infer_rows,
+    .place = place_rows,
+    .forward = forward_rows,
+    .gradient = ts_op_refuse_gradient,
     .cost = cost_sums,
 };
 

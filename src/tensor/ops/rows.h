@@ -26,6 +26,7 @@ extern const TsOp ts_op_sgd, ts_op_momentum, ts_op_adam, ts_op_lion, ts_op_adam_
 /* cast.c, cross_entropy.c */
 extern const TsOp ts_op_cast;
 extern const TsOp ts_op_cross_entropy, ts_op_d_cross_entropy, ts_op_cross_entropy_sums, ts_op_d_cross_entropy_sums;
+extern const TsOp ts_op_cross_entropy_rows;
 
 /* route.c, expert_dot.c */
 extern const TsOp ts_op_assign, ts_op_dispatch, ts_op_collect, ts_op_weigh;

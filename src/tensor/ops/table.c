@@ -46,6 +46,7 @@ const TsOp *const ts_op_table[] = {
     &ts_op_d_cross_entropy,
     &ts_op_cross_entropy_sums,
     &ts_op_d_cross_entropy_sums,
+    &ts_op_cross_entropy_rows,
     &ts_op_softmax,
     &ts_op_log_softmax,
     &ts_op_logsumexp,

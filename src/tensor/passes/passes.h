@@ -5,6 +5,7 @@
  *     prune     drops what no output, assignment or effect needs
  *     place     gives every value a Placement, and puts in the moves between them
  *     rematerialize  computes again for the backward pass what would take memory until then
+ *     join_maxima    reads logits once where all their classes are here
  *     fuse      makes one node of several whose results need not be in memory
  *     pieces    which nodes run once for each micro-batch, and which once a step
  *     schedule  orders the nodes of each piece; collectives begin early and end late, small ones in buckets (bucket.h)
@@ -85,6 +86,9 @@ static inline bool ts_piece_repeats(int32_t piece)
 {
     return piece % 2 == 1;
 }
+
+/* Maxima of logits and the sums of their exponentials become one node, where no move stands between them. */
+TsGraph *ts_pass_join_maxima(TsGraph *graph);
 
 /* Neighbouring nodes that work on the same block become one. Behind place: what stands between moves stays there. */
 TsGraph *ts_pass_fuse(TsGraph *graph);

@@ -2,6 +2,7 @@
 #include "tensor/kernels/variants/real_math.h"
 
 #include "tensor/kernels/cross_entropy.h"
+#include "tensor/kernels/variants/row_max.h"
 #include "tensor/kernels/variants/stream.h"
 
 enum { EXPONENTIALS, AT_LABEL, ALL, SUMS };
@@ -16,6 +17,15 @@ static int64_t local_label(const TsCrossEntropyRows *shape, int64_t r)
     return local >= 0 && local < shape->classes ? local : -1;
 }
 
+static Real part_of_exponentials(const Stored *x, Real maximum, int64_t count)
+{
+    Real part = 0;
+#pragma omp simd reduction(+ : part)
+    for (int64_t c = 0; c < count; c++)
+        part += real_exp_below(load(x[c]) - maximum);
+    return part;
+}
+
 /* Beyond a maximum that is not finite, exp would give NaN: the sum counts nothing then. */
 static Real sum_of_exponentials(const Stored *x, Real maximum, int64_t classes)
 {
@@ -23,14 +33,30 @@ static Real sum_of_exponentials(const Stored *x, Real maximum, int64_t classes)
     if (maximum == -INFINITY || maximum == INFINITY)
         return 0;
     for (int64_t first = 0; first < classes; first += STRIP) {
-        int64_t last = smaller(first + STRIP, classes);
-        Real part = 0;
         fetch(x + first + AHEAD, STRIP);
-#pragma omp simd reduction(+ : part)
-        for (int64_t c = first; c < last; c++)
-            part += real_exp_below(load(x[c]) - maximum);
-        sum += part;
+        sum += part_of_exponentials(x + first, maximum, smaller(STRIP, classes - first));
     }
+    return sum;
+}
+
+/* The same with the maximum found on the way: the sum so far shrinks where it rises (Milakov and Gimelshein 2018). */
+static Real sum_and_maximum(const Stored *x, Real *maximum, int64_t classes)
+{
+    Real sum = 0, largest = -INFINITY;
+    for (int64_t first = 0; first < classes; first += STRIP) {
+        int64_t count = smaller(STRIP, classes - first);
+        fetch(x + first + AHEAD, STRIP);
+        Real top = row_max(x + first, count);
+        if (top > largest || top != top) {
+            sum *= real_exp_below(largest - top);
+            largest = top;
+        }
+        if (largest == INFINITY)
+            sum = 0;
+        else if (largest != -INFINITY)
+            sum += part_of_exponentials(x + first, largest, count);
+    }
+    *maximum = largest;
     return sum;
 }
 
@@ -43,6 +69,15 @@ static Real sum_of_all(const Stored *x, int64_t classes)
     return sum;
 }
 
+/* What a row has besides its exponentials. */
+static void sum_rest(Real *sum, const Stored *x, const TsCrossEntropyRows *shape, int64_t r)
+{
+    int64_t label = local_label(shape, r);
+    bool counts = shape->labels[r] != shape->ignore;
+    sum[AT_LABEL] = counts && label >= 0 ? load(x[label]) : 0;
+    sum[ALL] = counts && shape->smoothing != 0 ? sum_of_all(x, shape->classes) : 0;
+}
+
 static void sums(void *out, const void *logits, const void *maxima, const TsCrossEntropyRows *shape, int threads)
 {
     threads = threads_worth(threads, shape->rows * shape->classes);
@@ -50,11 +85,23 @@ static void sums(void *out, const void *logits, const void *maxima, const TsCros
     for (int64_t r = 0; r < shape->rows; r++) {
         const Stored *x = (const Stored *)logits + r * shape->classes;
         Real *sum = (Real *)out + r * SUMS;
-        int64_t label = local_label(shape, r);
         bool counts = shape->labels[r] != shape->ignore;
         sum[EXPONENTIALS] = counts ? sum_of_exponentials(x, load(((const Stored *)maxima)[r]), shape->classes) : 0;
-        sum[AT_LABEL] = counts && label >= 0 ? load(x[label]) : 0;
-        sum[ALL] = counts && shape->smoothing != 0 ? sum_of_all(x, shape->classes) : 0;
+        sum_rest(sum, x, shape, r);
+    }
+}
+
+static void whole_rows(void *out, void *maxima, const void *logits, const TsCrossEntropyRows *shape, int threads)
+{
+    threads = threads_worth(threads, shape->rows * shape->classes);
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
+    for (int64_t r = 0; r < shape->rows; r++) {
+        const Stored *x = (const Stored *)logits + r * shape->classes;
+        Real *sum = (Real *)out + r * SUMS, maximum = 0;
+        bool counts = shape->labels[r] != shape->ignore;
+        sum[EXPONENTIALS] = counts ? sum_and_maximum(x, &maximum, shape->classes) : 0;
+        ((Stored *)maxima)[r] = store(maximum);
+        sum_rest(sum, x, shape, r);
     }
 }
 
@@ -125,4 +172,4 @@ static void backward(void *d_logits, const void *logits, const void *maxima, con
 }
 
 const TsCrossEntropyKernels TS_TABLE(ts_cross_entropy_kernels) = {
-    .sums = sums, .loss = loss, .d_sums = d_sums, .backward = backward};
+    .sums = sums, .rows = whole_rows, .loss = loss, .d_sums = d_sums, .backward = backward};

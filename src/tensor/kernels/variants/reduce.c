@@ -2,6 +2,7 @@
 #include "tensor/kernels/variants/variant.h"
 
 #include "tensor/kernels/reduce.h"
+#include "tensor/kernels/variants/row_max.h"
 
 /* A long row is cut into at most SEGMENTS pieces of at least SEGMENT_ELEMS, by its length alone. */
 enum { SEGMENTS = 64, SEGMENT_ELEMS = 8192 };
@@ -15,19 +16,6 @@ static Real row_sum(const Stored *x, int64_t count)
     for (int64_t i = 0; i < count; i++)
         sum += load(x[i]);
     return sum;
-}
-
-static Real row_max(const Stored *x, int64_t count)
-{
-    Real largest = -INFINITY;
-    int nans = 0;
-#pragma omp simd reduction(max : largest) reduction(+ : nans)
-    for (int64_t i = 0; i < count; i++) {
-        Real value = load(x[i]);
-        largest = value > largest ? value : largest;
-        nans += value != value;
-    }
-    return nans ? (Real)NAN : largest;
 }
 
 static Real row_sum_squares(const Stored *x, int64_t count)
