@@ -50,7 +50,7 @@ install(FILES ${PROJECT_BINARY_DIR}/TesseraConfig.cmake ${PROJECT_BINARY_DIR}/Te
 
 # pkg-config: the libraries that the static one needs, by their full names, are private.
 set(private_libraries)
-foreach(name yaml jansson pcre2 utf8proc zlib hdf5 scalapack openblas onednn)
+foreach(name yaml jansson pcre2 utf8proc zlib protobufc hdf5 scalapack openblas onednn)
   string(TOUPPER ${name} upper)
   if(TESSERA_HAVE_${upper})
     list(APPEND private_libraries ${TESSERA_${upper}_LIBRARY})

@@ -128,6 +128,7 @@ tessera_find(jansson HEADER jansson.h LIBRARIES jansson PKGCONFIG jansson)
 tessera_find(pcre2 HEADER pcre2.h LIBRARIES pcre2-8 PKGCONFIG libpcre2-8)
 tessera_find(utf8proc HEADER utf8proc.h LIBRARIES utf8proc PKGCONFIG libutf8proc)
 tessera_find(zlib HEADER zlib.h LIBRARIES z PKGCONFIG zlib)
+tessera_find(protobufc HEADER protobuf-c/protobuf-c.h LIBRARIES protobuf-c PKGCONFIG libprotobuf-c)
 tessera_find(openblas HEADER openblas_config.h LIBRARIES openblas openblasp PKGCONFIG openblas
              SUFFIXES openblas openblas-pthread openblas-openmp)
 
@@ -149,7 +150,7 @@ tessera_find(hdf5 HEADER hdf5.h LIBRARIES hdf5_${flavour} hdf5 PKGCONFIG ${hdf5_
 tessera_find(scalapack LIBRARIES scalapack-${flavour} scalapack PKGCONFIG scalapack-${flavour} scalapack HINTS ${mpi_hints})
 tessera_find(onednn HEADER dnnl.h LIBRARIES dnnl PKGCONFIG dnnl)
 
-foreach(pair yaml=libyaml jansson=jansson pcre2=PCRE2 utf8proc=utf8proc zlib=zlib openblas=OpenBLAS hdf5=HDF5 scalapack=ScaLAPACK)
+foreach(pair yaml=libyaml jansson=jansson pcre2=PCRE2 utf8proc=utf8proc zlib=zlib protobufc=protobuf-c openblas=OpenBLAS hdf5=HDF5 scalapack=ScaLAPACK)
   string(REGEX MATCH "(.*)=(.*)" pair ${pair})
   string(TOUPPER ${CMAKE_MATCH_1} upper)
   if(NOT TESSERA_HAVE_${upper})

@@ -7,7 +7,23 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "task/evaluate.h"
+#include "task/follow.h"
 #include "task/trainer.h"
+
+/* By run.mode. */
+static TsStatus run(TsGroup *world, const TsConfig *config, TsTrainOptions options)
+{
+    const TsJobConfig *job = ts_config_value(config);
+    switch (job->run.mode) {
+    case TS_MODE_EVAL:
+        return ts_evaluate(world, config, (TsEvalOptions){.part = "validation"});
+    case TS_MODE_CONTINUOUS_EVAL:
+        return ts_follow(world, config, (TsFollowOptions){.timeout_s = job->run.timeout_s});
+    default:
+        return ts_train(world, config, options);
+    }
+}
 
 static TsStatus train(TsGroup *world, int count, const char *const *words)
 {
@@ -29,7 +45,7 @@ static TsStatus train(TsGroup *world, int count, const char *const *words)
     if (!status)
         status = ts_job_load(&config, world, sources, source_count);
     if (!status)
-        status = ts_train(world, config, options);
+        status = run(world, config, options);
     ts_config_free(&config);
     ts_free(sources);
     return status;
@@ -42,5 +58,6 @@ const TsCommand ts_command_train = {
         "Trains what the configuration says, in its run.dir. The same command again goes on where the run stands, on\n"
         "any number of ranks. --force goes on in the directory of another configuration. trace=FILE writes a timeline "
         "of\n"
-        "three steps on every rank, for ui.perfetto.dev; trace: in the configuration says which.",
+        "three steps on every rank, for ui.perfetto.dev; trace: in the configuration says which.\n"
+        "run.mode: eval and continuous_eval evaluate instead, as tessera eval and tessera eval --follow do.",
     .run = train};

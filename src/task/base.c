@@ -88,7 +88,7 @@ TsStatus ts_base_load(const TsJob *job, const json_t *state)
 TsStatus ts_base_restore(const TsJob *job, int64_t *step)
 {
     TsCheckpoint *checkpoint = NULL;
-    TsBatch *kept = ts_job_kept(job);
+    TsBatch *kept = ts_job_evaluated(job);
     TsStatus status = ts_checkpoint_resume(&checkpoint, job->group, job->keys->run.dir, kept,
                                            (TsRestoreOptions){.allow_unused = true});
     ts_batch_free(&kept);

@@ -13,6 +13,7 @@
 static const char *const precision_words[] = {"f32", "f64", NULL};
 static const char *const recompute_words[] = {"nothing", "block", "everything", "auto", NULL};
 static const char *const compute_words[] = {"auto", "bf16", NULL};
+static const char *const mode_words[] = {"train_and_eval", "train", "eval", "continuous_eval", NULL};
 static const char *const numerics_words[] = {"fast", "reproducible", NULL};
 
 /* Intervals of this floor count steps or time. */
@@ -42,8 +43,18 @@ static TsStatus check_checkpoint(const void *value)
 
 static const TsKey run_keys[] = {
     TS_KEY_STRING(TsRunConfig, dir, "where the run is kept", .required = true, .range = TS_AT_LEAST(1)),
+    TS_KEY_ENUM(TsRunConfig, mode, mode_words,
+                "train without evaluations, or with them; evaluate the newest checkpoint, or each that another job "
+                "commits, until that has ended",
+                .fallback = "train_and_eval"),
     TS_KEY_INT(TsRunConfig, seed, "of initial weights, data order, dropout", .fallback = "1", .range = TS_AT_LEAST(0)),
     TS_KEY_INT(TsRunConfig, steps, "how long to train", .fallback = "1000", .range = TS_AT_LEAST(1), .unit = "steps"),
+    {.name = "timeout",
+     .kind = TS_KIND_SECONDS,
+     .offset = TS_FIELD(TsRunConfig, timeout_s, double),
+     .help = "continuous_eval ends where no new checkpoint came for so long",
+     .fallback = "1 h",
+     .range = TS_ABOVE(0)},
     TS_KEY_INT(TsRunConfig, threads, "of each rank; auto shares the cores among the ranks of a node",
                .fallback = "auto", .takes_auto = true, .range = TS_BETWEEN(1, 1024)),
     TS_KEY_ENUM(TsRunConfig, precision, precision_words, "of parameters, gradients and losses", .fallback = "f32"),
@@ -99,8 +110,6 @@ static const TsKey mesh_keys[] = {
 static const TsConfigTable mesh_table = {"mesh", "How ranks are laid out; their product is the number of ranks.",
                                          sizeof(TsMeshConfig), mesh_keys, NULL};
 
-static const char *const better_words[] = {"lower", "higher", NULL};
-
 static TsStatus check_keep(const void *value)
 {
     const TsKeepConfig *keep = value;
@@ -121,7 +130,7 @@ static const TsKey keep_keys[] = {
     TS_KEY_INT(TsKeepConfig, best, "so many of the best by a metric", .fallback = "0", .range = TS_BETWEEN(0, 1000000)),
     TS_KEY_STRING(TsKeepConfig, by, "the metric of `best`, TASK/METRIC as evaluation names it",
                   .range = TS_AT_LEAST(1)),
-    TS_KEY_ENUM(TsKeepConfig, better, better_words, "which values of it are better", .fallback = "lower"),
+    TS_KEY_ENUM(TsKeepConfig, better, ts_better_words, "which values of it are better", .fallback = "lower"),
     TS_KEYS_END};
 static const TsConfigTable keep_table = {
     "keep", "Which checkpoints stay: any of these rules keeps one. The newest stays, and those that another names.",
@@ -179,6 +188,7 @@ static const TsKey job_keys[] = {
                .range = TS_AT_LEAST(1)),
     TS_KEY_STRUCT(TsJobConfig, mixture, &ts_mixture_table, "which task is learned when"),
     TS_KEY_STRUCT(TsJobConfig, checkpoint, &checkpoint_table, "the state of the run on disk"),
+    TS_KEY_OPTIONAL(TsJobConfig, early_stop, &ts_early_stop_table, "when it ends before run.steps; left out: never"),
     TS_KEY_OPTIONAL(TsJobConfig, init_from, &ts_init_from_table, "initial weights from elsewhere"),
     TS_KEY_STRUCT(TsJobConfig, decode, &ts_decode_table, "how text is continued"),
     TS_KEY_STRUCT(TsJobConfig, trace, &trace_table, "a timeline of some steps; on the command line also trace=FILE"),

@@ -22,6 +22,7 @@
 #include "model/fine_tune.h"
 #include "task/cluster.h"
 #include "task/decoding.h"
+#include "task/early_stop.h"
 #include "task/init_from.h"
 #include "task/learner.h"
 #include "task/mixture.h"
@@ -29,6 +30,7 @@
 
 typedef enum TsCompute { TS_COMPUTE_AUTO, TS_COMPUTE_BF16 } TsCompute;
 typedef enum TsPrecision { TS_PRECISION_F32, TS_PRECISION_F64 } TsPrecision;
+typedef enum TsRunMode { TS_MODE_TRAIN_AND_EVAL, TS_MODE_TRAIN, TS_MODE_EVAL, TS_MODE_CONTINUOUS_EVAL } TsRunMode;
 typedef enum TsNumerics { TS_NUMERICS_FAST, TS_NUMERICS_REPRODUCIBLE } TsNumerics;
 
 /* Micro-batches of a batch. */
@@ -38,8 +40,10 @@ typedef struct TsJobMicros {
 
 typedef struct TsRunConfig {
     const char *dir;
+    TsRunMode mode;
     int64_t seed, steps;
-    int64_t threads; /* of each rank; TS_AUTO: what ts_machine_threads says */
+    double timeout_s; /* of continuous_eval */
+    int64_t threads;  /* of each rank; TS_AUTO: what ts_machine_threads says */
     TsPrecision precision;
     TsCompute compute;
     TsNumerics numerics;
@@ -51,8 +55,6 @@ typedef struct TsMeshConfig {
     int64_t stage, data, expert, seq, model; /* data may be TS_AUTO: the ranks that are left */
     bool sequence_parallel;
 } TsMeshConfig;
-
-typedef enum TsBetter { TS_BETTER_LOWER, TS_BETTER_HIGHER } TsBetter;
 
 typedef struct TsMemoryConfig {
     TsRecompute recompute;
@@ -101,7 +103,8 @@ typedef struct TsJobConfig {
     TsMap tasks; /* of TsTaskConfig */
     TsMixtureConfig mixture;
     TsCheckpointConfig checkpoint;
-    const TsInitFromConfig *init_from; /* NULL: initial values as the layers have them */
+    const TsEarlyStopConfig *early_stop; /* NULL: the run goes on to run.steps */
+    const TsInitFromConfig *init_from;   /* NULL: initial values as the layers have them */
     TsDecodeConfig decode;
     TsTraceConfig trace;
     TsClusterConfig cluster;

@@ -39,6 +39,12 @@ TsStatus ts_evaluator_create(TsEvaluator **evaluator, const TsJob *job, const Ts
     return status;
 }
 
+void ts_evaluator_bind(TsEvaluator *evaluator, const TsBatch *parameters)
+{
+    for (int k = 0; k < TS_MAX_LENGTHS && evaluator->steps[k]; k++)
+        ts_step_bind(evaluator->steps[k], parameters, NULL);
+}
+
 void ts_evaluator_free(TsEvaluator **evaluator)
 {
     if (!*evaluator)

@@ -13,6 +13,9 @@ typedef struct TsEvaluator TsEvaluator;
  * Same on all ranks: everything. Owned by the caller. */
 TS_MUST_USE TsStatus ts_evaluator_create(TsEvaluator **evaluator, const TsJob *job, const TsTask *task, TsLoader *data);
 
+/* Evaluates these parameters, by path, instead of the job's: borrowed for its life. Not collective. */
+void ts_evaluator_bind(TsEvaluator *evaluator, const TsBatch *parameters);
+
 /* Sets *evaluator to NULL; NULL is fine. */
 void ts_evaluator_free(TsEvaluator **evaluator);
 

@@ -288,15 +288,28 @@ TsStatus ts_job_find_task(const TsTask **task, const TsJob *job, const char *nam
     return status;
 }
 
-TsBatch *ts_job_kept(const TsJob *job)
+static TsBatch *lend_arrays(const TsJob *job, bool averages)
 {
-    TsBatch *kept = ts_batch_create();
+    TsBatch *lent = ts_batch_create();
     for (int i = 0; i < ts_batch_count(job->arrays); i++) {
-        if (!ts_fine_tune_learns(&job->keys->fine_tune, ts_batch_name(job->arrays, i)))
+        const char *path = ts_batch_name(job->arrays, i);
+        if (!ts_fine_tune_learns(&job->keys->fine_tune, path))
             continue;
-        char *name = ts_format("parameters/%s", ts_batch_name(job->arrays, i));
-        ts_batch_lend(kept, name, ts_batch_array(job->arrays, i));
+        bool average = averages && ts_parameters_find(job->parameters, path)->trainable;
+        char *name = average ? ts_strdup(ts_average_name(path).text) : ts_format("parameters/%s", path);
+        ts_batch_lend(lent, name, ts_batch_array(job->arrays, i));
         ts_free(name);
     }
-    return kept;
+    return lent;
+}
+
+TsBatch *ts_job_kept(const TsJob *job)
+{
+    return lend_arrays(job, false);
+}
+
+TsBatch *ts_job_evaluated(const TsJob *job)
+{
+    const TsEmaConfig *ema = job->keys->learner.ema;
+    return lend_arrays(job, ema && ema->evaluate);
 }

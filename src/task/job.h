@@ -55,3 +55,7 @@ TS_MUST_USE TsStatus ts_job_find_task(const TsTask **task, const TsJob *job, con
 /* The parameters that checkpoints hold, under the names that they bear there, "parameters/PATH"; lent, so the batch is
  * the caller's, the arrays are not. A backbone that fine_tune freezes is not among them: task/base.h. */
 TsBatch *ts_job_kept(const TsJob *job);
+
+/* The same arrays, by the names in checkpoints of what evaluation and decoding begin with: "average/PATH" of what
+ * learns where learner.ema says so, else "parameters/PATH". */
+TsBatch *ts_job_evaluated(const TsJob *job);

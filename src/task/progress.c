@@ -18,7 +18,7 @@ double ts_progress_now(void)
 TsProgress ts_progress_start(int64_t step, int64_t steps)
 {
     double now = ts_progress_now();
-    return (TsProgress){.steps_at_start = step, .steps = steps, .started_s = now, .last_s = now};
+    return (TsProgress){.steps_at_start = step, .steps = steps, .started_s = now};
 }
 
 /* "41.2k" */
@@ -41,66 +41,53 @@ static void append_time(TsText *text, double seconds)
         ts_text_append(text, "%lld:%02lld", whole / 60, whole % 60);
 }
 
-/* The mean over tasks, by their weights. */
-static TsWeightedScalar whole_loss(TsProgressReport report)
-{
-    TsWeightedScalar loss = {0};
-    for (int i = 0; i < report.task_count; i++) {
-        loss.value += report.tasks[i].loss.value * report.tasks[i].loss.weight;
-        loss.weight += report.tasks[i].loss.weight;
-    }
-    loss.value = loss.weight ? loss.value / loss.weight : 0;
-    return loss;
-}
-
 /* JSON has no NaN and no infinity: null. */
 static json_t *real(double value)
 {
     return isfinite(value) ? json_real(value) : json_null();
 }
 
-static void add_metrics(TsRunDir *dir, TsProgressReport report, TsWeightedScalar loss, double tokens_per_s)
+static void add_metrics(TsRunDir *dir, const TsReport *report)
 {
+    const TsSpeedReport *speed = &report->speed;
     json_t *object =
-        json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:I, s:o}", "kind", "train", "step", (json_int_t)report.step, "loss",
-                  real(loss.value), "rate", real(report.learner.rate), "grad_norm", real(report.learner.gradient_norm),
-                  "clip_factor", real(report.learner.factor), "skipped_steps", (json_int_t)report.skipped_steps,
-                  "tokens_per_s", real(tokens_per_s));
-    for (int i = 0; i < report.task_count; i++) {
+        json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o}", "kind", "train", "step",
+                  (json_int_t)report->step, "loss", real(report->loss.value), "rate", real(report->learner.rate),
+                  "grad_norm", real(report->learner.gradient_norm), "clip_factor", real(report->learner.factor),
+                  "skipped_steps", (json_int_t)report->skipped_steps, "weight_norm", real(report->weight_norm),
+                  "tokens_per_s", real(speed->tokens_per_s), "flops_fraction", real(speed->flops_fraction),
+                  "communication_fraction", real(speed->communication_fraction));
+    for (int i = 0; i < report->task_count; i++) {
         char name[256];
-        snprintf(name, sizeof name, "%s/loss", report.tasks[i].name);
-        if (report.tasks[i].loss.weight > 0)
-            json_object_set_new(object, name, real(report.tasks[i].loss.value));
+        snprintf(name, sizeof name, "%s/loss", report->tasks[i].name);
+        if (report->tasks[i].loss.weight > 0)
+            json_object_set_new(object, name, real(report->tasks[i].loss.value));
     }
     ts_run_dir_add_metrics(dir, object);
 }
 
-void ts_progress_say(TsProgress *progress, TsRunDir *dir, TsProgressReport report)
+void ts_progress_say(const TsProgress *progress, TsRunDir *dir, const TsReport *report)
 {
-    double now = ts_progress_now();
-    double tokens_per_s = (double)progress->tokens / fmax(now - progress->last_s, 1e-9);
-    double done = (double)(report.step - progress->steps_at_start);
-    double left_s = (now - progress->started_s) / done * (double)(progress->steps - report.step);
-    TsWeightedScalar loss = whole_loss(report);
+    double done = (double)(report->step - progress->steps_at_start);
+    double left_s = (ts_progress_now() - progress->started_s) / done * (double)(progress->steps - report->step);
 
     TsText line = {0};
-    ts_text_append(&line, "step %5lld/%lld  loss %.4f", (long long)report.step, (long long)progress->steps, loss.value);
-    for (int i = 0; i < report.task_count && report.task_count > 1; i++)
-        if (report.tasks[i].loss.weight > 0)
-            ts_text_append(&line, "  %s %.4f", report.tasks[i].name, report.tasks[i].loss.value);
+    ts_text_append(&line, "step %5lld/%lld  loss %.4f", (long long)report->step, (long long)progress->steps,
+                   report->loss.value);
+    for (int i = 0; i < report->task_count && report->task_count > 1; i++)
+        if (report->tasks[i].loss.weight > 0)
+            ts_text_append(&line, "  %s %.4f", report->tasks[i].name, report->tasks[i].loss.value);
     ts_text_append(&line, "  ");
-    append_count(&line, tokens_per_s);
-    ts_text_append(&line, " tokens/s  ");
+    append_count(&line, report->speed.tokens_per_s);
+    ts_text_append(&line, " tokens/s  %.*f %% of peak  ", report->speed.flops_fraction < 0.0995 ? 1 : 0,
+                   100 * report->speed.flops_fraction);
     append_time(&line, left_s);
     ts_text_append(&line, " left");
-    if (report.learner.factor == 0)
-        ts_text_append(&line, "  (step skipped: gradient norm %g)", report.learner.gradient_norm);
+    if (report->learner.factor == 0)
+        ts_text_append(&line, "  (step skipped: gradient norm %g)", report->learner.gradient_norm);
     ts_log(TS_LOG_INFO, "%s", line.data);
     ts_text_free(&line);
-
-    add_metrics(dir, report, loss, tokens_per_s);
-    progress->last_s = now;
-    progress->tokens = 0;
+    add_metrics(dir, report);
 }
 
 /* "loss 2.1034 nats, bits_a_byte 3.0345, accuracy 0.7512" */

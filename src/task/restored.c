@@ -9,7 +9,7 @@
 
 static TsStatus restore(TsJob *job, TsCheckpoint *checkpoint)
 {
-    TsBatch *kept = ts_job_kept(job);
+    TsBatch *kept = ts_job_evaluated(job);
     TsStatus status = ts_checkpoint_restore(checkpoint, kept, (TsRestoreOptions){.allow_unused = true});
     if (!status)
         status = ts_base_load(job, ts_checkpoint_state(checkpoint));
@@ -34,6 +34,18 @@ TsStatus ts_restored_open(TsJob **job, TsGroup *group, const TsConfig *config, T
         status = restore(*job, checkpoint);
     if (status)
         ts_job_close(job);
+    ts_checkpoint_close(&checkpoint);
+    return status;
+}
+
+TsStatus ts_restored_again(TsJob *job, int64_t *step)
+{
+    TsCheckpoint *checkpoint = NULL;
+    TS_TRY(ts_checkpoint_latest(&checkpoint, job->group, job->keys->run.dir));
+    if (!checkpoint)
+        return ts_status_error(TS_CODE_NOT_FOUND, "%s has no checkpoint any more", job->keys->run.dir);
+    TsStatus status = restore(job, checkpoint);
+    *step = ts_checkpoint_step(checkpoint);
     ts_checkpoint_close(&checkpoint);
     return status;
 }

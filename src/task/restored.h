@@ -11,5 +11,8 @@
  * take in place of the config's. Collective; the same status on all ranks. Owned by the caller: ts_job_close. */
 TS_MUST_USE TsStatus ts_restored_open(TsJob **job, TsGroup *group, const TsConfig *config, TsList files);
 
+/* Takes the parameters of what is the newest checkpoint now; *step is its. Collective; the same status on all ranks. */
+TS_MUST_USE TsStatus ts_restored_again(TsJob *job, int64_t *step);
+
 /* The loader of a part by name, in the order of the data; NULL where the task has no such data. */
 TS_MUST_USE TsStatus ts_restored_part(TsLoader **loader, const TsTask *task, const char *part);

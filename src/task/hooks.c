@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Hooks: what happens after a step, in a fixed order. Whatever changes what the run does is decided by all ranks in one
+ * small reduction.
+ */
+#include <jansson.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "comm/collectives.h"
+#include "task/training.h"
+
+/* ---- what is due ---- */
+
+/* What the ranks decide together after a step: any rank's wish is every rank's. */
+typedef struct Decision {
+    int32_t stop; /* the number of the signal, or 0 */
+    int32_t say, evaluate, save;
+    int32_t failed; /* the save in the background */
+    int32_t lost;   /* the run directory is another run's now */
+} Decision;
+
+static bool is_due(TsInterval interval, int64_t step, double since_s)
+{
+    switch (interval.unit) {
+    case TS_STEPS:
+        return step % (int64_t)interval.count == 0;
+    case TS_SECONDS:
+        return ts_progress_now() - since_s >= interval.count;
+    default:
+        return false;
+    }
+}
+
+bool ts_training_is_over(const TsTraining *training)
+{
+    return training->step >= training->keys->run.steps || training->next_task < 0 ||
+           ts_early_stop_now(&training->early_stop);
+}
+
+static Decision decide(const TsTraining *training, int signal)
+{
+    const TsJobConfig *keys = training->keys;
+    bool failing = training->skipped_in_row >= keys->learner.skip_limit;
+    bool last = ts_training_is_over(training) || failing;
+    TsSavingMoment moment = {.step = training->step, .last = last, .stopping = signal != 0};
+    Decision mine = {.stop = signal,
+                     .say = last || is_due(keys->run.log, training->step, training->said_s),
+                     .evaluate = last || is_due(keys->run.evaluate, training->step, training->evaluated_s),
+                     .save = !failing && ts_saving_is_due(training->saving, moment),
+                     .failed = ts_saving_failed(training->saving),
+                     .lost = ts_run_dir_lost(training->dir)};
+    Decision all = {0};
+    ts_all_reduce(training->job->group, (TsTransfer){.out = &all,
+                                                     .in = &mine,
+                                                     .count_elems = sizeof mine / sizeof(int32_t),
+                                                     .dtype = TS_I32,
+                                                     .reduction = TS_MAX,
+                                                     .label = "step/decision"});
+    moment.stopping = all.stop != 0; /* of any rank */
+    all.save |= !failing && moment.stopping && ts_saving_is_due(training->saving, moment);
+    all.evaluate |= all.save && !all.stop && ts_saving_wants_evaluation(training->saving);
+    return all;
+}
+
+/* ---- summaries ---- */
+
+/* What the tasks' losses came to since the last time; reduced only here. */
+static void collect_losses(TsTraining *training, TsReportTask *tasks, TsWeightedScalar *whole)
+{
+    const double *rates = ts_mixture_rates(training->mixture, training->step + 1, training->places);
+    *whole = (TsWeightedScalar){0};
+    for (int i = 0; i < training->job->task_count; i++) {
+        const TsCourse *course = &training->courses[i];
+        tasks[i] = (TsReportTask){.name = course->task->name, .rate = rates[i], .steps = training->task_steps[i]};
+        if (!course->passes[0])
+            continue;
+        TsMetrics *metrics = ts_step_metrics(course->passes[0]);
+        TsWeightedScalar scalars[TS_MAX_LOSSES];
+        ts_metrics_reduce(scalars, metrics, ts_mesh_group(training->job->mesh, ts_batch_axes()));
+        ts_metrics_reset(metrics);
+        tasks[i].loss = scalars[0];
+        whole->value += scalars[0].value * scalars[0].weight;
+        whole->weight += scalars[0].weight;
+    }
+    whole->value = whole->weight > 0 ? whole->value / whole->weight : 0;
+}
+
+static void say(TsTraining *training)
+{
+    int count = training->job->task_count;
+    TsReportTask *tasks = ts_calloc((size_t)count, sizeof *tasks);
+    TsReport report = {.step = training->step,
+                       .tasks = tasks,
+                       .task_count = count,
+                       .learner = training->report,
+                       .weight_norm = ts_learner_weight_norm(training->learner),
+                       .skipped_steps = training->skipped_steps,
+                       .speed = ts_speed_take(&training->speed, training->job->group)};
+    collect_losses(training, tasks, &report.loss);
+    ts_progress_say(&training->progress, training->dir, &report);
+    ts_summaries_report(training->summaries, &report);
+    ts_free(tasks);
+    training->said_s = ts_progress_now();
+}
+
+/* ---- evaluation ---- */
+
+static void note_scores(TsTraining *training, const char *task, const TsScores *scores)
+{
+    for (int i = 0; i < scores->count; i++) {
+        char *path = ts_format("%s/%s", task, scores->score[i].name);
+        ts_saving_note_metric(training->saving, training->step, path, scores->score[i].scalar.value);
+        ts_early_stop_note(&training->early_stop, training->step, path, scores->score[i].scalar.value);
+        ts_free(path);
+    }
+}
+
+void ts_training_evaluate(TsTraining *training)
+{
+    const TsEmaConfig *ema = training->keys->learner.ema;
+    if (ema && ema->evaluate)
+        ts_averages_gather(ts_learner_averages(training->learner));
+    for (int i = 0; i < training->job->task_count; i++) {
+        const TsCourse *course = &training->courses[i];
+        if (!course->evaluator)
+            continue;
+        TsScores scores;
+        ts_evaluator_run(course->evaluator, &scores, NULL, NULL);
+        ts_progress_say_evaluation(training->dir, training->step, course->task->name, &scores);
+        ts_summaries_scores(training->summaries, i, training->step, &scores);
+        note_scores(training, course->task->name, &scores);
+    }
+    training->evaluated_s = ts_progress_now();
+}
+
+/* ---- checkpoints ---- */
+
+/* The state beside the arrays. */
+static json_t *pack_state(const TsTraining *training)
+{
+    json_t *tasks = json_object();
+    for (int i = 0; i < training->job->task_count; i++)
+        json_object_set_new(tasks, training->courses[i].task->name,
+                            json_pack("{s:I, s:I}", "place", (json_int_t)training->courses[i].task->place, "steps",
+                                      (json_int_t)training->task_steps[i]));
+    json_t *state =
+        json_pack("{s:I, s:I, s:I, s:I, s:o, s:o}", "seed", (json_int_t)training->keys->run.seed, "step",
+                  (json_int_t)training->step, "skipped_steps", (json_int_t)training->skipped_steps, "skipped_in_row",
+                  (json_int_t)training->skipped_in_row, "tasks", tasks, "kept", ts_job_keep(training->job));
+    ts_saving_pack(training->saving, state);
+    ts_early_stop_pack(&training->early_stop, state);
+    return state;
+}
+
+static TsStatus save(TsTraining *training)
+{
+    json_t *state = pack_state(training);
+    TsStatus status = ts_saving_save(training->saving, training->step, training->kept, state);
+    json_decref(state);
+    return status;
+}
+
+/* The step of the last checkpoint, once a save that is under way has ended. Collective. */
+static long long last_saved_step(TsTraining *training)
+{
+    TsStatus status = ts_saving_wait(training->saving);
+    if (status && ts_group_rank(training->job->group) == 0)
+        ts_log(TS_LOG_WARNING, "%s", ts_status_message(status));
+    ts_status_free(&status);
+    return (long long)ts_saving_committed_step(training->saving);
+}
+
+/* ---- ends ---- */
+
+/* The run ends because the steps go wrong. */
+static TsStatus too_many_skipped(TsTraining *training)
+{
+    return ts_status_error(
+        TS_CODE_INVALID,
+        "%lld steps in a row had a gradient that is not finite or above learner.skip_above (the last norm is %g); the "
+        "last checkpoint is of step %lld",
+        (long long)training->skipped_in_row, training->report.gradient_norm, last_saved_step(training));
+}
+
+/* The run ends because a signal asked for it. */
+static TsStatus stopped(TsTraining *training, int signal)
+{
+    TS_TRY(ts_saving_wait(training->saving));
+    long long saved = last_saved_step(training);
+    return ts_status_error(TS_CODE_INTERRUPTED, "stopped by signal %d after step %lld; the same command goes on %s%s",
+                           signal, (long long)training->step, saved == training->step ? "from there" : "from ",
+                           saved == training->step ? ""
+                           : saved < 0             ? "the beginning"
+                                                   : "the last checkpoint");
+}
+
+/* The run ends because the directory is another's. */
+static TsStatus taken_over(TsTraining *training)
+{
+    return ts_status_error(TS_CODE_INTERRUPTED,
+                           "%s: another run has taken the directory over; stopped after step %lld; the last checkpoint "
+                           "of this run is of step %lld",
+                           training->keys->run.dir, (long long)training->step, last_saved_step(training));
+}
+
+/* Why a run ends before run.steps, if it does. */
+static void say_end(const TsTraining *training)
+{
+    const TsEarlyStop *stop = &training->early_stop;
+    if (ts_early_stop_now(stop))
+        ts_log(TS_LOG_INFO,
+               "early stop after step %lld: %s was best at step %lld, %.6g; %lld evaluation%s since were not better",
+               (long long)training->step, stop->config->by, (long long)stop->best_step, stop->best,
+               (long long)stop->worse, stop->worse == 1 ? "" : "s");
+    else if (training->next_task < 0 && training->step < training->keys->run.steps)
+        ts_log(TS_LOG_INFO, "data are exhausted after step %lld: mixture.exhausted says what then",
+               (long long)training->step);
+}
+
+TsStatus ts_training_hooks(TsTraining *training, int signal)
+{
+    Decision due = decide(training, signal);
+    if (due.lost)
+        return taken_over(training);
+    if (due.failed)
+        return ts_saving_wait(training->saving);
+    if (due.say)
+        say(training);
+    if (training->skipped_in_row >= training->keys->learner.skip_limit)
+        return too_many_skipped(training);
+    if (due.evaluate)
+        ts_training_evaluate(training);
+    bool ends_early = ts_early_stop_now(&training->early_stop); /* known on all ranks alike, from the scores */
+    TsSavingMoment end = {.step = training->step, .last = true};
+    if (due.save || (ends_early && ts_saving_is_due(training->saving, end)))
+        TS_TRY(save(training));
+    if (!due.stop)
+        say_end(training);
+    return due.stop ? stopped(training, due.stop) : TS_OK;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Report: what there is to say about the steps of a run since the last time: to people (progress.h), to metrics.jsonl,
+ * and to TensorBoard (summaries.h).
+ */
+#pragma once
+
+#include "task/learner.h"
+#include "task/metric.h"
+#include "task/speed.h"
+
+typedef struct TsReportTask {
+    const char *name;
+    TsWeightedScalar loss; /* since the last report; weight 0: it did not run */
+    double rate;           /* of the mixture, from now on */
+    int64_t steps;         /* that it had so far */
+} TsReportTask;
+
+typedef struct TsReport {
+    int64_t step;
+    const TsReportTask *tasks; /* (task_count) */
+    int task_count;
+    TsWeightedScalar loss;   /* of all that ran, by their weights */
+    TsLearnerReport learner; /* of the last step */
+    double weight_norm;
+    int64_t skipped_steps; /* of the run */
+    TsSpeedReport speed;
+} TsReport;

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The beginning of a run: tasks, mixture and Learner are made, errors of the config are found, and what was saved is
+ * gone on with. And its end, which gives all back.
+ */
+#include <jansson.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "base/version.h"
+#include "comm/collectives.h"
+#include "task/base.h"
+#include "task/run_record.h"
+#include "task/training.h"
+
+/* ---- what is made ---- */
+
+static TsStatus create_passes(TsTraining *training, int index)
+{
+    TsCourse *course = &training->courses[index];
+    const TsJob *job = training->job;
+    TsLoader *data = course->task->train;
+    for (int k = 0; data && k < ts_loader_lengths(data); k++) {
+        double bytes;
+        TS_TRY(ts_step_create(&course->passes[k], course->task, ts_loader_batch(data, k),
+                              (TsStepOptions){.parameters = job->own[index],
+                                              .sequence = ts_job_sequence(training->keys),
+                                              .learner = &training->keys->learner,
+                                              .metrics = k ? ts_step_metrics(course->passes[0]) : NULL,
+                                              .memory = ts_job_memory(training->keys),
+                                              .seed = (uint64_t)training->keys->run.seed,
+                                              .dtype = job->dtype,
+                                              .threads = job->threads}));
+        ts_step_bind(course->passes[k], job->arrays, ts_learner_gradients(training->learner));
+        ts_program_cost(ts_step_program(course->passes[k]), &course->flops[k], &bytes);
+    }
+    return TS_OK;
+}
+
+static TsStatus create_courses(TsTraining *training)
+{
+    TsJob *job = training->job;
+    const TsEmaConfig *ema = training->keys->learner.ema;
+    const TsBatch *evaluated =
+        ema && ema->evaluate ? ts_averages_arrays(ts_learner_averages(training->learner)) : job->arrays;
+    training->courses = ts_calloc((size_t)job->task_count, sizeof *training->courses);
+    training->task_steps = ts_calloc((size_t)job->task_count, sizeof *training->task_steps);
+    for (int i = 0; i < job->task_count; i++) {
+        TsCourse *course = &training->courses[i];
+        course->task = job->tasks[i];
+        TS_TRY(create_passes(training, i));
+        if (!course->task->validation || training->keys->run.mode == TS_MODE_TRAIN)
+            continue;
+        TS_TRY(ts_evaluator_create(&course->evaluator, job, course->task, course->task->validation));
+        ts_evaluator_bind(course->evaluator, evaluated);
+    }
+    return TS_OK;
+}
+
+static TsStatus create_mixture(TsTraining *training)
+{
+    const TsJob *job = training->job;
+    const TsTaskConfig *keys = training->keys->tasks.items;
+    TsMixtureTask *tasks = ts_calloc((size_t)job->task_count, sizeof *tasks);
+    for (int i = 0; i < job->task_count; i++) {
+        const TsTask *task = job->tasks[i];
+        tasks[i] = (TsMixtureTask){.name = task->name,
+                                   .weight = keys[i].weight,
+                                   .loss_weight = keys[i].loss_weight,
+                                   .examples = task->train ? ts_loader_count(task->train) : 0,
+                                   .rows = task->train ? ts_loader_rows(task->train) : 1,
+                                   .tokens = task->tokens_a_batch > 0 ? task->tokens_a_batch : 1};
+    }
+    training->places = ts_calloc((size_t)job->task_count, sizeof *training->places);
+    TsStatus status = ts_mixture_create(&training->mixture, &training->keys->mixture, tasks, job->task_count,
+                                        (uint64_t)training->keys->run.seed);
+    ts_free(tasks);
+    if (!status)
+        return TS_OK;
+    TsStatus located = ts_config_error_at(job->config, "mixture", "%s", ts_status_message(status));
+    ts_status_free(&status);
+    return located;
+}
+
+/* Lends what a checkpoint holds: parameters, and the Learner's state. */
+static void collect_kept(TsTraining *training)
+{
+    TsBatch *state = ts_learner_state(training->learner);
+    training->kept = ts_job_kept(training->job);
+    for (int i = 0; i < ts_batch_count(state); i++)
+        ts_batch_lend(training->kept, ts_batch_name(state, i), ts_batch_array(state, i));
+}
+
+/* ---- what must hold ---- */
+
+/* That an evaluation gives the metric `by`, which `key` names. */
+static TsStatus expect_metric(const TsTraining *training, const char *key, const char *by)
+{
+    TsText names = {0};
+    bool found = false;
+    for (int i = 0; i < training->job->task_count && !found; i++) {
+        const TsCourse *course = &training->courses[i];
+        const char *name[TS_MAX_SCORES];
+        int count = course->evaluator ? ts_evaluator_names(course->evaluator, name) : 0;
+        for (int k = 0; k < count; k++) {
+            char *path = ts_format("%s/%s", course->task->name, name[k]);
+            ts_text_append(&names, "%s%s", names.size_bytes ? ", " : "", path);
+            found |= strcmp(path, by) == 0;
+            ts_free(path);
+        }
+    }
+    TsStatus status = found ? TS_OK
+                            : ts_config_error_at(training->job->config, key, "no evaluation gives %s; there %s %s", by,
+                                                 names.data ? "are" : "is", names.data ? names.data : "none");
+    ts_text_free(&names);
+    return status;
+}
+
+/* The metrics that decide something are known before the first step. */
+static TsStatus expect_metrics(const TsTraining *training)
+{
+    const TsKeepConfig *keep = &training->keys->checkpoint.keep;
+    const TsEarlyStopConfig *stop = training->keys->early_stop;
+    if (keep->best > 0)
+        TS_TRY(expect_metric(training, "checkpoint.keep.by", keep->by));
+    return stop ? expect_metric(training, "early_stop.by", stop->by) : TS_OK;
+}
+
+/* ---- where the run stands ---- */
+
+static TsStatus read_state(TsTraining *training, const TsCheckpoint *checkpoint)
+{
+    json_t *state = (json_t *)ts_checkpoint_state(checkpoint); /* read only; jansson takes no const here */
+    json_t *tasks = json_object_get(state, "tasks");
+    training->step = json_integer_value(json_object_get(state, "step"));
+    training->skipped_steps = json_integer_value(json_object_get(state, "skipped_steps"));
+    training->skipped_in_row = json_integer_value(json_object_get(state, "skipped_in_row"));
+    for (int i = 0; i < training->job->task_count; i++) {
+        TsCourse *course = &training->courses[i];
+        json_t *kept = json_object_get(tasks, course->task->name);
+        if (!kept) {
+            ts_log(TS_LOG_WARNING, "%s knows nothing of the task %s: its data begin anew",
+                   ts_checkpoint_path(checkpoint), course->task->name);
+            continue;
+        }
+        course->task->place = json_integer_value(json_object_get(kept, "place"));
+        training->task_steps[i] = json_integer_value(json_object_get(kept, "steps"));
+    }
+    if (training->step != ts_checkpoint_step(checkpoint))
+        return ts_status_error(TS_CODE_CORRUPT, "%s: its state is of step %lld", ts_checkpoint_path(checkpoint),
+                               (long long)training->step);
+    TS_TRY(ts_job_check_keep(training->job, json_object_get(state, "kept")));
+    ts_saving_unpack(training->saving, state);
+    ts_early_stop_unpack(&training->early_stop, state);
+    ts_saving_note_committed(training->saving, training->step);
+    return TS_OK;
+}
+
+/* Lends what can have initial weights from elsewhere: the Learner's state, and all parameters but those that fine_tune
+ * puts in. */
+static TsBatch *collect_initialized(const TsTraining *training)
+{
+    TsBatch *arrays = ts_batch_create(), *state = ts_learner_state(training->learner);
+    const TsBatch *parameters = training->job->arrays;
+    for (int i = 0; i < ts_batch_count(parameters); i++) {
+        char *name = ts_format("parameters/%s", ts_batch_name(parameters, i));
+        if (!ts_fine_tune_adds(ts_batch_name(parameters, i)))
+            ts_batch_lend(arrays, name, ts_batch_array(parameters, i));
+        ts_free(name);
+    }
+    for (int i = 0; i < ts_batch_count(state); i++)
+        ts_batch_lend(arrays, ts_batch_name(state, i), ts_batch_array(state, i));
+    return arrays;
+}
+
+/* Takes initial weights from elsewhere, if the config says so. */
+static TsStatus initialize(TsTraining *training)
+{
+    TsInitFrom from = {0};
+    if (!training->keys->init_from)
+        return TS_OK;
+    TsBatch *arrays = collect_initialized(training);
+    TsStatus status = ts_init_from(&from, training->job->group, training->keys->init_from, arrays);
+    ts_batch_free(&arrays);
+    if (status)
+        return status;
+    ts_saving_note_initialized(training->saving, from.record);
+    if (ts_learner_averages(training->learner) && !training->keys->init_from->load_ema)
+        ts_averages_begin(ts_learner_averages(training->learner));
+    if (training->keys->init_from->load_step)
+        training->step = from.step;
+    return TS_OK;
+}
+
+/* Goes on from the newest checkpoint that verifies, if there is one. */
+static TsStatus resume(TsTraining *training)
+{
+    TsCheckpoint *checkpoint = NULL;
+    TS_TRY(ts_checkpoint_resume(&checkpoint, training->job->group, training->keys->run.dir, training->kept,
+                                (TsRestoreOptions){0}));
+    if (!checkpoint)
+        return initialize(training);
+    TsStatus status = read_state(training, checkpoint);
+    if (!status)
+        status = ts_base_load(training->job, ts_checkpoint_state(checkpoint));
+    ts_checkpoint_close(&checkpoint);
+    if (status)
+        return status;
+    ts_log(TS_LOG_INFO, "going on after step %lld", (long long)training->step);
+    return TS_OK;
+}
+
+static void introduce(const TsTraining *training)
+{
+    const TsJob *job = training->job;
+    TsText line = {0};
+    int ranks = ts_group_size(job->group), nodes = ts_group_nodes(job->group);
+    ts_text_append(&line, "tessera %s · %d rank%s on %d host%s · mesh", ts_version(), ranks, ranks == 1 ? "" : "s",
+                   nodes, nodes == 1 ? "" : "s");
+    const char *between = " ";
+    for (int axis = 1; axis < TS_AXES; axis++)
+        if (ts_mesh_size(job->mesh, (TsAxis)axis) > 1 || (axis == TS_AXIS_DATA && ranks == 1)) {
+            ts_text_append(&line, "%s%s %d", between, ts_axis_name((TsAxis)axis),
+                           ts_mesh_size(job->mesh, (TsAxis)axis));
+            between = " x ";
+        }
+    double memory = (double)ts_memory_usage().live_bytes;
+    ts_text_append(&line, " · %.1f M parameters · %.*f %s a rank · %d thread%s each",
+                   (double)ts_parameters_elems(job->parameters) / 1e6, memory < 1 << 30 ? 0 : 1,
+                   memory < 1 << 30 ? memory / (1 << 20) : memory / (1 << 30), memory < 1 << 30 ? "MiB" : "GiB",
+                   job->threads, job->threads == 1 ? "" : "s");
+    ts_log(TS_LOG_INFO, "%s", line.data);
+    ts_text_free(&line);
+}
+
+/* What watches the run from here on. */
+static TsStatus begin_watching(TsTraining *training)
+{
+    const TsJobConfig *keys = training->keys;
+    TsJob *job = training->job;
+    training->recording = ts_recording_start(&keys->trace, job->group, training->step);
+    training->speed = ts_speed_start(job->group, job->dtype, job->threads);
+    training->progress = ts_progress_start(training->step, keys->run.steps);
+    training->evaluated_s = training->said_s = training->progress.started_s;
+    return ts_comm_agree(job->group, ts_summaries_create(&training->summaries, job->group, keys->run.dir,
+                                                         keys->tasks.names, job->task_count, training->step));
+}
+
+TsStatus ts_training_begin(TsTraining *training, TsGroup *group, const TsConfig *config, TsTrainOptions options)
+{
+    TS_TRY(ts_job_open(&training->job, group, config, (TsJobOptions){0}));
+    training->keys = training->job->keys;
+    training->early_stop.config = training->keys->early_stop;
+    TsJob *job = training->job;
+    TS_TRY(create_mixture(training));
+    TsLearnerSetting setting = {.config = &training->keys->learner,
+                                .parameters = job->parameters,
+                                .arrays = job->arrays,
+                                .users = (const TsParameters *const *)job->own,
+                                .user_count = job->task_count,
+                                .threads = job->threads};
+    TsStatus compiled = ts_learner_create(&training->learner, setting);
+    if (!compiled)
+        compiled = create_courses(training);
+    TS_TRY(ts_comm_agree(group, compiled)); /* an arena may be too large for one host alone */
+    TS_TRY(expect_metrics(training));
+    TS_TRY(ts_run_dir_open(&training->dir, group, training->keys->run.dir, config, options.force));
+    introduce(training);
+    TS_TRY(ts_saving_create(&training->saving, group, &training->keys->checkpoint, training->keys->run.dir));
+    collect_kept(training);
+    TS_TRY(resume(training));
+    TS_TRY(ts_run_dir_write_config(training->dir));
+    TS_TRY(ts_run_record_begin((TsRunStart){
+        .run_dir = training->keys->run.dir, .mesh = job->mesh, .threads = job->threads, .step = training->step}));
+    training->is_recorded = true;
+    return begin_watching(training);
+}
+
+void ts_training_end(TsTraining *training)
+{
+    for (int i = 0; training->courses && i < training->job->task_count; i++) {
+        for (int k = TS_MAX_LENGTHS - 1; k >= 0; k--)
+            ts_step_free(&training->courses[i].passes[k]);
+        ts_evaluator_free(&training->courses[i].evaluator);
+    }
+    ts_free(training->courses);
+    ts_timeline_free(&training->recording.timeline);
+    ts_free(training->task_steps);
+    ts_free(training->places);
+    ts_learner_free(&training->learner);
+    ts_mixture_free(&training->mixture);
+    ts_summaries_free(&training->summaries);
+    ts_saving_free(&training->saving);
+    ts_batch_free(&training->kept);
+    ts_run_dir_close(&training->dir);
+    ts_job_close(&training->job);
+}
