@@ -189,7 +189,7 @@ static void bench_save(const char *dir, const TsBatch *state, bool verify)
 
 /* ---- in the background ---- */
 
-enum { MATRIX = 512, PRODUCTS = 1000, REDUCED = 1 << 18, STEPS_ALONE = 12, STEPS_AT_MOST = 150 };
+enum { MATRIX = 512, PRODUCTS = 200, REDUCED = 1 << 18, STEPS_ALONE = 16, STEPS_AT_MOST = 300 };
 
 typedef struct Load {
     float *a, *b, *c, *in, *out;

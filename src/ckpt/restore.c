@@ -50,6 +50,21 @@ static void compare_one(Names *different, const TsManifestArray *saved, const Ts
     ts_free(words);
 }
 
+/* Adds a name that the checkpoint lacks, with the nearest of those that nobody asks for. */
+static void add_missing(Names *missing, const char *name, const TsManifest *manifest, const TsBatch *arrays)
+{
+    const char **spare = ts_calloc((size_t)manifest->count + 1, sizeof *spare);
+    size_t count = 0;
+    for (int i = 0; i < manifest->count && missing->count < NAMES_LISTED; i++)
+        if (!ts_batch_find(arrays, manifest->arrays[i].name))
+            spare[count++] = manifest->arrays[i].name;
+    const char *nearest = ts_text_nearest(name, spare, count);
+    char *words = nearest ? ts_format("%s (is it %s?)", name, nearest) : ts_strdup(name);
+    add_name(missing, words);
+    ts_free(words);
+    ts_free(spare);
+}
+
 TsStatus ts_restore_compare(const TsManifest *manifest, const TsBatch *arrays, TsRestoreOptions options,
                             const char *path)
 {
@@ -59,7 +74,7 @@ TsStatus ts_restore_compare(const TsManifest *manifest, const TsBatch *arrays, T
         if (saved >= 0)
             compare_one(&different, &manifest->arrays[saved], ts_batch_array(arrays, i), options.cast);
         else
-            add_name(&missing, ts_batch_name(arrays, i));
+            add_missing(&missing, ts_batch_name(arrays, i), manifest, arrays);
     }
     for (int i = 0; !options.allow_unused && i < manifest->count; i++)
         if (!ts_batch_find(arrays, manifest->arrays[i].name))
