@@ -2,8 +2,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Going on: a run that was stopped after any step has, at its end, the bits of one that ran through, with all that can
- * make a difference: dropout, accumulation, three tasks on data of which epochs end within the run. A run of 4 ranks
- * goes on on others and on other meshes, with the same losses, and with the same bits where numerics are reproducible.
+ * make a difference: dropout, accumulation, averages, three tasks on data of which epochs end within the run. A run of
+ * 4 ranks goes on on others and on other meshes, with the same losses, and with the same bits where numerics are
+ * reproducible.
  */
 #include <ftw.h>
 #include <jansson.h>
@@ -19,7 +20,7 @@
 static const char three_tasks[] =
     "run: {seed: 5, threads: 1, log: 1 steps, evaluate: never, steps: 9}\n"
     "backbone: {type: transformer, layers: 1, heads: 2, width: 16, context: 16, dropout: 0.1, causal: false}\n"
-    "learner: {optimizer: {type: adamw, rate: 3e-3, decay: 0.1}, clip: 1, accumulate: 2,\n"
+    "learner: {optimizer: {type: adamw, rate: 3e-3, decay: 0.1}, clip: 1, accumulate: 2, ema: {decay: 0.9},\n"
     "          schedule: {type: cosine, warmup: 3, steps: 30}}\n"
     "tasks:\n"
     "  guess: {type: mlm, data: {files: [TOP/d.tsv], batch: 8, lengths: [8], tokenizer: {type: characters, "
@@ -35,7 +36,8 @@ static const char three_tasks[] =
 static const char one_task[] =
     "run: {seed: 5, threads: 1, log: 1 steps, evaluate: never, steps: 8}\n"
     "backbone: {type: transformer, layers: 1, heads: 4, width: 32, context: 16, dropout: 0.1}\n"
-    "learner: {optimizer: {type: adamw, rate: 3e-3, decay: 0.1}, clip: 1, schedule: {type: cosine, warmup: 3, steps: "
+    "learner: {optimizer: {type: adamw, rate: 3e-3, decay: 0.1}, clip: 1, ema: {decay: 0.9}, schedule: {type: cosine, "
+    "warmup: 3, steps: "
     "30}}\n"
     "tasks: {lm: {type: language_model, data: {text: tests/data/alice.txt, tokenizer: bytes, validation: 0, batch: "
     "24}}}\n"
