@@ -175,6 +175,33 @@ static TsBatch *collect_initialized(const TsTraining *training)
     return arrays;
 }
 
+/* Averages begin with the initial weights, but for those that were taken from elsewhere too, by `record`. Collective.
+ */
+static void begin_averages(const TsTraining *training, const json_t *record)
+{
+    TsAverages *averages = ts_learner_averages(training->learner);
+    const TsBatch *state = ts_learner_state(training->learner);
+    if (!averages)
+        return;
+    void **taken = ts_calloc((size_t)ts_batch_count(state) + 1, sizeof *taken);
+    for (int i = 0; i < ts_batch_count(state); i++) {
+        const TsArray *array = ts_batch_array(state, i);
+        const char *name = ts_batch_name(state, i);
+        if (strncmp(name, "average/", strlen("average/")) != 0 ||
+            !json_object_get(json_object_get(record, "arrays"), name))
+            continue;
+        taken[i] = ts_alloc(ts_array_local_bytes(array) + 1);
+        memcpy(taken[i], array->data, ts_array_local_bytes(array));
+    }
+    ts_averages_begin(averages);
+    for (int i = 0; i < ts_batch_count(state); i++)
+        if (taken[i]) {
+            memcpy(ts_batch_array(state, i)->data, taken[i], ts_array_local_bytes(ts_batch_array(state, i)));
+            ts_free(taken[i]);
+        }
+    ts_free(taken);
+}
+
 /* Takes initial weights from elsewhere, if the config says so. */
 static TsStatus initialize(TsTraining *training)
 {
@@ -186,9 +213,8 @@ static TsStatus initialize(TsTraining *training)
     ts_batch_free(&arrays);
     if (status)
         return status;
+    begin_averages(training, from.record);
     ts_saving_note_initialized(training->saving, from.record);
-    if (ts_learner_averages(training->learner) && !training->keys->init_from->load_ema)
-        ts_averages_begin(ts_learner_averages(training->learner));
     if (training->keys->init_from->load_step)
         training->step = from.step;
     return TS_OK;

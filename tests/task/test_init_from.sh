@@ -62,6 +62,21 @@ for name in attention/out/kernel feed_forward/up/bias; do
 done
 [ -d "$top/moved/checkpoints/step_00000003" ] && [ "$(ls "$top/moved/checkpoints")" = step_00000003 ] || fail "the step was not loaded"
 
+# Averages: from the source where it has them; else, or where they are not wanted, the weights that were taken.
+average() { "$TESSERA" ckpt show "$1" | awk '$1 == "average/backbone/tokens/table" { print $NF }'; }
+works 2 "${words[@]}" "run.dir=$top/averaged" backbone.layers=1 learner.ema.decay=0.999 learner.optimizer.rate=0.1
+[ "$(average "$top/averaged")" != "$(norm "$top/averaged" backbone/tokens/table)" ] || fail "averages that are the parameters say nothing"
+for from in averaged base; do
+    for load in true false; do
+        run=$top/$from-$load
+        works 2 "${words[@]}" "${still[@]}" learner.ema.decay=0 "run.dir=$run" "init_from.path=$top/$from" init_from.load_ema=$load \
+            init_from.load_step=true "checkpoint.every=1 steps" run.steps=3 learner.skip_above=1e-30 learner.skip_limit=100
+        expected=$(norm "$top/$from" backbone/tokens/table)
+        [ $from-$load = averaged-true ] && expected=$(average "$top/averaged")
+        [ "$(average "$run")" = "$expected" ] || fail "$from, load_ema=$load: the average is $(average "$run"), should be $expected"
+    done
+done
+
 # What does not fit.
 says 'nobody asks for 16 of its arrays: parameters/backbone/layer_01/' 2 "${words[@]}" "${still[@]}" "run.dir=$top/no" "init_from.path=$top/deep"
 says 'nothing to initialize 16 arrays from: parameters/backbone/layer_01/.* \(from .*; did you mean parameters/backbone/layer_00/' \
