@@ -5,10 +5,18 @@
 
 #include "model/decode.h"
 
+/* tokens (B, T) -> (B, T, V). Padding comes last: it is hidden from what comes before it, but not from experts. */
+static TsTensor logits_of(TsScope scope, const TsLanguageModel *model, TsTensor tokens, TsTensor seen,
+                          const TsCache *cache)
+{
+    TsTensor hidden = ts_transformer(ts_in(scope, "backbone"), &model->backbone, tokens,
+                                     model->backbone.experts ? seen : TS_NONE, cache);
+    return ts_transformer_logits(ts_in(scope, "backbone"), &model->backbone, hidden);
+}
+
 TsTensor ts_language_model_logits(TsScope scope, const TsLanguageModel *model, TsTensor tokens, const TsCache *cache)
 {
-    TsTensor hidden = ts_transformer(ts_in(scope, "backbone"), &model->backbone, tokens, TS_NONE, cache);
-    return ts_transformer_logits(ts_in(scope, "backbone"), &model->backbone, hidden);
+    return logits_of(scope, model, tokens, TS_NONE, cache);
 }
 
 TsTensor ts_language_model_next(TsScope scope, const TsLanguageModel *model, TsTensor tokens, const TsCache *cache)
@@ -23,7 +31,8 @@ TsTensor ts_language_model_next(TsScope scope, const TsLanguageModel *model, TsT
 
 static TsTensor compute_predictions(TsScope scope, const void *options, const TsColumns *columns)
 {
-    return ts_language_model_logits(scope, options, ts_column(columns, "tokens"), NULL);
+    TsTensor seen = ts_has_column(columns, "seen") ? ts_column(columns, "seen") : TS_NONE;
+    return logits_of(scope, options, ts_column(columns, "tokens"), seen, NULL);
 }
 
 static TsLosses compute_loss(TsScope scope, const void *options, TsTensor predictions, const TsColumns *columns)

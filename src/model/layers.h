@@ -115,6 +115,7 @@ typedef struct TsMoe {
     int64_t hidden_width;
     TsTensor (*activation)(TsTensor x);
     TsTensor (*gated)(TsTensor gate, TsTensor x); /* NULL: activation(up(x)) */
+    TsTensor seen; /* bool (B, T), or left out: what is false is padding, which no expert gets and which gets nothing */
     double dropout;
     double out_gain;
 } TsMoe;

@@ -24,19 +24,27 @@ static TsTensor expert_kernel(TsScope scope, int64_t experts, int64_t rows, int6
     return ts_leave(scope, ts_declare(scope, "kernel", declare));
 }
 
-/* E * sum over experts of the part of choices times the mean probability: 1 where both are even (Fedus et al. 2021), of
- * each sequence. counts (B, E) i32, probabilities (B, T, E) -> (B) */
-static TsTensor balance_of(TsTensor counts, TsTensor probabilities, int64_t choices)
+/* Tokens of a sequence that are routed: (1), or (B) of which each is 1 at least. `mask` is 1 for them, or left out. */
+static TsTensor routed_tokens(TsTensor probabilities, TsTensor mask)
 {
-    TsTensor part = ts_scale(ts_cast(counts, ts_dtype_of(probabilities)), 1 / (double)choices);
-    TsTensor mean = ts_mean(probabilities, 1 << 1, false); /* (B, E) */
-    return ts_scale(ts_sum(ts_mul(part, mean), 1 << 1, false), (double)ts_dim(counts, 1));
+    TsDtype dtype = ts_dtype_of(probabilities);
+    if (!mask.graph)
+        return ts_constant(probabilities.graph, dtype, ts_shape(1), (double)ts_dim(probabilities, 1));
+    return ts_maximum(ts_sum(mask, 1 << 1 | 1 << 2, false), ts_constant(mask.graph, dtype, ts_shape(1), 1));
 }
 
-static void note(TsAsides *asides, TsRouted routed, TsTensor probabilities, int64_t choices)
+/* Says aside, of each sequence (B): what part of its choices was dropped, and E * sum over experts of the part of
+ * choices times the mean probability, which is 1 where both are even (Fedus et al. 2021). probabilities (B, T, E), mask
+ * (B, T, 1) or left out. */
+static void note(TsAsides *asides, TsRouted routed, TsTensor probabilities, TsTensor mask, int64_t top_k)
 {
-    TsTensor balance = balance_of(routed.counts, probabilities, choices);
-    TsTensor dropped = ts_scale(ts_cast(routed.dropped, ts_dtype_of(probabilities)), 1 / (double)choices);
+    TsDtype dtype = ts_dtype_of(probabilities);
+    TsTensor tokens = routed_tokens(probabilities, mask);
+    TsTensor choices = ts_scale(tokens, (double)top_k);
+    TsTensor each = ts_sum(mask.graph ? ts_mul(probabilities, mask) : probabilities, 1 << 1, false); /* (B, E) */
+    TsTensor both = ts_sum(ts_mul(ts_cast(routed.counts, dtype), each), 1 << 1, false);
+    TsTensor balance = ts_scale(ts_div(both, ts_mul(choices, tokens)), (double)ts_dim(routed.counts, 1));
+    TsTensor dropped = ts_div(ts_cast(routed.dropped, dtype), choices);
     asides->balance = asides->layers ? ts_add(asides->balance, balance) : balance;
     asides->dropped = asides->layers ? ts_add(asides->dropped, dropped) : dropped;
     asides->layers++;
@@ -53,12 +61,19 @@ TsTensor ts_moe(TsScope scope, TsTensor x, TsMoe options, const TsCache *cache)
     TsTensor scores = ts_linear_with(ts_in(scope, "router"), x, (TsLinear){.out = ts_shape(E), .without_bias = true});
     TsTensor probabilities = ts_softmax(ts_cast(scores, real)); /* (B, T, E) */
     TsOrdered best = ts_top_k(probabilities, options.top_k);    /* (B, T, K) */
-    TsRouted routed = ts_assign_slots(best.indices, E, capacity);
+    TsTensor chosen = best.indices, mask = TS_NONE;
+    if (options.seen.graph) { /* padding goes nowhere, and takes nobody's place */
+        TsTensor seen = ts_reshape(options.seen, ts_shape(ts_dim(x, 0), T, 1));
+        chosen = ts_where(seen, chosen, ts_constant(scope.graph, TS_I32, ts_scalar, -1));
+        mask =
+            ts_where(seen, ts_constant(scope.graph, real, ts_scalar, 1), ts_constant(scope.graph, real, ts_scalar, 0));
+    }
+    TsRouted routed = ts_assign_slots(chosen, E, capacity);
     TsTensor weights = best.values;
     if (options.top_k > 1)
         weights = ts_div(weights, ts_sum(weights, 1 << 2, true));
     if (scope.asides)
-        note(scope.asides, routed, probabilities, T * options.top_k);
+        note(scope.asides, routed, probabilities, mask, options.top_k);
 
     TsTensor h = ts_dispatch(x, routed.slots, TS_NONE, E, capacity); /* (E, B, P, C) */
     TsTensor up = ts_expert_dot(h, expert_kernel(ts_in(scope, "up"), E, C, F, 2, 1));

@@ -7,10 +7,12 @@
 #include "task/language_task.h"
 #include "task/metric_table.h"
 
-enum { TOKENS, LABELS, BYTES };
+enum { TOKENS, LABELS, BYTES, SEEN };
 
-static const TsRowColumn columns[] = {
-    {"tokens", TS_I32, TS_ROW_LENGTH}, {"labels", TS_I32, TS_ROW_LENGTH}, {"bytes", TS_F32, 0}};
+static const TsRowColumn columns[] = {{"tokens", TS_I32, TS_ROW_LENGTH},
+                                      {"labels", TS_I32, TS_ROW_LENGTH},
+                                      {"bytes", TS_F32, 0},
+                                      {"seen", TS_BOOL, TS_ROW_LENGTH}};
 
 /* An example as one sequence: prompt, join, text, end. Those from `learned` on are to be predicted. */
 typedef struct Sequence {
@@ -59,6 +61,7 @@ static void collate(const TsExamples *examples, void *const *row, int64_t length
     const TsLanguageExamples *own = examples->own;
     int32_t *tokens = row[TOKENS], *labels = row[LABELS],
             pad = ts_tokenizer_special(examples->tokenizer, TS_SPECIAL_PAD);
+    bool *seen = row[SEEN];
     Sequence sequence = {0};
     *(float *)row[BYTES] = 0;
     if (draw.example >= 0) {
@@ -66,7 +69,8 @@ static void collate(const TsExamples *examples, void *const *row, int64_t length
         *(float *)row[BYTES] = (float)learned_bytes(own, &sequence);
     }
     for (int64_t i = 0; i < length; i++) {
-        tokens[i] = i + 1 < sequence.count ? sequence.tokens[i] : pad >= 0 ? pad : 0;
+        seen[i] = i + 1 < sequence.count;
+        tokens[i] = seen[i] ? sequence.tokens[i] : pad >= 0 ? pad : 0;
         labels[i] = i + 1 < sequence.count && i + 1 >= sequence.learned ? sequence.tokens[i + 1] : TS_LABEL_IGNORED;
     }
     ts_free(sequence.tokens);

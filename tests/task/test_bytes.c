@@ -3,10 +3,12 @@
  *
  * What a step sends by each kind of parallelism, as it is counted, against the formulas: exactly, where sizes divide.
  */
+#include <stdlib.h>
+
 #include "comm/accounting.h"
 #include "mesh_run.h"
 
-enum { ELEM = 8, LAYERS = 2, WIDTH = 16, LENGTH = 8, BATCH = 8, TOP_K = 2, MOST_ROWS = 512 };
+enum { ELEM = 8, LAYERS = 2, WIDTH = 16, LENGTH = 8, BATCH = 8, TOP_K = 2, LINE_BYTES = 64, MOST_ROWS = 512 };
 
 /* Bytes of two kinds along an axis, of labels that begin so; scalars that ranks agree on are left out. */
 static int64_t counted(TsAxis axis, TsCommKind one, TsCommKind other, const char *prefix)
@@ -26,16 +28,18 @@ static int64_t counted(TsAxis axis, TsCommKind one, TsCommKind other, const char
 }
 
 static int64_t added_elems; /* of the parameters of the last run that are only added: biases, positions */
+static int64_t dense_elems; /* of those that experts do not own */
 
-static int64_t count_added(const TsParameters *parameters)
+static void count_elems(const TsParameters *parameters)
 {
-    int64_t elems = 0;
+    added_elems = dense_elems = 0;
     for (int i = 0; i < ts_parameters_count(parameters); i++) {
         const TsParameter *row = ts_parameters_at(parameters, i);
         if (strstr(row->path, "/bias") || strstr(row->path, "positions/"))
-            elems += ts_shape_elems(row->shape);
+            added_elems += ts_shape_elems(row->shape);
+        if (!(ts_placement_axes(row->declared) & TS_AXIS_BIT(TS_AXIS_EXPERT)))
+            dense_elems += ts_shape_elems(row->shape);
     }
-    return elems;
 }
 
 /* Runs a step with this config, and accounts for it. Gives how many parameters there are. */
@@ -56,7 +60,7 @@ static int64_t run_step(const char *format, bool learns)
     if (learns)
         mesh_run_learn(&run, 2, 2);
     int64_t elems = ts_parameters_elems(run.job->parameters);
-    added_elems = count_added(run.job->parameters);
+    count_elems(run.job->parameters);
     mesh_run_free(&run);
     return elems;
 }
@@ -110,6 +114,35 @@ static void tensor_parallel(void)
            right);
 }
 
+static int64_t scattered_and_gathered_by_experts(void)
+{
+    return counted(TS_AXIS_EXPERT, TS_COMM_REDUCE_SCATTER, TS_COMM_ALL_GATHER, "");
+}
+
+/* Dense gradients are sums over expert too: what data parallel says holds for all ranks that share the batch. */
+static void dense_beside_experts(void)
+{
+    int e = ts_group_size(test_world);
+    for (int micros = 1; micros <= 4; micros *= 2) {
+        char words[256];
+        snprintf(words, sizeof words, "mesh.expert=%d backbone.experts=4 tasks.lm.data.batch=16 learner.accumulate=%d",
+                 e, micros);
+        run_step(words, true);
+        expect("ZeRO-1 beside experts", scattered_and_gathered_by_experts(), 2 * dense_elems * (e - 1) / e * ELEM);
+        char more[320];
+        snprintf(more, sizeof more, "%s parameters.gradient_shard=data", words);
+        run_step(more, true);
+        expect("ZeRO-2 beside experts", scattered_and_gathered_by_experts(),
+               (micros + 1) * dense_elems * (e - 1) / e * ELEM);
+        snprintf(more, sizeof more, "%s parameters.optimizer_shard=none", words);
+        run_step(more, false);
+        /* e does not divide their number in whole cache lines: each rank is within one of the formula, both ways */
+        int64_t found = counted(TS_AXIS_EXPERT, TS_COMM_ALL_REDUCE, TS_COMM_ALL_REDUCE, ""),
+                right = 2 * dense_elems * (e - 1) / e * ELEM;
+        expect("data parallel beside experts", llabs(found - right) <= 2 * LINE_BYTES ? right : found, right);
+    }
+}
+
 static void expert_parallel(void)
 {
     char words[160];
@@ -122,4 +155,4 @@ static void expert_parallel(void)
 }
 
 TEST_MAIN("bytes", {"data parallel", data_parallel}, {"sharded", sharded}, {"tensor parallel", tensor_parallel},
-          {"expert parallel", expert_parallel})
+          {"expert parallel", expert_parallel}, {"dense beside experts", dense_beside_experts})

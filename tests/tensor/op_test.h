@@ -151,6 +151,8 @@ static inline void op_fill(const OpCase *test, TsArray *array, const char *name)
         double value = strcmp(name, "ids") == 0       ? floor(number * test->id_limit)
                        : strcmp(name, "weights") == 0 ? 2 * number - 1
                                                       : low + number * (high - low);
+        if (array->placement.partial) /* which is a sum over all ranks */
+            value /= ts_group_size(test_world);
         op_set(array, i,
                op_rounded && strcmp(name, "ids") ? (double)ts_bf16_to_f32(ts_bf16_from_f32((float)value)) : value);
     }
@@ -278,15 +280,24 @@ static inline void op_check_cut(const OpCut *check, const TsPlacement *cut, cons
     op_run_free(&run);
 }
 
-/* Each dim of each operand cut by itself; then the first dims of all of them, and the last. */
+/* Each dim of each operand cut by itself, and each operand a sum over ranks; then the first dims of all of them, the
+ * last, and all of them sums. */
 static inline void op_each_cut(const OpCut *check,
                                void (*visit)(const OpCut *, const TsPlacement *cut, const char *what))
 {
     const OpCase *test = check->test;
     int operands = test->inputs + (test->id_limit > 0);
     TsPlacement first[OP_INPUTS + 1] = {{.partial = 0}}, last[OP_INPUTS + 1] = {{.partial = 0}};
+    TsPlacement sums[OP_INPUTS + 1] = {{.partial = 0}};
     for (int i = 0; i < operands; i++) {
         TsShape shape = i < test->inputs ? test->shape[i] : test->id_shape;
+        if (i < test->inputs) {
+            TsPlacement sum[OP_INPUTS + 1] = {{.partial = 0}};
+            char what[64];
+            snprintf(what, sizeof what, "nowhere, operand %d a sum", i);
+            sums[i] = sum[i] = ts_partial(ts_replicated, TS_AXIS_BIT(TS_AXIS_MODEL));
+            visit(check, sum, what);
+        }
         for (int d = 0; d < shape.dims; d++) {
             TsPlacement cut[OP_INPUTS + 1] = {{.partial = 0}};
             char what[64];
@@ -300,6 +311,7 @@ static inline void op_each_cut(const OpCut *check,
     }
     visit(check, first, "in all first dims");
     visit(check, last, "in all last dims");
+    visit(check, sums, "nowhere, all of them sums");
 }
 
 static inline void op_check_placements(const OpCase *test)

@@ -4,9 +4,10 @@
  *
  * Node after node: each op's rule gives its dims labels, and for each mesh axis one label (or none) is chosen to be cut
  * by it, such that the fewest bytes move; then the operands are moved to where that wants them. Not all bytes weigh the
- * same. Along `model` and `expert` parameters are computed with as they are cut, and activations move. Along the other
- * axes it is activations that stay: the batch is cut by `data` so that no work is done twice, while a parameter that
- * is cut by it is so to save memory, and is what moves.
+ * same. Along `model` and `expert` parameters are computed with as they are cut, and activations move (along `expert`,
+ * which cuts the batch, from one dim to another; they are not made whole). Along the other axes it is activations that
+ * stay: the batch is cut by `data` so that no work is done twice, while a parameter that is cut by it is so to save
+ * memory, and is what moves.
  */
 #include "tensor/passes/versions.h"
 #include "tensor/passes/wishes.h"
@@ -124,7 +125,8 @@ static double input_cost(const Choice *choice, int i, TsAxis axis, int label)
                                !(ts_versions_gathered(placer->versions, choice->in[i]) & TS_AXIS_BIT(axis));
     if (ts_versions_at_rest(placer->versions, choice->in[i]))
         return bytes * (computes_with_parts ? STAYS : MOVES_FREELY);
-    return bytes * (is >= 0 && !computes_with_parts ? STAYS : 1);
+    bool repeats_work = axis == TS_AXIS_EXPERT && wanted < 0; /* which its ranks share, as those along data do */
+    return bytes * (is >= 0 && (!computes_with_parts || repeats_work) ? STAYS : 1);
 }
 
 static bool label_occurs(const Choice *choice, int label)
@@ -224,11 +226,12 @@ static int wished_label(const Choice *choice, TsAxis axis)
     return 0;
 }
 
-/* Whether a sum that can be taken later is not to be taken now. */
+/* Whether a sum that can be taken later is not to be taken now: over the axes that cut the batch. */
 static bool sums_wait(const Choice *choice, TsAxis axis)
 {
     const Placer *placer = choice->placer;
-    if (!(together_with(TS_AXIS_DATA) & TS_AXIS_BIT(axis)) || placer->sums == TS_SUMS_SCATTERED)
+    bool cuts_batch = axis == TS_AXIS_EXPERT || (together_with(TS_AXIS_DATA) & TS_AXIS_BIT(axis));
+    if (!cuts_batch || placer->sums == TS_SUMS_SCATTERED)
         return false;
     return placer->sums == TS_SUMS_LAST ||
            (placer->mesh_shape.size[TS_AXIS_MICRO] > 1 && may_stay_partial(choice, TS_AXIS_MICRO));
