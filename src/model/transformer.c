@@ -246,7 +246,7 @@ static TsTensor mixture(TsScope scope, const Surroundings *around, TsTensor x)
                           .hidden_width = options->hidden == TS_AUTO ? 4 * options->width : options->hidden,
                           .activation = activations[options->activation],
                           .gated = gate_of(options),
-                          .seen = seen,
+                          .seen = around->seen,
                           .dropout = options->dropout,
                           .out_gain = out_gain(options)},
                   around->cache);

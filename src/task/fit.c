@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "task/fit.h"
 
-#include "base/machine.h"
+#include <math.h>
 
-enum { MOST_RANKS = 1 << 12 };
+#include "base/machine.h"
+#include "base/memory.h"
+#include "comm/collectives.h"
+#include "task/plan.h"
+
+enum { MOST_RANKS = 1 << 12, MOST_PLANS = 100 };
 
 static const double GIB = 1 << 30;
 
@@ -28,39 +33,6 @@ double ts_fit_bytes(const TsParameters *parameters, TsMeshShape mesh_shape, cons
     return bytes;
 }
 
-/* The mesh of the fewest ranks, `node_ranks` of them on a host of `memory_bytes`, that has room; with fewer ranks along
- * model where there is a choice. False where there is none. */
-static bool find_mesh(TsMeshShape *found, const TsParameters *parameters, TsMeshShape mesh_shape, int node_ranks,
-                      double memory_bytes, double states)
-{
-    int others = 1;
-    for (int axis = 1; axis < TS_AXES; axis++)
-        if (axis != TS_AXIS_DATA && axis != TS_AXIS_MODEL && mesh_shape.size[axis] > 1)
-            others *= mesh_shape.size[axis];
-    static const int first[TS_AXES];
-    double whole_bytes = ts_fit_bytes(parameters, (TsMeshShape){{0}}, first, states);
-    for (int ranks = 1; ranks * others <= MOST_RANKS; ranks++) {
-        if (whole_bytes / ranks / others > memory_bytes) /* not even if all were cut */
-            continue;
-        for (int model = 1; model <= ranks; model++) {
-            if (ranks % model)
-                continue;
-            TsMeshShape shape = mesh_shape;
-            shape.size[TS_AXIS_DATA] = ranks / model;
-            shape.size[TS_AXIS_MODEL] = model;
-            int coord[TS_AXES], here = ranks * others < node_ranks ? ranks * others : node_ranks;
-            for (int axis = 0; axis < TS_AXES; axis++)
-                coord[axis] =
-                    shape.size[axis] > 1 ? shape.size[axis] - 1 : 0; /* the last has the most: floors are taken */
-            if (ts_fit_bytes(parameters, shape, coord, states) * here <= memory_bytes) {
-                *found = shape;
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 TsStatus ts_fit_check(const TsParameters *parameters, TsGroup *group, double states)
 {
     const TsMesh *mesh = ts_parameters_mesh(parameters);
@@ -71,19 +43,109 @@ TsStatus ts_fit_check(const TsParameters *parameters, TsGroup *group, double sta
     double bytes = ts_fit_bytes(parameters, ts_mesh_shape(mesh), coord, states) * ranks;
     if (memory_bytes == 0 || bytes <= memory_bytes)
         return TS_OK;
+    return ts_status_error(TS_CODE_RESOURCES, "backbone: %s take %.4g GiB for %d rank%s on a host with %.4g GiB",
+                           states >= 0 ? "parameters, gradients and optimizer state" : "parameters", bytes / GIB, ranks,
+                           ranks == 1 ? "" : "s", memory_bytes / GIB);
+}
+
+TsStatus ts_fit_check_made(TsGroup *group)
+{
+    double memory_bytes = (double)ts_machine().memory_bytes;
+    int ranks = ts_group_node_size(group);
+    double bytes = (double)ts_memory_usage().live_bytes * ranks;
+    if (memory_bytes == 0 || bytes <= memory_bytes)
+        return TS_OK;
+    return ts_status_error(TS_CODE_RESOURCES, "this run takes %.4g GiB for %d rank%s on a host with %.4g GiB",
+                           bytes / GIB, ranks, ranks == 1 ? "" : "s", memory_bytes / GIB);
+}
+
+/* ---- which mesh has room ---- */
+
+/* What a rank needs there, by a plan; infinity where the model cannot be laid out so. */
+static double planned_bytes(TsGroup *self, const TsConfig *config, TsMeshShape shape)
+{
+    TsPlan *plan = NULL;
+    TsStatus status = ts_plan_make(&plan, self, config, shape);
+    double bytes = status ? INFINITY : plan->bytes;
+    ts_status_free(&status);
+    ts_free(plan);
+    return bytes;
+}
+
+/* The mesh of the fewest ranks, `node_ranks` of them on a host of `memory_bytes`, that has room; with fewer ranks along
+ * model where there is a choice. Other axes than data and model are as in mesh_shape. False where there is none. */
+static bool find_mesh(TsMeshShape *found, TsGroup *self, const TsConfig *config, TsMeshShape mesh_shape, int node_ranks,
+                      double memory_bytes)
+{
+    int others = 1;
+    for (int axis = 1; axis < TS_AXES; axis++)
+        if (axis != TS_AXIS_DATA && axis != TS_AXIS_MODEL && mesh_shape.size[axis] > 1)
+            others *= mesh_shape.size[axis];
+    for (int ranks = 1, plans = 0; ranks * others <= MOST_RANKS && plans < MOST_PLANS;) {
+        double least_bytes = INFINITY; /* that a host needs */
+        for (int model = 1; model <= ranks; model++) {
+            TsMeshShape shape = mesh_shape;
+            int here = ranks * others < node_ranks ? ranks * others : node_ranks;
+            if (ranks % model)
+                continue;
+            shape.size[TS_AXIS_DATA] = ranks / model;
+            shape.size[TS_AXIS_MODEL] = model;
+            double bytes = planned_bytes(self, config, shape) * here;
+            plans++;
+            if (bytes <= memory_bytes) {
+                *found = shape;
+                return true;
+            }
+            if (isinf(bytes) && model > 1) /* more ranks than heads: nor can it be with more */
+                break;
+            least_bytes = fmin(least_bytes, bytes);
+        }
+        /* n ranks need at least an n-th of what one needs: fewer than these have no room */
+        double enough = isinf(least_bytes) ? ranks + 1 : floor(ranks * fmin(least_bytes / memory_bytes, MOST_RANKS));
+        ranks = enough > ranks ? (int)fmin(enough, MOST_RANKS) : ranks + 1;
+    }
+    return false;
+}
+
+TsStatus ts_fit_explain(TsStatus status, TsGroup *group, const TsConfig *config)
+{
+    TsMeshShape shape, enough = {{0}};
+    double found[1 + TS_AXES] = {0}; /* bytes a rank; the mesh, or zeros */
+    double memory_bytes = (double)ts_machine().memory_bytes;
+    int node_ranks = ts_group_node_size(group);
+    if (!status || ts_status_code(status) != TS_CODE_RESOURCES || memory_bytes == 0)
+        return status;
+    TsStatus known = ts_plan_mesh(&shape, config, ts_group_size(group));
+    if (known) {
+        ts_status_free(&known);
+        return status;
+    }
+    TsGroup *self = ts_group_split(group, "fit", ts_group_rank(group) == 0 ? 0 : -1, 0);
+    if (self) {
+        found[0] = planned_bytes(self, config, shape);
+        if (find_mesh(&enough, self, config, shape, node_ranks, memory_bytes))
+            for (int axis = 1; axis < TS_AXES; axis++)
+                found[1 + axis] = enough.size[axis] > 1 ? enough.size[axis] : 1;
+    }
+    ts_group_free(&self);
+    ts_broadcast(
+        group, (TsTransfer){.out = found, .in = found, .count_elems = 1 + TS_AXES, .dtype = TS_F64, .label = "memory"},
+        0);
     TsText text = {0};
-    TsMeshShape enough;
-    ts_text_append(&text, "%s take %.4g GiB for %d rank%s on a host with %.4g GiB of memory; ",
-                   states >= 0 ? "parameters, gradients and optimizer state" : "parameters", bytes / GIB, ranks,
-                   ranks == 1 ? "" : "s", memory_bytes / GIB);
-    if (find_mesh(&enough, parameters, ts_mesh_shape(mesh), ranks, memory_bytes, states))
-        ts_text_append(&text, "the smallest mesh with room, %d rank%s on such a host, is %s", ranks,
-                       ranks == 1 ? "" : "s", ts_mesh_text(enough).text);
+    ts_text_append(&text, "%s; ", ts_status_message(status));
+    if (isfinite(found[0]))
+        ts_text_append(&text, "in all a rank needs %.4g GiB; ", found[0] / GIB);
+    for (int axis = 1; axis < TS_AXES; axis++)
+        enough.size[axis] = (int)found[1 + axis];
+    if (enough.size[TS_AXIS_DATA])
+        ts_text_append(&text, "the smallest mesh with room, %d rank%s on such a host, is %s", node_ranks,
+                       node_ranks == 1 ? "" : "s", ts_mesh_text(enough).text);
     else
-        ts_text_append(&text, "no mesh of up to %d ranks has room", MOST_RANKS);
-    if (ts_parameters_sharding(parameters)->shard == TS_SHARD_NONE)
+        ts_text_append(&text, "no mesh with room was found");
+    if (((const TsJobConfig *)ts_config_value(config))->parameters.shard == TS_SHARD_NONE)
         ts_text_append(&text, "; parameters.shard: data would cut them further");
-    TsStatus status = ts_status_error(TS_CODE_RESOURCES, "backbone: %s", text.data);
+    ts_status_free(&status);
+    status = ts_status_error(TS_CODE_RESOURCES, "%s", text.data);
     ts_text_free(&text);
     return status;
 }

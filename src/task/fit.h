@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Fit: whether what a run keeps - parameters, gradients, optimizer state - has room in the memory of its hosts, before
- * any of it is made. What is computed in between is not counted: a Program says itself where its arena has no room.
+ * Fit: whether what a run keeps has room in the memory of its hosts: parameters, gradients and optimizer state before
+ * any of it is made; then, before the first step, all that was made; and where there is no room, which mesh has it.
  */
 #pragma once
 
@@ -11,6 +11,13 @@
  * optimizer state of each that learns; negative: of parameters alone. Not collective. */
 double ts_fit_bytes(const TsParameters *parameters, TsMeshShape mesh_shape, const int *coord, double states);
 
-/* An error where this rank's host has not the memory for all its ranks: it says how much is needed, and the smallest
- * mesh that has. To be agreed on by the ranks. Not collective. */
+/* An error, of TS_CODE_RESOURCES, where this rank's host has not the memory for that of all its ranks. To be agreed on
+ * by the ranks. Not collective. */
 TS_MUST_USE TsStatus ts_fit_check(const TsParameters *parameters, TsGroup *group, double states);
+
+/* The same about all that this rank has allocated so far, touched or not. */
+TS_MUST_USE TsStatus ts_fit_check_made(TsGroup *group);
+
+/* `status`; if it is agreed on and of TS_CODE_RESOURCES, with what a rank of a training run of the config needs in all,
+ * and the smallest mesh that has room, by plans that the first rank makes. Collective on group. */
+TS_MUST_USE TsStatus ts_fit_explain(TsStatus status, TsGroup *group, const TsConfig *config);

@@ -165,6 +165,7 @@ static TsStatus plan_task(Planner *planner, int index, double share)
                                                     .sequence = ts_job_sequence(job->keys),
                                                     .learner = training ? &job->keys->learner : NULL,
                                                     .gives_out = !training,
+                                                    .memory = training ? ts_job_memory(job->keys) : (TsMemoryPolicy){0},
                                                     .seed = (uint64_t)job->keys->run.seed,
                                                     .dtype = job->dtype,
                                                     .threads = job->threads});

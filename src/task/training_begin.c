@@ -12,6 +12,7 @@
 #include "base/version.h"
 #include "comm/collectives.h"
 #include "task/base.h"
+#include "task/fit.h"
 #include "task/run_record.h"
 #include "task/training.h"
 
@@ -276,7 +277,7 @@ static TsStatus begin_watching(TsTraining *training)
 
 TsStatus ts_training_begin(TsTraining *training, TsGroup *group, const TsConfig *config, TsTrainOptions options)
 {
-    TS_TRY(ts_job_open(&training->job, group, config, (TsJobOptions){0}));
+    TS_TRY(ts_fit_explain(ts_job_open(&training->job, group, config, (TsJobOptions){0}), group, config));
     training->keys = training->job->keys;
     training->early_stop.config = training->keys->early_stop;
     TsJob *job = training->job;
@@ -290,7 +291,9 @@ TsStatus ts_training_begin(TsTraining *training, TsGroup *group, const TsConfig 
     TsStatus compiled = ts_learner_create(&training->learner, setting);
     if (!compiled)
         compiled = create_courses(training);
-    TS_TRY(ts_comm_agree(group, compiled)); /* an arena may be too large for one host alone */
+    if (!compiled)
+        compiled = ts_fit_check_made(group);
+    TS_TRY(ts_fit_explain(ts_comm_agree(group, compiled), group, config)); /* one host alone may lack the memory */
     TS_TRY(expect_metrics(training));
     TS_TRY(ts_run_dir_open(&training->dir, group, training->keys->run.dir, config, options.force));
     introduce(training);

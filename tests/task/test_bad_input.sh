@@ -72,6 +72,13 @@ count=4
 expect "a mesh that leaves ranks over" "mesh" "${line[@]}" mesh.data=1
 expect "a text that is not there" "$top/none.txt" "${line[@]}" "tasks.lm.data.text=$top/none.txt"
 expect "more ranks along model than heads" "4 ranks for 2 heads of keys and values" "${line[@]}" mesh.model=4
+count=2
+expect "a model beyond the memory, on two ranks" "in all a rank needs" "${line[@]}" backbone.width=4096 backbone.layers=40
+expect "activations beyond the memory, on two ranks" "the smallest mesh with room, 2 ranks on such a host, is {data:" \
+    "${line[@]}" tasks.lm.data.batch=3000000
+expect "a placement on an axis that is none, on two ranks" '"dta" is not a mesh axis' "${line[@]}" 'parameters.rules=[["bias", "0: dta"]]'
+expect "a placement of a dim that is none, on two ranks" '"1" is not a dim: expected 0 to 0' "${line[@]}" \
+    'parameters.rules=[["norm/bias", "1: data"]]'
 count=0
 expect "a mesh of two without a launcher" "there is 1 rank" "${line[@]}" mesh.data=2
 expect "a mesh larger than any number" "99999999999999999999" "${line[@]}" mesh.data=99999999999999999999
@@ -105,8 +112,8 @@ expect "an interval beyond all numbers" "run.log" "${line[@]}" "run.log=1e300 st
 expect "layers beyond counting" "backbone.layers" "${line[@]}" backbone.layers=1000000000
 expect "a number of checkpoints beyond 32 bits" "checkpoint.keep.latest" "${line[@]}" checkpoint.keep.latest=4294967297
 expect "parameters beyond the memory" "GiB for 1 rank on a host" "${line[@]}" backbone.width=1048576
-expect "a model beyond the memory" "the smallest mesh with room, 1 rank on such a host, is {data:" "${line[@]}" backbone.width=32768 \
-    backbone.layers=12 parameters.shard=data
+expect "a model beyond the memory" "the smallest mesh with room, 1 rank on such a host, is {data:" "${line[@]}" backbone.width=4096 \
+    backbone.layers=40 parameters.shard=data
 expect "a rule that finds nothing" 'parameters.rules: rule 1: "kernle$" is found in the path of no parameter' "${line[@]}" \
     'parameters.rules=[["kernle$", "0: model"]]'
 expect "a rule that comes too late" "that an earlier rule has not taken" "${line[@]}" \
