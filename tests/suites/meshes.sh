@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# about: losses, gradients and parameters on every mesh of 1 to 8 ranks against those of one rank (20 min)
+# about: every mesh of 1 to 8 ranks against one rank; the same bits where numerics are reproducible; memory of ZeRO-3 (25 min)
 # default: no
 # limit: 3600
 . tests/suites/lib.sh
@@ -13,3 +13,28 @@ for ranks in 1 2 3 4 6 8; do
             timeout 900 mpirun --oversubscribe --bind-to none -n $ranks "$BUILD/tests/task-test_meshes"
     done
 done
+
+# ---- numerics: reproducible, by the whole program: the same bits after 50 steps, however many ranks and threads
+
+top=$(mktemp -d "${TMPDIR:-/tmp}/tessera-meshes.XXXXXX") || exit 1
+trap 'rm -rf "$top"' EXIT
+declare -A degree=([data]=parameters.optimizer_shard=none [zero1]=parameters.optimizer_shard=data
+    [zero2]=parameters.gradient_shard=data [zero3]=parameters.shard=data)
+
+# line NAME RANKS THREADS DEGREE: jobs/line.yaml for 50 steps.
+line() {
+    timeout -k 5 200 mpirun --oversubscribe --bind-to none -n "$2" "$BUILD/tessera" train jobs/line.yaml run.dir="$top/$1" \
+        run.numerics=reproducible run.steps=50 run.threads="$3" run.evaluate=never checkpoint.every=never "${degree[$4]}"
+}
+same() { # RANKS THREADS DEGREE
+    line other "$@" && "$BUILD/tessera" ckpt diff "$top/alone" "$top/other"
+    local code=$?
+    rm -rf "$top/other"
+    return $code
+}
+check 'reproducible: 1 rank, 1 thread' line alone 1 1 data
+for ranks in 1 2 4 8; do
+    for kind in data zero1 zero2 zero3; do check "the same bits: $ranks rank(s), $kind, 1 thread" same $ranks 1 $kind; done
+done
+for threads in 2 3 5; do check "the same bits: 1 rank, $threads threads" same 1 $threads data; done
+check 'the same bits: 2 ranks of 3 threads' same 2 3 zero3
