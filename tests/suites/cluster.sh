@@ -34,6 +34,17 @@ traffic() {
 }
 check 'the accounting agrees with the interfaces of 3 hosts within 5 %' traffic
 
+# ---- and so do steps of training, by each kind of parallelism
+
+steps() {
+    local log=$BUILD/step-traffic.log code
+    $hosts up 2 && $hosts run -n 2 --per-host 1 --limit 100 "$BUILD/tests/task-test_step_bytes" >"$log" 2>&1
+    code=$?
+    cat "$log"
+    [ "$code" = 0 ] && [ "$(grep -c 'went out' "$log")" = 20 ] # 10 kinds on 2 ranks: none left out
+}
+check 'steps of training send what is counted, within 5 %, by each kind of parallelism' steps
+
 # ---- the line from config to checkpoint, a rank on each of 2 hosts: the losses of 2 ranks on one machine
 
 line() {

@@ -60,6 +60,7 @@ static inline TsStatus mesh_run_create(MeshRun *run, TsGroup *group, const char 
                           (TsStepOptions){.parameters = ts_job_parameters_of(run->job, run->job->tasks[0]),
                                           .sequence = ts_job_sequence(keys),
                                           .learner = &keys->learner,
+                                          .memory = ts_job_memory(keys),
                                           .seed = (uint64_t)keys->run.seed,
                                           .dtype = run->job->dtype,
                                           .threads = run->job->threads}));
