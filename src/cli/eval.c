@@ -6,7 +6,7 @@
 
 #include "cli/command.h"
 #include "cli/options.h"
-#include "task/evaluate.h"
+#include "task/folds.h"
 #include "task/follow.h"
 
 static TsStatus follow(TsGroup *world, const TsConfig *config, const TsEvalOptions *chosen)
@@ -32,7 +32,7 @@ static TsStatus eval(TsGroup *world, int count, const char *const *words)
     if (!status && follows)
         status = follow(world, config, &chosen);
     else if (!status)
-        status = ts_evaluate(world, config, chosen);
+        status = ts_folds_evaluate(world, config, chosen);
     ts_config_free(&config);
     return status;
 }

@@ -7,9 +7,8 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "task/evaluate.h"
+#include "task/folds.h"
 #include "task/follow.h"
-#include "task/trainer.h"
 
 /* By run.mode. */
 static TsStatus run(TsGroup *world, const TsConfig *config, TsTrainOptions options)
@@ -17,11 +16,11 @@ static TsStatus run(TsGroup *world, const TsConfig *config, TsTrainOptions optio
     const TsJobConfig *job = ts_config_value(config);
     switch (job->run.mode) {
     case TS_MODE_EVAL:
-        return ts_evaluate(world, config, (TsEvalOptions){.part = "validation"});
+        return ts_folds_evaluate(world, config, (TsEvalOptions){.part = "validation"});
     case TS_MODE_CONTINUOUS_EVAL:
         return ts_follow(world, config, (TsFollowOptions){.timeout_s = job->run.timeout_s});
     default:
-        return ts_train(world, config, options);
+        return ts_folds_train(world, config, options);
     }
 }
 

@@ -18,7 +18,7 @@ static TsStatus check_fraction(const void *value)
 static TsStatus check_folds(const void *value)
 {
     const TsSplitFolds *split = value;
-    if (split->fold < split->folds)
+    if (split->fold == TS_AUTO || split->fold < split->folds)
         return TS_OK;
     return ts_status_error(TS_CODE_INVALID, "fold %lld of %lld: they count from 0", (long long)split->fold,
                            (long long)split->folds);
@@ -41,6 +41,8 @@ static const TsKey column_keys[] = {
     WORDS(TsSplitColumn, train, "what stands there for training", .fallback = "[train]"),
     WORDS(TsSplitColumn, validation, "and for validation", .fallback = "[validation]"),
     WORDS(TsSplitColumn, test, "and for testing; rows with another word are not used", .fallback = "[test]"),
+    TS_KEY_STRING(TsSplitColumn, validation_column,
+                  "a second column: a row for training validates where it has a word of `validation` there"),
     TS_KEYS_END};
 static const TsConfigTable column_table = {"split_column", "A column says what an example is for.",
                                            sizeof(TsSplitColumn), column_keys, NULL};
@@ -52,8 +54,10 @@ static const TsConfigTable files_table = {"split_files", "Files of their own; `f
 
 static const TsKey folds_keys[] = {
     TS_KEY_INT(TsSplitFolds, folds, "equal parts of a random order", .fallback = "5", .range = TS_BETWEEN(2, 1000000)),
-    TS_KEY_INT(TsSplitFolds, fold, "the one that is validated with; the others are learned from", .fallback = "0",
-               .range = TS_AT_LEAST(0)),
+    TS_KEY_INT(TsSplitFolds, fold,
+               "the one that is validated with, the others are learned from; auto: each in its turn, in run.dir/fold_0 "
+               "and so on",
+               .fallback = "auto", .takes_auto = true, .range = TS_AT_LEAST(0)),
     TS_KEY_INT(TsSplitFolds, seed, "of the random order", .fallback = "0", .range = TS_AT_LEAST(0)), TS_KEYS_END};
 static const TsConfigTable folds_table = {"k_fold", "One of k parts is validated with.", sizeof(TsSplitFolds),
                                           folds_keys, check_folds};
@@ -97,6 +101,7 @@ static const TsKey keys[] = {
     TS_KEY_MAP(TsDataConfig, columns, TS_ELEMENT(TS_KIND_STRING),
                "which column plays which part, {text: gloss}; others are found by the part's own name"),
     TS_KEY_STRING(TsDataConfig, labels, "of FASTA: a second FASTA, of labels for each residue"),
+    TS_KEY_STRING(TsDataConfig, mask, "of FASTA: a third, of 0 and 1: the label of a residue with 0 becomes -"),
     TS_KEY_CHOICE(TsDataConfig, split, &ts_splits, "what is learned from, and what validates", .fallback = "fraction"),
     TS_KEY_CHOICE(TsDataConfig, tokenizer, &ts_tokenizers, "how text becomes tokens", .fallback = "bytes"),
     TS_KEY_STRING(TsDataConfig, separator, "between several labels of an example", .fallback = "\";\""),

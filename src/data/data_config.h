@@ -19,15 +19,15 @@ typedef enum TsBadRows { TS_BAD_ROWS_ERROR, TS_BAD_ROWS_SKIP } TsBadRows;
 typedef enum TsEncoding { TS_ENCODING_UTF8, TS_ENCODING_ANY } TsEncoding;
 
 typedef struct TsDataConfig {
-    const char *text;  /* of language_model: a file that is learned from in windows; NULL: files of examples */
-    double validation; /* of text: the part at its end */
-    TsList files;      /* of paths */
-    int format;        /* TsFormat */
-    TsList header;     /* of names */
-    TsMap columns;     /* role -> name of a column */
-    const char *labels;
-    TsChoice split;     /* of ts_splits */
-    TsChoice tokenizer; /* of ts_tokenizers */
+    const char *text;          /* of language_model: a file that is learned from in windows; NULL: files of examples */
+    double validation;         /* of text: the part at its end */
+    TsList files;              /* of paths */
+    int format;                /* TsFormat */
+    TsList header;             /* of names */
+    TsMap columns;             /* role -> name of a column */
+    const char *labels, *mask; /* of FASTA: paths, or NULL */
+    TsChoice split;            /* of ts_splits */
+    TsChoice tokenizer;        /* of ts_tokenizers */
     const char *separator;
     TsBadRows bad_rows;
     TsEncoding encoding;
@@ -49,6 +49,7 @@ typedef struct TsSplitFraction {
 typedef struct TsSplitColumn {
     const char *column;
     TsList train, validation, test; /* of words that stand in it */
+    const char *validation_column;  /* NULL: none */
 } TsSplitColumn;
 
 typedef struct TsSplitFiles {
@@ -56,7 +57,9 @@ typedef struct TsSplitFiles {
 } TsSplitFiles;
 
 typedef struct TsSplitFolds {
-    int64_t folds, fold, seed;
+    int64_t folds;
+    int64_t fold; /* TS_AUTO: each in its turn (task/folds.h); where only one is looked at, the first */
+    int64_t seed;
 } TsSplitFolds;
 
 typedef enum TsSplitKind { TS_SPLIT_FRACTION, TS_SPLIT_COLUMN, TS_SPLIT_FILES, TS_SPLIT_FOLDS } TsSplitKind;

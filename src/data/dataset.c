@@ -24,10 +24,10 @@ struct TsDataset {
     int64_t *first;     /* (shard_count + 1) examples before each */
     int shard_count;
     int64_t skipped;
-    TsColumnSpec specs[TS_MAX_SPECS + 1];
+    TsColumnSpec specs[TS_MAX_SPECS + TS_SPLIT_SPECS];
     int spec_count;
-    int fields[TS_MAX_SPECS + 1]; /* of the shards; that of bytes follows one of tokens */
-    int64_t elem_bytes[TS_MAX_SPECS + 1];
+    int fields[TS_MAX_SPECS + TS_SPLIT_SPECS]; /* of the shards; that of bytes follows one of tokens */
+    int64_t elem_bytes[TS_MAX_SPECS + TS_SPLIT_SPECS];
 };
 
 /* The manifest of a directory that was made of `key`; NULL where there is none. */

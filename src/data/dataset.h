@@ -29,7 +29,7 @@ typedef struct TsColumnSpec {
     bool may_be_empty; /* a cell of text with nothing in it is an example's too */
 } TsColumnSpec;
 
-enum { TS_MAX_SPECS = 6 };
+enum { TS_MAX_SPECS = 6, TS_SPLIT_SPECS = 2 }; /* those that split: adds */
 
 typedef struct TsDatasetSetting {
     TsGroup *group;

@@ -32,8 +32,8 @@ typedef struct Plan {
     int64_t *sizes; /* (path_count) bytes; negative: gzipped */
     Unit *units;    /* (unit_count) */
     int unit_count;
-    TsColumnSpec specs[TS_MAX_SPECS + 1];
-    const char *names[TS_MAX_SPECS + 1]; /* of the columns in the files */
+    TsColumnSpec specs[TS_MAX_SPECS + TS_SPLIT_SPECS];
+    const char *names[TS_MAX_SPECS + TS_SPLIT_SPECS]; /* of the columns in the files */
     int spec_count;
     int64_t *counts;  /* (unit_count) examples of each */
     int64_t *skipped; /* (unit_count) rows left out */
@@ -61,8 +61,12 @@ int ts_prepare_columns(TsColumnSpec *specs, const TsDatasetSetting *setting)
     for (int i = 0; i < setting->spec_count; i++)
         if (!setting->specs[i].optional || ts_data_has_role(setting->config, setting->specs[i].role))
             specs[count++] = setting->specs[i];
-    if (setting->config->split.variant == &ts_splits.items[TS_SPLIT_COLUMN])
+    const TsSplitColumn *split =
+        setting->config->split.variant == &ts_splits.items[TS_SPLIT_COLUMN] ? setting->config->split.value : NULL;
+    if (split)
         specs[count++] = (TsColumnSpec){.role = TS_ROLE_SPLIT, .kind = TS_CELL_TEXT};
+    if (split && split->validation_column)
+        specs[count++] = (TsColumnSpec){.role = TS_ROLE_VALIDATION, .kind = TS_CELL_TEXT, .may_be_empty = true};
     return count;
 }
 
@@ -70,6 +74,8 @@ static const char *column_name(const TsDatasetSetting *setting, const TsColumnSp
 {
     if (strcmp(spec->role, TS_ROLE_SPLIT) == 0)
         return ((const TsSplitColumn *)setting->config->split.value)->column;
+    if (strcmp(spec->role, TS_ROLE_VALIDATION) == 0)
+        return ((const TsSplitColumn *)setting->config->split.value)->validation_column;
     return ts_data_column(setting->config, spec->role);
 }
 
@@ -100,7 +106,7 @@ static uint32_t tokenizer_crc(const TsTokenizer *tokenizer)
 static TsStatus describe(char **key, const TsDatasetSetting *setting)
 {
     const TsDataConfig *config = setting->config;
-    TsColumnSpec specs[TS_MAX_SPECS + 1];
+    TsColumnSpec specs[TS_MAX_SPECS + TS_SPLIT_SPECS];
     int spec_count = ts_prepare_columns(specs, setting), path_count = 0;
     const char **paths = ts_data_files(config, &path_count);
     json_t *files = json_array(), *columns = json_array(), *header = json_array();
@@ -109,6 +115,8 @@ static TsStatus describe(char **key, const TsDatasetSetting *setting)
         status = add_file(files, paths[i]);
     if (!status && config->labels)
         status = add_file(files, config->labels);
+    if (!status && config->mask)
+        status = add_file(files, config->mask);
     for (int i = 0; i < spec_count; i++)
         json_array_append_new(columns, json_pack("[s, s, i, b]", specs[i].role, column_name(setting, &specs[i]),
                                                  (int)specs[i].kind, specs[i].may_be_empty));
@@ -372,6 +380,7 @@ static TsRecordsOptions options_of(const Plan *plan, int number)
                                 .header = config->header.items,
                                 .header_count = config->header.count,
                                 .labels = config->labels,
+                                .mask = config->mask,
                                 .separator = config->separator[0],
                                 .takes_any_bytes = config->encoding == TS_ENCODING_ANY,
                                 .first_byte = unit->first_byte,
@@ -401,7 +410,7 @@ static TsStatus bear(Plan *plan, int unit, TsStatus status)
 
 static TsStatus read_unit(Plan *plan, int number, TsRecords *records, TsShardWriter *writer)
 {
-    TsField cells[TS_MAX_SPECS + 1];
+    TsField cells[TS_MAX_SPECS + TS_SPLIT_SPECS];
     for (bool there = true; there;) {
         TsStatus status = ts_records_next(records, cells, &there);
         if (status && !there)
@@ -418,7 +427,7 @@ static TsStatus read_unit(Plan *plan, int number, TsRecords *records, TsShardWri
 
 static TsStatus make_shard(Plan *plan, int number, const char *directory)
 {
-    char names[TS_MAX_SPECS + 1][TS_SHARD_NAME_BYTES];
+    char names[TS_MAX_SPECS + TS_SPLIT_SPECS][TS_SHARD_NAME_BYTES];
     TsRecords *records = NULL;
     TS_TRY(ts_records_open(&records, plan->paths[plan->units[number].file], plan->names, plan->spec_count,
                            options_of(plan, number)));

@@ -14,7 +14,7 @@
  * means to prepare anew. Owned by the caller: ts_free. Collective; the same status on all ranks. */
 TS_MUST_USE TsStatus ts_prepare_key(char **key, const TsDatasetSetting *setting);
 
-/* The columns that are taken: specs (TS_MAX_SPECS + 1), their number. */
+/* The columns that are taken: specs (TS_MAX_SPECS + TS_SPLIT_SPECS), their number. */
 int ts_prepare_columns(TsColumnSpec *specs, const TsDatasetSetting *setting);
 
 /* Makes `directory` and what is in it. Collective; the same status on all ranks. */
@@ -24,3 +24,4 @@ TS_MUST_USE TsStatus ts_prepare(const TsDatasetSetting *setting, const char *key
 #define TS_FIELD_ORIGIN       "@origin"
 #define TS_FIELD_BYTES_SUFFIX "@bytes"
 #define TS_ROLE_SPLIT         "@split"
+#define TS_ROLE_VALIDATION    "@validation"

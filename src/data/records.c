@@ -237,6 +237,8 @@ static TsStatus begin(TsRecords *records, const char *path)
     }
     if (records->options.labels)
         TS_TRY(ts_fasta_labels_open(&records->labels, records->options.labels));
+    if (records->options.mask)
+        TS_TRY(ts_fasta_labels_open(&records->mask, records->options.mask));
     return enter_range(records);
 }
 
@@ -265,6 +267,7 @@ void ts_records_close(TsRecords **records)
     ts_free((*records)->cell_first);
     ts_text_free(&(*records)->cells);
     ts_fasta_labels_close(&(*records)->labels);
+    ts_fasta_labels_close(&(*records)->mask);
     ts_hdf5_table_close(&(*records)->table);
     ts_free(*records);
     *records = NULL;

@@ -7,7 +7,8 @@
  *   jsonl   a JSON object a line; keys name the columns; numbers and booleans count as their text, an array as its
  *           items with `separator` between them
  *   fasta   `>id description` and lines of sequence: columns id, description, text; with a second FASTA of labels,
- *           whose ids are the same, also labels
+ *           whose ids are the same, also labels; any other column is what stands behind NAME= in a description, that
+ *           of the sequence or that of the labels
  *   text    a line is an example: column text
  *   hdf5    a dataset is a column: texts, numbers, (rows, width) of numbers, or lists of numbers, which count as their
  *           items with `separator` between; lines are rows, from 1
@@ -49,6 +50,7 @@ typedef struct TsRecordsOptions {
     const char *const *header; /* (header_count) the names of columns where the file does not name them */
     int64_t header_count;
     const char *labels;       /* of fasta: the file of labels, or NULL */
+    const char *mask;         /* of fasta: a file of 0 and 1, or NULL: a label with 0 becomes - */
     char separator;           /* between the items of a JSON array; 0 counts as ';' */
     bool takes_any_bytes;     /* texts need not be UTF-8 */
     int64_t first_byte;       /* of the range */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * FASTA: a line `>id description`, then lines of sequence up to the next one. A second file of the same form may hold
- * labels, one character a residue, found by id.
+ * labels, one character a residue, found by id, and a third 0 where a label does not count. Descriptions may have words
+ * NAME=VALUE.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 #include "data/records_format.h"
 
 typedef struct Label {
-    size_t id, text, text_bytes; /* places in `bytes` */
+    size_t id, description, text, text_bytes; /* places in `bytes` */
 } Label;
 
 struct TsFastaLabels {
@@ -76,10 +77,13 @@ static TsStatus read_labels(TsFastaLabels *labels, TsRecords *records)
             labels->capacity = labels->capacity ? 2 * labels->capacity : 256;
             labels->sorted = ts_realloc(labels->sorted, (size_t)labels->capacity * sizeof *labels->sorted);
         }
-        TsField id = cell(records, 0), text = cell(records, 2);
+        TsField id = cell(records, 0), description = cell(records, 1), text = cell(records, 2);
         Label *label = &labels->sorted[labels->count++];
         label->id = labels->bytes.size_bytes;
         ts_text_append_bytes(&labels->bytes, id.text, id.bytes + 1);
+        label->description = labels->bytes.size_bytes;
+        ts_text_append_bytes(&labels->bytes, description.text, description.bytes);
+        ts_text_append_bytes(&labels->bytes, "", 1);
         label->text = labels->bytes.size_bytes;
         label->text_bytes = text.bytes;
         ts_text_append_bytes(&labels->bytes, text.text, text.bytes);
@@ -117,44 +121,93 @@ void ts_fasta_labels_close(TsFastaLabels **labels)
     *labels = NULL;
 }
 
-/* The labels of this id; text NULL where there are none. */
-static TsField find_labels(const TsFastaLabels *labels, const char *id)
+/* The entry of this id; NULL: there is none. */
+static const Label *find(const TsFastaLabels *labels, const char *id)
 {
-    int64_t low = 0, high = labels->count;
+    int64_t low = 0, high = labels ? labels->count : 0;
     while (low < high) {
         int64_t middle = low + (high - low) / 2;
         const Label *label = &labels->sorted[middle];
         int order = strcmp(labels->bytes.data + label->id, id);
         if (order == 0)
-            return (TsField){labels->bytes.data + label->text, label->text_bytes};
+            return label;
         if (order < 0)
             low = middle + 1;
         else
             high = middle;
     }
+    return NULL;
+}
+
+/* The labels of the record, with - where the mask has 0, as a cell behind the others. */
+static TsStatus take_labels(TsRecords *records, const char *id)
+{
+    const Label *label = find(records->labels, id), *mask = find(records->mask, id);
+    if (!label)
+        return ts_records_error(records, "%s has no labels in %s", id, records->options.labels);
+    if (records->mask && (!mask || mask->text_bytes != label->text_bytes))
+        return ts_records_error(records, "%s: expected 0 and 1 for %zu labels in %s, found %zu", id, label->text_bytes,
+                                records->options.mask, mask ? mask->text_bytes : 0);
+    ts_records_begin_cell(records);
+    size_t first = records->cells.size_bytes;
+    ts_text_append_bytes(&records->cells, records->labels->bytes.data + label->text, label->text_bytes);
+    for (size_t i = 0; mask && i < mask->text_bytes; i++)
+        if (records->mask->bytes.data[mask->text + i] == '0')
+            records->cells.data[first + i] = '-';
+    return TS_OK;
+}
+
+/* What stands behind NAME= in words of a description; text NULL: nothing. */
+static TsField find_word(const char *description, const char *name)
+{
+    size_t bytes = strlen(name);
+    for (const char *at = description; *at;) {
+        at += strspn(at, " \t");
+        size_t word = strcspn(at, " \t");
+        if (word > bytes && at[bytes] == '=' && memcmp(at, name, bytes) == 0)
+            return (TsField){at + bytes + 1, word - bytes - 1};
+        at += word;
+    }
     return (TsField){0};
+}
+
+/* A column that is none of FASTA's own, as a cell behind the others. */
+static TsStatus take_word(TsRecords *records, const char *name)
+{
+    TsField id = cell(records, 0), found = find_word(cell(records, 1).text, name);
+    const Label *label = find(records->labels, id.text);
+    if (!found.text && label)
+        found = find_word(records->labels->bytes.data + label->description, name);
+    if (!found.text)
+        return ts_records_error(records,
+                                "%s has no column \"%s\": FASTA has id, description, text%s, and what stands "
+                                "behind NAME= in a description",
+                                id.text, name, records->labels ? ", labels" : "");
+    char *kept = ts_format("%.*s", (int)found.bytes, found.text); /* cells may move while they grow */
+    ts_records_begin_cell(records);
+    ts_text_append(&records->cells, "%s", kept);
+    ts_free(kept);
+    return TS_OK;
 }
 
 TsStatus ts_records_next_fasta(TsRecords *records, TsField *fields, bool *there)
 {
-    static const char *const names[] = {"id", "description", "text"};
+    enum { OWN = 3 };
+    static const char *const names[OWN] = {"id", "description", "text"};
     TS_TRY(read_entry(records, there));
     for (int c = 0; c < records->column_count && *there; c++) {
-        bool known = false;
-        for (int i = 0; i < 3; i++)
-            if (strcmp(records->columns[c], names[i]) == 0) {
-                fields[c] = cell(records, i);
-                known = true;
-            }
-        if (known)
+        records->place[c] = -1;
+        for (int i = 0; i < OWN; i++)
+            if (strcmp(records->columns[c], names[i]) == 0)
+                records->place[c] = i;
+        if (records->place[c] >= 0)
             continue;
-        if (strcmp(records->columns[c], "labels") != 0 || !records->labels)
-            return ts_records_error(records, "FASTA has no column \"%s\"; it has id, description, text%s",
-                                    records->columns[c],
-                                    records->labels ? ", labels" : ", and labels where a file of labels is named");
-        fields[c] = find_labels(records->labels, cell(records, 0).text);
-        if (!fields[c].text)
-            return ts_records_error(records, "%s has no labels in %s", cell(records, 0).text, records->options.labels);
+        records->place[c] = records->cell_count;
+        TS_TRY(records->labels && strcmp(records->columns[c], "labels") == 0
+                   ? take_labels(records, cell(records, 0).text)
+                   : take_word(records, records->columns[c]));
     }
+    for (int c = 0; c < records->column_count && *there; c++)
+        fields[c] = cell(records, records->place[c]);
     return TS_OK;
 }

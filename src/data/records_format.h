@@ -24,6 +24,7 @@ struct TsRecords {
     size_t *cell_first;  /* (cell_capacity) where each begins in `cells` */
     int cell_count, cell_capacity;
     TsFastaLabels *labels; /* owned */
+    TsFastaLabels *mask;   /* owned */
     TsHdf5Table *table;    /* owned */
 };
 

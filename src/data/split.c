@@ -27,7 +27,8 @@ static void by_fraction(TsSplit *split, const TsSplitFraction *options, int64_t 
 
 static void by_fold(TsSplit *split, const TsSplitFolds *options, int64_t n, TsPart part)
 {
-    int64_t begin = n * options->fold / options->folds, end = n * (options->fold + 1) / options->folds;
+    int64_t fold = options->fold == TS_AUTO ? 0 : options->fold;
+    int64_t begin = n * fold / options->folds, end = n * (fold + 1) / options->folds;
     split->order = ts_permutation(ts_stream((uint64_t)options->seed, "data/split", 0), n);
     if (part == TS_PART_TRAIN)
         *split = (TsSplit){.order = split->order, .count = n - (end - begin), .hole = begin, .hole_count = end - begin};
@@ -54,7 +55,13 @@ static bool belongs(const TsDataset *dataset, const TsDataConfig *config, int64_
     if (config->split.variant == &ts_splits.items[TS_SPLIT_COLUMN]) {
         const TsSplitColumn *options = config->split.value;
         const TsList words[] = {options->train, options->validation, options->test};
-        return is_among(ts_dataset_text(dataset, ts_dataset_column(dataset, TS_ROLE_SPLIT), example), words[part]);
+        TsField word = ts_dataset_text(dataset, ts_dataset_column(dataset, TS_ROLE_SPLIT), example);
+        if (options->validation_column && is_among(word, options->train)) {
+            int column = ts_dataset_column(dataset, TS_ROLE_VALIDATION);
+            bool validates = is_among(ts_dataset_text(dataset, column, example), options->validation);
+            return part == (validates ? TS_PART_VALIDATION : TS_PART_TRAIN);
+        }
+        return is_among(word, words[part]);
     }
     const TsSplitFiles *options = config->split.value;
     int file = ts_dataset_file(dataset, example);

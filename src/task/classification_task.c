@@ -132,9 +132,9 @@ static TsStatus configure(TsTask *task, const TsTaskSetting *setting)
                             .label_column = label_column});
 }
 
-static const TsChoice *tokenizer(const void *value)
+static const TsDataConfig *data_of(const void *value)
 {
-    return &((const ClassificationConfig *)value)->data.tokenizer;
+    return &((const ClassificationConfig *)value)->data;
 }
 
 static void observe(const TsTask *task, TsObservations *observations, const TsBatch *given, const TsBatch *batch,
@@ -178,7 +178,7 @@ static void predict(const TsTask *task, json_t *cells, const TsBatch *given, con
 }
 
 const TsTaskKind ts_classification_task = {.needs = (const char *const[]){"text", "label", NULL},
-                                           .tokenizer = tokenizer,
+                                           .data = data_of,
                                            .configure = configure,
                                            .release = ts_labelled_release,
                                            .keep = ts_labelled_keep,

@@ -93,9 +93,9 @@ static void release(TsTask *task)
     ts_free(own);
 }
 
-static const TsChoice *tokenizer(const void *value)
+static const TsDataConfig *data_of(const void *value)
 {
-    return &((const EmbedConfig *)value)->data.tokenizer;
+    return &((const EmbedConfig *)value)->data;
 }
 
 static void give_embedding(TsScope scope, const TsTask *task, TsTensor predictions, const TsColumns *columns_in)
@@ -154,13 +154,13 @@ static void predict_logits(const TsTask *task, json_t *cells, const TsBatch *giv
 static const char *const needs[] = {"text", NULL};
 
 const TsTaskKind ts_embed_task = {.needs = needs,
-                                  .tokenizer = tokenizer,
+                                  .data = data_of,
                                   .configure = configure_embed,
                                   .release = release,
                                   .give_out = give_embedding,
                                   .predict = predict_embedding};
 const TsTaskKind ts_inference_task = {.needs = needs,
-                                      .tokenizer = tokenizer,
+                                      .data = data_of,
                                       .configure = configure_inference,
                                       .release = release,
                                       .give_out = give_logits,

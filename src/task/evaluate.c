@@ -9,15 +9,6 @@
 #include "task/evaluator.h"
 #include "task/restored.h"
 
-/* ---- evaluation ---- */
-
-static void print_scores(const TsJob *job, const TsTask *task, const TsScores *scores)
-{
-    for (int i = 0; i < scores->count && ts_group_rank(job->group) == 0; i++)
-        printf("%s\t%s\t%.6g\t%.0f\n", task->name, scores->score[i].name, scores->score[i].scalar.value,
-               scores->score[i].scalar.weight);
-}
-
 static void print_confusion(const TsJob *job, const TsTask *task, const TsObservations *observations)
 {
     int64_t width = observations->width;
@@ -33,42 +24,65 @@ static void print_confusion(const TsJob *job, const TsTask *task, const TsObserv
     ts_free(matrix);
 }
 
-static TsStatus evaluate_task(const TsJob *job, const TsTask *task, TsLoader *data, TsEvalOptions options)
+static TsStatus evaluate_task(TsScores *scores, const TsJob *job, const TsTask *task, TsLoader *data,
+                              TsEvalOptions options)
 {
     TsEvaluator *evaluator = NULL;
-    TsScores scores = {0};
     TS_TRY(ts_comm_agree(job->group, ts_evaluator_create(&evaluator, job, task, data)));
-    ts_evaluator_run(evaluator, &scores, NULL, NULL);
+    ts_evaluator_run(evaluator, scores, NULL, NULL);
     if (options.baselines && task->kind->baseline)
-        task->kind->baseline(task, &scores, data, job->group);
-    print_scores(job, task, &scores);
+        task->kind->baseline(task, scores, data, job->group);
     if (options.confusion)
         print_confusion(job, task, ts_evaluator_observations(evaluator));
     ts_evaluator_free(&evaluator);
-    return ts_comm_agree(job->group, ts_group_rank(job->group) || fflush(stdout) == 0
-                                         ? TS_OK
-                                         : ts_status_error(TS_CODE_IO, "the scores could not be printed"));
+    return TS_OK;
 }
 
-TsStatus ts_evaluate(TsGroup *group, const TsConfig *config, TsEvalOptions options)
+TsStatus ts_evaluation_run(TsEvaluation *evaluation, TsGroup *group, const TsConfig *config, TsEvalOptions options)
 {
     TsJob *job = NULL;
     const TsTask *only = NULL;
+    *evaluation = (TsEvaluation){0};
     TS_TRY(ts_restored_open(&job, group, config, (TsList){0}));
     TsStatus status = options.task ? ts_job_find_task(&only, job, options.task) : TS_OK;
-    int evaluated = 0;
+    evaluation->tasks = ts_calloc((size_t)job->task_count, sizeof *evaluation->tasks);
     for (int i = 0; i < job->task_count && !status; i++) {
         TsLoader *data = NULL;
         if (only && job->tasks[i] != only)
             continue;
         status = ts_restored_part(&data, job->tasks[i], options.part);
-        if (!status && data) {
-            status = evaluate_task(job, job->tasks[i], data, options);
-            evaluated++;
-        }
+        if (status || !data)
+            continue;
+        status = evaluate_task(&evaluation->tasks[evaluation->count].scores, job, job->tasks[i], data, options);
+        evaluation->tasks[evaluation->count++].task = ts_strdup(job->tasks[i]->name);
     }
-    if (!status && evaluated == 0)
+    if (!status && evaluation->count == 0)
         status = ts_status_error(TS_CODE_NOT_FOUND, "no task has data for %s", options.part);
     ts_job_close(&job);
     return status;
+}
+
+void ts_evaluation_free(TsEvaluation *evaluation)
+{
+    for (int i = 0; i < evaluation->count; i++)
+        ts_free(evaluation->tasks[i].task);
+    ts_free(evaluation->tasks);
+    *evaluation = (TsEvaluation){0};
+}
+
+TsStatus ts_evaluate(TsGroup *group, const TsConfig *config, TsEvalOptions options)
+{
+    TsEvaluation evaluation;
+    TsStatus status = ts_evaluation_run(&evaluation, group, config, options);
+    bool prints = !status && ts_group_rank(group) == 0;
+    for (int t = 0; t < evaluation.count && prints; t++)
+        for (int s = 0; s < evaluation.tasks[t].scores.count; s++) {
+            TsWeightedScalar scalar = evaluation.tasks[t].scores.score[s].scalar;
+            printf("%s\t%s\t%.6g\t%.0f\n", evaluation.tasks[t].task, evaluation.tasks[t].scores.score[s].name,
+                   scalar.value, scalar.weight);
+        }
+    if (prints && fflush(stdout) != 0)
+        status = ts_status_error(TS_CODE_IO, "the scores could not be printed");
+    ts_evaluation_free(&evaluation);
+    return ts_comm_agree(group, status);
 }

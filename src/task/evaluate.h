@@ -13,6 +13,22 @@ typedef struct TsEvalOptions {
     bool confusion;   /* also the confusion matrix of classes */
 } TsEvalOptions;
 
+/* What tasks reached. */
+typedef struct TsEvaluation {
+    int count;
+    struct {
+        char *task; /* owned */
+        TsScores scores;
+    } * tasks; /* (count), owned */
+} TsEvaluation;
+
+/* Evaluates, and prints nothing but the confusion matrices that are asked for. Collective; the same status on all
+ * ranks. ts_evaluation_free follows also where it fails. */
+TS_MUST_USE TsStatus ts_evaluation_run(TsEvaluation *evaluation, TsGroup *group, const TsConfig *config,
+                                       TsEvalOptions options);
+
+void ts_evaluation_free(TsEvaluation *evaluation);
+
 /* Prints, on rank 0, a line for each score: TASK, name, value, weight, between tabs. Collective; the same status on all
  * ranks. */
 TS_MUST_USE TsStatus ts_evaluate(TsGroup *group, const TsConfig *config, TsEvalOptions options);

@@ -31,6 +31,27 @@ static TsStatus check_length(TsExamples *examples)
     return TS_OK;
 }
 
+/* That `columns` names roles that the task has. */
+static TsStatus check_roles(const TsTaskSetting *setting, const TsDataConfig *config, const TsColumnSpec *specs,
+                            int spec_count)
+{
+    const char *roles[TS_MAX_SPECS];
+    for (int i = 0; i < spec_count; i++)
+        roles[i] = specs[i].role;
+    for (int64_t c = 0; c < config->columns.count; c++) {
+        const char *name = config->columns.names[c], *nearest = ts_text_nearest(name, roles, (size_t)spec_count);
+        bool known = false;
+        for (int i = 0; i < spec_count; i++)
+            known = known || strcmp(roles[i], name) == 0;
+        if (!known && nearest)
+            return ts_config_error(setting->config, config->columns.items, "%s has no column %s; did you mean %s?",
+                                   setting->type, name, nearest);
+        if (!known)
+            return ts_config_error(setting->config, config->columns.items, "%s has no column %s", setting->type, name);
+    }
+    return TS_OK;
+}
+
 bool ts_examples_are_other(const TsTaskSetting *setting)
 {
     return setting->files.count > 0;
@@ -42,7 +63,7 @@ static const TsDataConfig *other_files(TsExamples *examples, const TsDataConfig 
     static const TsSplitFiles all;
     examples->other = *config;
     examples->other.files = examples->setting->files;
-    examples->other.text = examples->other.labels = NULL;
+    examples->other.text = examples->other.labels = examples->other.mask = NULL;
     examples->other.split = (TsChoice){.variant = &ts_splits.items[TS_SPLIT_FILES], .value = &all};
     return &examples->other;
 }
@@ -56,6 +77,8 @@ TsStatus ts_examples_open(TsExamples *examples, const TsTaskSetting *setting, co
     TS_TRY(ts_comm_agree(setting->group, locate(setting, &config->tokenizer,
                                                 ts_tokenizer_make(&examples->tokenizer, config->tokenizer))));
     TS_TRY(check_length(examples));
+    if (!ts_examples_are_other(setting))
+        TS_TRY(check_roles(setting, config, specs, spec_count));
     if (config->text)
         return ts_config_error(setting->config, &config->text, "this task learns from files of examples");
     if (setting->without_data)

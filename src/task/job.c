@@ -22,13 +22,10 @@ static TsStatus resolve_vocab(int64_t *vocab, const TsJob *job)
     for (int64_t i = 0; i < map->count; i++) {
         const TsTaskKind *kind = items[i].kind.variant->extra;
         TsTokenizer *tokenizer = NULL;
-        if (!kind->tokenizer)
-            continue;
-        TsStatus status =
-            ts_comm_agree(job->group, ts_tokenizer_make(&tokenizer, *kind->tokenizer(items[i].kind.value)));
+        const TsChoice *asked = &kind->data(items[i].kind.value)->tokenizer;
+        TsStatus status = ts_comm_agree(job->group, ts_tokenizer_make(&tokenizer, *asked));
         if (status) {
-            TsStatus located =
-                ts_config_error(job->config, kind->tokenizer(items[i].kind.value), "%s", ts_status_message(status));
+            TsStatus located = ts_config_error(job->config, asked, "%s", ts_status_message(status));
             ts_status_free(&status);
             return located;
         }

@@ -20,9 +20,9 @@ TsStatus ts_kind_check_adapter(const TsTaskSetting *setting, const TsChoice *ada
     for (int64_t i = 0; i < ts_adapters.count; i++)
         if (((const TsAdapterKind *)ts_adapters.items[i].extra)->level == level)
             ts_text_append(&fit, "%s%s", fit.size_bytes ? ", " : "", ts_adapters.items[i].name);
-    TsStatus status = ts_config_error(setting->config, adapter, "%s gives one output a %s; this task takes %s",
-                                      adapter->variant->name, level == TS_ADAPTER_TOKENS ? "sequence" : "token",
-                                      fit.data ? fit.data : "none");
+    TsStatus status =
+        ts_config_error(setting->config, adapter, "%s gives one output a %s; %s takes %s", adapter->variant->name,
+                        level == TS_ADAPTER_TOKENS ? "sequence" : "token", setting->type, fit.data ? fit.data : "none");
     ts_text_free(&fit);
     return status;
 }

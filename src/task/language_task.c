@@ -120,9 +120,9 @@ static void release(TsTask *task)
     ts_free(own);
 }
 
-static const TsChoice *tokenizer(const void *value)
+static const TsDataConfig *data_of(const void *value)
 {
-    return &((const TsLanguageConfig *)value)->data.tokenizer;
+    return &((const TsLanguageConfig *)value)->data;
 }
 
 /* What each row costs. */
@@ -152,7 +152,7 @@ static void baseline(const TsTask *task, TsScores *scores, const TsLoader *data,
 }
 
 const TsTaskKind ts_language_task = {.needs = (const char *const[]){"text", NULL},
-                                     .tokenizer = tokenizer,
+                                     .data = data_of,
                                      .configure = configure,
                                      .release = release,
                                      .give_out = give_out,

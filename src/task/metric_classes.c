@@ -190,8 +190,8 @@ TS_METRIC(calibration_error)
     for (int64_t i = 0; i < observations->count; i++) {
         int64_t guess = predicted(observations, i);
         double confidence = scores_of(observations, i)[guess];
-        int bin = (int)ceil(confidence * TS_CALIBRATION_BINS) - 1; /* (lower, upper] */
-        bin = bin < 0 ? 0 : bin >= TS_CALIBRATION_BINS ? TS_CALIBRATION_BINS - 1 : bin;
+        double place = ceil(confidence * TS_CALIBRATION_BINS) - 1;           /* (lower, upper] */
+        int bin = place > 0 ? (int)fmin(place, TS_CALIBRATION_BINS - 1) : 0; /* also where it is NaN */
         bins[3 * bin]++;
         bins[3 * bin + 1] += guess == observations->classes[i];
         bins[3 * bin + 2] += confidence;

@@ -58,6 +58,16 @@ static double average_precision_of(const TsObservations *observations, int64_t c
     return sum / totals[1];
 }
 
+/* Whether all scores of all ranks have a place in an order: a net that has diverged gives NaN. */
+static bool have_order(const TsObservations *observations, TsGroup *group)
+{
+    double strange = 0;
+    for (int64_t i = 0; i < observations->count * observations->width; i++)
+        strange += isnan(observations->scores[i]);
+    ts_metric_sum(&strange, 1, group);
+    return strange == 0;
+}
+
 /* Of two classes, the second one's; of more classes or labels, the mean of each against the rest. */
 static TsWeightedScalar over_classes(const TsObservations *observations, TsGroup *group,
                                      double (*of)(const TsObservations *, int64_t, TsGroup *))
@@ -65,6 +75,8 @@ static TsWeightedScalar over_classes(const TsObservations *observations, TsGroup
     double count = (double)observations->count, sum = 0;
     bool binary = observations->kind == TS_OBSERVES_CLASSES && observations->width == 2;
     ts_metric_sum(&count, 1, group);
+    if (!have_order(observations, group))
+        return ts_metric_scalar((double)NAN, count);
     for (int64_t c = binary; c < observations->width; c++)
         sum += of(observations, c, group);
     return ts_metric_scalar(sum / (double)(observations->width - binary), count);
@@ -95,6 +107,8 @@ static double *mean_ranks(const double *values, const TsObservations *observatio
 TS_METRIC(spearman)
 {
     double sum = 0, count = 0;
+    if (!have_order(observations, group))
+        return ts_metric_scalar((double)NAN, 0);
     for (int64_t k = 0; k < observations->width; k++) {
         double *truth = mean_ranks(observations->truth + k, observations, group);
         double *guess = mean_ranks(observations->scores + k, observations, group);

@@ -142,9 +142,9 @@ static void release(TsTask *task)
     ts_free(own);
 }
 
-static const TsChoice *tokenizer(const void *value)
+static const TsDataConfig *data_of(const void *value)
 {
-    return &((const MlmConfig *)value)->data.tokenizer;
+    return &((const MlmConfig *)value)->data;
 }
 
 static void give_out(TsScope scope, const TsTask *task, TsTensor predictions, const TsColumns *columns_in)
@@ -180,7 +180,7 @@ static void predict(const TsTask *task, json_t *cells, const TsBatch *given, con
 }
 
 const TsTaskKind ts_mlm_task = {.needs = (const char *const[]){"text", NULL},
-                                .tokenizer = tokenizer,
+                                .data = data_of,
                                 .configure = configure,
                                 .release = release,
                                 .give_out = give_out,

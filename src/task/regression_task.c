@@ -139,9 +139,9 @@ static TsStatus configure(TsTask *task, const TsTaskSetting *setting)
                                                      .label_column = label_column});
 }
 
-static const TsChoice *tokenizer(const void *value)
+static const TsDataConfig *data_of(const void *value)
 {
-    return &((const RegressionConfig *)value)->data.tokenizer;
+    return &((const RegressionConfig *)value)->data;
 }
 
 static void give_out(TsScope scope, const TsTask *task, TsTensor predictions, const TsColumns *columns)
@@ -211,7 +211,7 @@ static void baseline(const TsTask *task, TsScores *scores, const TsLoader *data,
 }
 
 const TsTaskKind ts_regression_task = {.needs = (const char *const[]){"text", "label", NULL},
-                                       .tokenizer = tokenizer,
+                                       .data = data_of,
                                        .configure = configure,
                                        .release = ts_labelled_release,
                                        .keep = ts_labelled_keep,

@@ -40,6 +40,7 @@ TsStatus ts_task_create(TsTask **task, TsChoice kind, TsTaskSetting setting)
     TsTask *made = ts_calloc(1, sizeof *made);
     *made = (TsTask){.name = setting.name, .kind = kind.variant->extra};
     setting.keys = kind.value;
+    setting.type = kind.variant->name;
     TsStatus status = made->kind->configure(made, &setting);
     if (!status && !setting.without_data &&
         setting.files.count == 0) /* who only decodes or predicts measures nothing */

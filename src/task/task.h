@@ -10,6 +10,7 @@
 #pragma once
 
 #include "base/config.h"
+#include "data/data_config.h"
 #include "data/loader.h"
 #include "data/tokenizer.h"
 #include "model/model.h"
@@ -28,6 +29,7 @@ typedef struct TsTaskSetting {
     const TsChoice *backbone; /* of ts_backbones */
     int64_t vocab;            /* of the backbone */
     const char *name;
+    const char *type;                    /* of its kind; filled in */
     const char *prepared_dir;            /* where prepared data is kept */
     uint64_t seed;                       /* of the run */
     bool without_data;                   /* only what decoding needs: no file is opened, no loader made */
@@ -43,8 +45,8 @@ typedef struct TsTaskKind {
      * data gives before anything runs. */
     const char *const *needs;
 
-    /* The tokenizer that its keys ask for. */
-    const TsChoice *(*tokenizer)(const void *keys);
+    /* Where its keys say what it learns from. */
+    const TsDataConfig *(*data)(const void *keys);
 
     /* Opens data and fills in what is below `kind` in TsTask. Collective on the group; the same status on all ranks.
      * ts_task_free follows also where it fails. */

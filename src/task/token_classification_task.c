@@ -103,9 +103,9 @@ static TsStatus configure(TsTask *task, const TsTaskSetting *setting)
             .of_tokens = true});
 }
 
-static const TsChoice *tokenizer(const void *value)
+static const TsDataConfig *data_of(const void *value)
 {
-    return &((const TokenConfig *)value)->data.tokenizer;
+    return &((const TokenConfig *)value)->data;
 }
 
 /* The probabilities of a row's tokens, (T, K); owned by the caller. */
@@ -155,7 +155,7 @@ static void predict(const TsTask *task, json_t *cells, const TsBatch *given, con
 }
 
 const TsTaskKind ts_token_classification_task = {.needs = (const char *const[]){"text", "labels", NULL},
-                                                 .tokenizer = tokenizer,
+                                                 .data = data_of,
                                                  .configure = configure,
                                                  .release = ts_labelled_release,
                                                  .keep = ts_labelled_keep,

@@ -65,7 +65,8 @@ typedef struct Opened {
 /* Opens what `yaml` says, %s in it being the test's directory. */
 static TsStatus open_data(Opened *opened, const char *yaml)
 {
-    static const TsColumnSpec specs[] = {{.role = "text", .kind = TS_CELL_TOKENS}, {.role = "number", .kind = TS_CELL_NUMBERS}};
+    static const TsColumnSpec specs[] = {{.role = "text", .kind = TS_CELL_TOKENS},
+                                         {.role = "number", .kind = TS_CELL_NUMBERS}};
     TsText whole = {0};
     for (const char *at = yaml; *at; at++)
         if (*at == '%')
@@ -170,6 +171,10 @@ static void parts_share_nothing(void)
     expect_parts("{files: [%/s.csv], split: {type: k_fold, folds: 3, fold: 0}}", 67, 33, 0);
     expect_parts("{files: [%/s.csv], split: {type: k_fold, folds: 3, fold: 2}}", 66, 34, 0);
     expect_parts("{files: [%/s.csv], split: {type: column, validation: [valid]}}", 70, 10, 10);
+    put("h.csv", "number,text,set,held\n1,a,train,\n2,b,train,True\n3,c,test,True\n4,d,train,False\n5,e,other,\n", 88);
+    expect_parts(
+        "{files: [%/h.csv], split: {type: column, column: set, validation: ['True'], validation_column: held}}", 2, 1,
+        1);
     expect_parts("{files: [%/s.csv], split: {type: files, validation: [%/v.csv]}}", 100, 30, 0);
 }
 

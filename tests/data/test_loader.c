@@ -6,6 +6,7 @@
 #include "data/windows.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "base/check.h"
 #include "base/memory.h"
@@ -199,6 +200,56 @@ static void evaluates_once(void)
     tear_down(&fixture);
 }
 
+static void sleep_ms(long ms)
+{
+    nanosleep(&(struct timespec){.tv_sec = 0, .tv_nsec = ms * 1000000}, NULL);
+}
+
+/* Rows that take long to read. */
+static void fill_slowly(const void *self, void *const *row, int64_t length, int64_t example, int64_t draw)
+{
+    (void)self;
+    (void)length;
+    (void)draw;
+    sleep_ms(1);
+    *(float *)row[0] = (float)example;
+}
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* While a step runs that takes longer than reading, the next batch is read: whoever asks for it does not wait. */
+static void steps_do_not_wait(void)
+{
+    enum { ROWS = 8, STEPS = 20, STEP_MS = 30 };
+    static const TsRowColumn columns[] = {{"value", TS_F32, 0}};
+    TsMesh *mesh;
+    TEST_OK(ts_mesh_create(&mesh, test_world, (TsMeshShape){.size[TS_AXIS_DATA] = ts_group_size(test_world)}));
+    TsRows rows = {.count = 1000, .columns = columns, .column_count = 1, .fill = fill_slowly};
+    TsLoader *loader = ts_loader_create(
+        rows, mesh, (TsLoaderOptions){.rows = ROWS, .order = TS_ORDER_SEQUENTIAL, .lengths = {1}, .length_count = 1});
+    double waited_s = 0;
+    int64_t place = 0;
+    for (int step = 0; step < STEPS; step++) {
+        double begin_s = seconds_now();
+        ts_loader_next(loader, &place);
+        waited_s += step ? seconds_now() - begin_s : 0; /* the first one nobody could know of */
+        const float *values = ts_batch_find(ts_loader_batch(loader, 0), "value")->data;
+        CU_ASSERT(values[0] == (float)(ROWS * step) && values[ROWS - 1] == (float)(ROWS * step + ROWS - 1));
+        sleep_ms(STEP_MS);
+    }
+    double reading_s = (STEPS - 1) * ROWS * 1e-3;
+    if (waited_s > 0.25 * reading_s)
+        fprintf(stderr, "waited %g s for what takes %g s to read\n", waited_s, reading_s);
+    CU_ASSERT(waited_s < 0.25 * reading_s);
+    ts_loader_free(&loader);
+    ts_mesh_free(&mesh);
+}
+
 TEST_MAIN("loader", {"the same global batch on any number of ranks", same_on_any_ranks},
           {"columns cut, and ranks without a row", columns_cut_too}, {"resumes exactly", resumes_exactly},
-          {"evaluates every example once", evaluates_once})
+          {"evaluates every example once", evaluates_once}, {"steps do not wait", steps_do_not_wait})

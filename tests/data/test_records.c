@@ -97,6 +97,24 @@ static void reads_json_and_fasta(void)
     expect(put_text("t.fasta", ">z\nMK\n>q\nAA\n"), fasta, 4, with, "!l.fasta\nq|AA||HH\n");
 }
 
+/* As FLIP's files are: words of descriptions, labels, and what of them counts. */
+static void reads_flip(void)
+{
+    static const char *const words[] = {"SET", "text", "labels", "VALIDATION"};
+    char labels[200], mask[200];
+    snprintf(labels, sizeof labels, "%s",
+             put_text("l.fasta", ">q SET=test VALIDATION=False\nHH\n>p SET=train VALIDATION=True\nCEC\n"));
+    snprintf(mask, sizeof mask, "%s", put_text("m.fasta", ">p\n101\n>q\n00\n"));
+    TsRecordsOptions with = {.labels = labels}, masked = {.labels = labels, .mask = mask};
+    expect(put_text("t.fasta", ">p\nMKV\n>q SET=own\nAA\n"), words, 4, with, "train|MKV|CEC|True\nown|AA|HH|False\n");
+    expect(put_text("t.fasta", ">p\nMKV\n>q SET=own\nAA\n"), words, 4, masked, "train|MKV|C-C|True\nown|AA|--|False\n");
+    expect(put_text("t.fasta", ">p\nMKV\n"), (const char *const[]){"TARGET"}, 1, with,
+           "!t.fasta:1: p has no column \"TARGET\": FASTA has id, description, text, labels, and what stands behind "
+           "NAME= in a description\n");
+    put_text("m.fasta", ">p\n10\n");
+    expect(put_text("t.fasta", ">p\nMKV\n"), words, 4, masked, "!m.fasta, found 2\n");
+}
+
 static void says_what_is_wrong(void)
 {
     expect(put_text("t.tsv", "a\tb\n1\n1\t2\n1\t2\t3\n"), two, 2, plain,
@@ -208,6 +226,7 @@ int main(void)
 {
     const CU_TestInfo cases[] = {{"reads tables", reads_tables},
                                  {"reads JSON lines and FASTA", reads_json_and_fasta},
+                                 {"reads FLIP's FASTA", reads_flip},
                                  {"says what is wrong", says_what_is_wrong},
                                  {"reads gzip", reads_gzip},
                                  {"ranges share nothing", ranges_share_nothing},

@@ -96,6 +96,30 @@ static void says_nothing_of_nothing(void)
     }
 }
 
+/* A net that has diverged ends no evaluation. */
+static void bears_nan(void)
+{
+    const double nan[] = {(double)NAN, 0.5}, fine[] = {0.5, 0.5};
+    for (int k = 0; k < 3; k++) {
+        TsObserved kind = (TsObserved)(1 << k);
+        TsObservations observations = ts_observations_create(kind, 2);
+        for (int i = 0; i < 4; i++) {
+            const double *scores = ts_group_rank(test_world) == 0 && i == 1 ? nan : fine, truth[] = {i % 2, 1 - i % 2};
+            if (kind == TS_OBSERVES_CLASSES)
+                ts_observations_add_class(&observations, scores, i % 2);
+            else
+                ts_observations_add_values(&observations, scores, truth);
+        }
+        for (int i = 0; i < ts_metric_kind_count(); i++)
+            if (ts_metric_kinds[i].observes & kind)
+                (void)ts_metric_kinds[i].compute(&observations, test_world);
+        const char *order = kind == TS_OBSERVES_VALUES ? "spearman" : "auroc";
+        TsWeightedScalar found = ts_metric_find(order)->compute(&observations, test_world);
+        CU_ASSERT(isnan(found.value) && found.weight == 0);
+        ts_observations_free(&observations);
+    }
+}
+
 /* Of a rank that has all and ranks that have nothing, of equal parts; spread, crowded, and all alike. */
 static void orders_in_equal_parts(void)
 {
@@ -154,5 +178,5 @@ static void counts_confusion(void)
 }
 
 TEST_MAIN("metric", {"equals scikit-learn", equals_scikit_learn}, {"says nothing of nothing", says_nothing_of_nothing},
-          {"orders in equal parts", orders_in_equal_parts}, {"names are known", names_are_known},
-          {"counts confusion", counts_confusion})
+          {"bears NaN", bears_nan}, {"orders in equal parts", orders_in_equal_parts},
+          {"names are known", names_are_known}, {"counts confusion", counts_confusion})

@@ -151,7 +151,7 @@ expect 'has no column "klass"; it has id, text, class, tags, count, letters' tas
 expect 'd.tsv:2: column class: expected a finite number' tasks.count.data.columns.label=class
 expect 'no metric mae for this task' tasks.class.metrics='[mae]'
 expect 'no metric acuracy for this task; did you mean accuracy?' tasks.class.metrics='[acuracy]'
-expect 'linear gives one output a token; this task takes linear_cls, mlp_pool' tasks.class.adapter=linear
+expect 'linear gives one output a token; sequence_classification takes linear_cls, mlp_pool' tasks.class.adapter=linear
 expect 'the first token sees no other where backbone.causal is true' backbone.causal=true tasks.guess=null tasks.class.adapter=linear_cls
 expect 'guesses a token from those on both sides' backbone.causal=true tasks.count.adapter=mlp_pool
 expect 'have 11 and 34 tokens' tasks.guess.data.tokenizer=residues
