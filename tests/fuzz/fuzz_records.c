@@ -3,7 +3,7 @@
  * Readers of records against any bytes: whatever a file holds, they end, and their cells lie in memory that is theirs.
  * The first byte says the format, the second where a range begins and what is asked for; the rest is the file.
  *
- * sources: src/data/records*.c src/data/stream.c
+ * sources: src/data/records*.c src/data/stream.c src/data/hdf5_file.c
  */
 #include <stdint.h>
 #include <stdio.h>

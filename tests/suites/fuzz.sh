@@ -10,6 +10,7 @@ seconds=${FUZZ_SECONDS:-60}
 command -v clang >/dev/null || cannot_run 'there is no clang'
 top=$(mktemp -d "${TMPDIR:-/tmp}/tessera-fuzz.XXXXXX") || exit 1
 trap 'rm -rf "$top"' EXIT
+read -ra hdf5 <<<"$(pkg-config --cflags --libs hdf5-openmpi mpi-c 2>/dev/null || pkg-config --cflags --libs hdf5)"
 libraries="-lyaml -ljansson -lz -lpcre2-8 -lutf8proc -lm -lpthread"
 
 # What every fuzzer stands on is the base floor; what more, it says in lines `sources: FILES…`.
@@ -19,7 +20,7 @@ for source in tests/fuzz/fuzz_*.c; do
     name=$(basename "$source" .c)
     more=$(sed -n 's/^.*sources: //p' "$source" | tr '\n' ' ')
     if ! clang -std=c17 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -Isrc -I"$BUILD/generated" $mpi \
-        -o "$top/$name" "$source" $base $more $libraries >"$top/$name.log" 2>&1; then
+        -o "$top/$name" "$source" $base $more $libraries "${hdf5[@]}" >"$top/$name.log" 2>&1; then
         tail -20 "$top/$name.log"
         not_ok "$name builds" 'clang failed'
         continue
