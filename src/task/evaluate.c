@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "model/sharding.h"
 #include "task/evaluator.h"
+#include "task/histogram.h"
 #include "task/restored.h"
 
 static void print_confusion(const TsJob *job, const TsTask *task, const TsObservations *observations)
@@ -24,6 +25,37 @@ static void print_confusion(const TsJob *job, const TsTask *task, const TsObserv
     ts_free(matrix);
 }
 
+static void print_histogram(const TsTask *task, const char *what, int64_t number, const double *values, int64_t count,
+                            int64_t stride, TsGroup *group, bool prints)
+{
+    TsHistogram histogram = ts_histogram(values, count, stride, group);
+    if (!prints)
+        return;
+    printf("%s\thistogram %s %lld\t%.0f\t%.6g\t%.6g\t%.6g", task->name, what, (long long)number, histogram.count,
+           histogram.least, histogram.greatest, histogram.mean);
+    for (int i = 0; i < TS_HISTOGRAM_BINS; i++)
+        printf("\t%.0f", histogram.counts[i]);
+    printf("\n");
+}
+
+/* Of each class or label its probabilities, of each value what was predicted and by how much it was wrong. */
+static void print_histograms(const TsJob *job, const TsTask *task, const TsObservations *observations)
+{
+    TsGroup *group = ts_mesh_group(job->mesh, ts_batch_axes());
+    int64_t width = observations->width, count = observations->count;
+    bool prints = ts_group_rank(job->group) == 0, of_values = observations->kind == TS_OBSERVES_VALUES;
+    double *errors = ts_calloc((size_t)count + 1, sizeof *errors);
+    for (int64_t k = 0; k < width && observations->kind != TS_OBSERVES_NOTHING; k++) {
+        print_histogram(task, of_values ? "value" : "probability", k, observations->scores + k, count, width, group,
+                        prints);
+        for (int64_t i = 0; i < count && of_values; i++)
+            errors[i] = observations->scores[i * width + k] - observations->truth[i * width + k];
+        if (of_values)
+            print_histogram(task, "error", k, errors, count, 1, group, prints);
+    }
+    ts_free(errors);
+}
+
 static TsStatus evaluate_task(TsScores *scores, const TsJob *job, const TsTask *task, TsLoader *data,
                               TsEvalOptions options)
 {
@@ -34,6 +66,8 @@ static TsStatus evaluate_task(TsScores *scores, const TsJob *job, const TsTask *
         task->kind->baseline(task, scores, data, job->group);
     if (options.confusion)
         print_confusion(job, task, ts_evaluator_observations(evaluator));
+    if (options.histograms)
+        print_histograms(job, task, ts_evaluator_observations(evaluator));
     ts_evaluator_free(&evaluator);
     return TS_OK;
 }
@@ -43,7 +77,7 @@ TsStatus ts_evaluation_run(TsEvaluation *evaluation, TsGroup *group, const TsCon
     TsJob *job = NULL;
     const TsTask *only = NULL;
     *evaluation = (TsEvaluation){0};
-    TS_TRY(ts_restored_open(&job, group, config, (TsList){0}));
+    TS_TRY(ts_restored_open(&job, group, config, (TsList){0}, NULL));
     TsStatus status = options.task ? ts_job_find_task(&only, job, options.task) : TS_OK;
     evaluation->tasks = ts_calloc((size_t)job->task_count, sizeof *evaluation->tasks);
     for (int i = 0; i < job->task_count && !status; i++) {

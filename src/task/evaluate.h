@@ -11,6 +11,7 @@ typedef struct TsEvalOptions {
     const char *part; /* "validation", "test" or "train" */
     bool baselines;   /* also what trivial guesses reach */
     bool confusion;   /* also the confusion matrix of classes */
+    bool histograms;  /* also how scores, or values and their errors, are spread */
 } TsEvalOptions;
 
 /* What tasks reached. */
@@ -22,7 +23,7 @@ typedef struct TsEvaluation {
     } * tasks; /* (count), owned */
 } TsEvaluation;
 
-/* Evaluates, and prints nothing but the confusion matrices that are asked for. Collective; the same status on all
+/* Evaluates, and prints nothing but the matrices and histograms that are asked for. Collective; the same status on all
  * ranks. ts_evaluation_free follows also where it fails. */
 TS_MUST_USE TsStatus ts_evaluation_run(TsEvaluation *evaluation, TsGroup *group, const TsConfig *config,
                                        TsEvalOptions options);

@@ -55,6 +55,7 @@ static TsStatus create_tasks(TsJob *job, TsJobOptions options)
     TsStatus status = TS_OK;
     job->tasks = ts_calloc((size_t)map->count, sizeof(TsTask *));
     for (int64_t i = 0; i < map->count && !status; i++) {
+        bool left_out = options.files.count && options.only && strcmp(options.only, map->names[i]) != 0;
         TsTaskSetting setting = {.group = job->group,
                                  .mesh = job->mesh,
                                  .config = job->config,
@@ -64,9 +65,9 @@ static TsStatus create_tasks(TsJob *job, TsJobOptions options)
                                  .name = map->names[i],
                                  .prepared_dir = prepared,
                                  .seed = (uint64_t)job->keys->run.seed,
-                                 .without_data = options.without_data,
+                                 .without_data = options.without_data || left_out,
                                  .kept = json_object_get(options.kept, map->names[i]),
-                                 .files = options.files,
+                                 .files = left_out ? (TsList){0} : options.files,
                                  .train_micros = job->micros.train,
                                  .evaluation_micros = job->micros.evaluation};
         status = ts_task_create(&job->tasks[i], items[i].kind, setting);

@@ -28,6 +28,7 @@ typedef struct TsJob {
 typedef struct TsJobOptions {
     const json_t *kept;           /* what a checkpoint has of its tasks, by name; NULL: there is none */
     TsList files;                 /* of paths: examples to predict in place of the config's. Empty: none */
+    const char *only;             /* the task that `files` are for, the others are without data; NULL: all */
     bool without_data;            /* tasks open no files: to decode */
     const TsMeshShape *described; /* only described: the mesh has this shape, whatever the group, this rank is its last,
                                      and parameters have no arrays. NULL: the config's mesh over the group */

@@ -147,12 +147,14 @@ TsStatus ts_predict(TsGroup *group, const TsConfig *config, TsPredictOptions opt
     TsJob *job = NULL;
     const TsTask *task = NULL;
     TsLoader *data = NULL;
-    TS_TRY(ts_restored_open(&job, group, config, options.files));
+    const TsMap *tasks = &((const TsJobConfig *)ts_config_value(config))->tasks;
+    if (!options.task && tasks->count > 1)
+        return ts_status_error(TS_CODE_INVALID, "predict: which of the %lld tasks? --task NAME",
+                               (long long)tasks->count);
+    TS_TRY(ts_restored_open(&job, group, config, options.files, options.task));
     TsStatus status = TS_OK;
     if (options.task)
         status = ts_job_find_task(&task, job, options.task);
-    else if (job->task_count > 1)
-        status = ts_status_error(TS_CODE_INVALID, "predict: which of the %d tasks? --task NAME", job->task_count);
     else
         task = job->tasks[0];
     if (!status && !task->kind->predict)

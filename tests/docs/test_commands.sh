@@ -54,7 +54,7 @@ case \${1:-} in
 train | eval | predict | decode | data | plan)
     for word in "\$@"; do case \$word in *.yaml) short=(run.threads=1 backbone.layers=1 backbone.heads=2 backbone.width=16) ;; esac; done
     if [ \${#short[@]} -gt 0 ] && [ \$1 = train ]; then short+=(run.steps=2 run.evaluate="2 steps" run.log="1 step"); fi
-    if [ \${#short[@]} -gt 0 ] && [ \$1 = decode ]; then short+=(decode.tokens=4); fi ;;
+    if [ \${#short[@]} -gt 0 ] && [ \$1 = decode ]; then short+=(decode.max_decode_steps=4); fi ;;
 esac
 exec "$TESSERA" "\$@" "\${short[@]}"
 SH
@@ -70,6 +70,7 @@ while [ \$# -gt 0 ]; do
     *) break ;;
     esac
 done
+[ \$count != 1 ] || exec "\$@"
 exec $mpirun --oversubscribe --bind-to none -n \$count "\$@"
 SH
 chmod +x bin/tessera bin/mpirun

@@ -18,9 +18,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Reads all that there is; each cell to its end. */
 static void read_all(const char *path, TsRecordsOptions options)
 {
-    static const char *const columns[] = {"text", "labels", "id"};
+    static const char *const columns[] = {"text", "labels", "SET"};
     TsRecords *records = NULL;
-    int count = options.format == TS_FORMAT_TEXT ? 1 : options.format == TS_FORMAT_FASTA && !options.labels ? 1 : 2;
+    int count = options.format == TS_FORMAT_TEXT ? 1 : options.format == TS_FORMAT_FASTA ? (options.labels ? 3 : 1) : 2;
     TsStatus status = ts_records_open(&records, path, columns, count, options);
     for (bool there = !status; there;) {
         TsField fields[3] = {{0}};
@@ -46,6 +46,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     TsRecordsOptions options = {.format = formats[data[0] % 5], .takes_any_bytes = data[0] & 64};
     if (options.format == TS_FORMAT_FASTA && data[0] & 128)
         options.labels = path;
+    if (options.labels && data[0] & 32)
+        options.mask = path;
     if (file >= 0 && write(file, data + 2, size - 2) == (ssize_t)(size - 2)) {
         read_all(path, options);
         options.first_byte = data[1];

@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "base/philox.h"
 #include "comm/collectives.h"
+#include "task/histogram.h"
 #include "task/rank_order.h"
 #include "test.h"
 
@@ -175,6 +176,32 @@ static void counts_confusion(void)
     ts_confusion_matrix(matrix, &observations, test_world);
     CU_ASSERT(matrix[0] == size && matrix[1] == size && matrix[2] == 0 && matrix[3] == 2 * size);
     ts_observations_free(&observations);
+}
+
+/* The same however the values are dealt out, and none is lost. */
+static void spreads(void)
+{
+    enum { COUNT = 41 };
+    int size = ts_group_size(test_world), rank = ts_group_rank(test_world);
+    double values[2 * COUNT] = {0}, all = 0;
+    int64_t count = 0;
+    for (int i = 0; i < COUNT; i++)
+        if (i % size == rank)
+            values[2 * count++] = i; /* 0 to 40: two in each of 20 parts, and the end in the last */
+    TsHistogram found = ts_histogram(values, count, 2, test_world);
+    CU_ASSERT(found.count == COUNT && found.strange == 0 && found.least == 0 && found.greatest == 40);
+    CU_ASSERT(fabs(found.mean - 20) < 1e-12);
+    for (int b = 0; b < TS_HISTOGRAM_BINS; b++) {
+        CU_ASSERT_EQUAL(found.counts[b], b + 1 < TS_HISTOGRAM_BINS ? 2 : 3);
+        all += found.counts[b];
+    }
+    CU_ASSERT_EQUAL(all, COUNT);
+    const double strange[] = {(double)NAN, HUGE_VAL, 7};
+    found = ts_histogram(strange, 3, 1, test_world);
+    CU_ASSERT(found.count == size && found.strange == 2 * size && found.least == 7 && found.greatest == 7);
+    CU_ASSERT_EQUAL(found.counts[0], size);
+    found = ts_histogram(NULL, 0, 1, test_world);
+    CU_ASSERT(found.count == 0 && isnan(found.mean) && isnan(found.least) && isnan(found.greatest));
 }
 
 TEST_MAIN("metric", {"equals scikit-learn", equals_scikit_learn}, {"says nothing of nothing", says_nothing_of_nothing},
