@@ -43,13 +43,12 @@ const TsCommand ts_command_eval = {
     .name = "eval",
     .usage = "CONFIG... [--task NAME] [--part validation|test|train] [--baselines] [--confusion] [--histograms]\n"
              "    [--follow] [key=value...]",
-    .help = "Evaluates tasks with the newest checkpoint of run.dir, every example once, on any number of ranks.\n"
-            "A line a score: task, name, value, weight, between tabs. --baselines adds what trivial guesses reach:\n"
-            "frequencies of single tokens, the commonest class, the mean. --confusion adds rows of a matrix: the\n"
-            "examples of each class by the class that was predicted. --histograms adds of each class's probabilities, "
-            "or of\n"
-            "each value and its error: count, least, greatest, mean, and how many lie in each of 20 equal parts.\n"
-            "--follow evaluates every checkpoint that another\n"
-            "job commits, the newest first, until that job has ended, or nothing new came for run.timeout; lines then\n"
-            "begin with the step.",
+    .help =
+        "Evaluates tasks with the newest checkpoint of run.dir, every example once, on any number of ranks.\n"
+        "A line a score: task, name, value, weight, between tabs. --baselines adds what trivial guesses reach:\n"
+        "frequencies of single tokens, the commonest class, the mean. --confusion adds rows of a matrix: the\n"
+        "examples of each class by the class that was predicted. --histograms adds of each class's\n"
+        "probabilities, or of each value and its error: count, least, greatest, mean, and how many lie in each of 20\n"
+        "equal parts. --follow evaluates every checkpoint that another job commits, the newest first, until that job\n"
+        "has ended, or nothing new came for run.timeout; lines then begin with the step.",
     .run = eval};

@@ -136,9 +136,9 @@ static void release(TsTask *task)
     ts_free(own);
 }
 
-static const TsChoice *tokenizer(const void *value)
+static const TsDataConfig *data_of(const void *value)
 {
-    return &((const SequenceConfig *)value)->data.tokenizer;
+    return &((const SequenceConfig *)value)->data;
 }
 
 /* What each row costs. */
@@ -160,7 +160,7 @@ static void predict(const TsTask *task, json_t *cells, const TsBatch *given, con
 }
 
 const TsTaskKind ts_sequence_task = {.needs = (const char *const[]){"source", "target", NULL},
-                                     .tokenizer = tokenizer,
+                                     .data = data_of,
                                      .configure = configure,
                                      .release = release,
                                      .give_out = give_out,

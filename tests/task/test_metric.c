@@ -206,4 +206,4 @@ static void spreads(void)
 
 TEST_MAIN("metric", {"equals scikit-learn", equals_scikit_learn}, {"says nothing of nothing", says_nothing_of_nothing},
           {"bears NaN", bears_nan}, {"orders in equal parts", orders_in_equal_parts},
-          {"names are known", names_are_known}, {"counts confusion", counts_confusion})
+          {"names are known", names_are_known}, {"counts confusion", counts_confusion}, {"spreads", spreads})
