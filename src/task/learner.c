@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "model/binding.h"
 #include "task/groups.h"
+#include "task/unfreeze.h"
 #include "tensor/ops.h"
 
 /* ---- keys ---- */
@@ -82,13 +83,14 @@ struct TsLearner {
     TsLearnerSetting setting; /* without `users` */
     const TsMesh *mesh;
     TsGroups groups;
+    TsUnfreezing unfreezing;
     bool *uses;           /* (rows, users) */
-    int *family;          /* (rows): the first row with the same users: they share their count of steps */
+    int *family;          /* (rows): the first row with the same users and beginning: they share their count of steps */
     TsProgram **programs; /* (users) */
     TsProgram *weigh;     /* gives "weights", the norm of the parameters; NULL until it is asked for */
     TsBatch *gradients;   /* inputs "gradient/PATH" */
     TsBatch *state;       /* "optimizer/WHAT/PATH", "average/PATH" */
-    TsBatch *scalars;     /* inputs "rate/GROUP", "step/FAMILY"; outputs "norm", "factor", "weights" */
+    TsBatch *scalars;     /* inputs "rate/GROUP", "step/FAMILY", "gate/ENTRY"; outputs "norm", "factor", "weights" */
     TsAverages *averages; /* NULL: none */
 };
 
@@ -134,8 +136,21 @@ typedef struct Tracing {
     const TsLearner *learner;
     int user, parts; /* 0: sums of squares as they come */
     TsTensor *gradient, *squares;
+    TsTensor *gate;  /* (entries of unfreezing) 0 until they learn, then 1 */
     TsTensor factor; /* of all gradients */
 } Tracing;
+
+/* x, or nothing as long as the row does not learn yet. */
+static TsTensor gated(Tracing *tracing, int row, TsTensor x)
+{
+    int entry = tracing->learner->unfreezing.of[row];
+    if (entry < 0)
+        return x;
+    if (!tracing->gate[entry].graph)
+        tracing->gate[entry] =
+            ts_input(tracing->graph, scalar_name("gate", entry).text, TS_F32, ts_scalar, ts_replicated);
+    return ts_mul(x, tracing->gate[entry]);
+}
 
 /* The norm of the whole gradient. */
 static TsTensor trace_norm(Tracing *tracing)
@@ -150,7 +165,7 @@ static TsTensor trace_norm(Tracing *tracing)
         ts_graph_set_path(tracing->graph, row->path);
         tracing->gradient[i] =
             ts_input(tracing->graph, ts_learner_gradient_name(row->path).text, row->dtype, row->shape, row->state);
-        tracing->squares[i] = squares_of(row, tracing->gradient[i], parts);
+        tracing->squares[i] = gated(tracing, i, squares_of(row, tracing->gradient[i], parts));
         sum = ts_add(sum, tracing->squares[i]);
     }
     ts_graph_set_path(tracing->graph, "learner");
@@ -165,7 +180,7 @@ static void trace_row(Tracing *tracing, int i, TsTensor rate, TsTensor step)
     const TsParameter *row = ts_parameters_at(learner->setting.parameters, i);
     TsGraph *graph = tracing->graph;
     ts_graph_set_path(graph, row->path);
-    TsTensor factor = tracing->factor;
+    TsTensor factor = gated(tracing, i, tracing->factor); /* 0 changes nothing */
     if (config->clip_each > 0)
         factor = ts_mul(factor, ts_clip_factor(norm_of(tracing->squares[i], tracing->parts),
                                                (TsClipFactor){.clip = config->clip_each, .skip_above = INFINITY}));
@@ -198,7 +213,8 @@ static void trace(TsGraph *graph, const TsLearner *learner, int user)
                        .user = user,
                        .parts = ts_parameters_sharding(parameters)->virtual_shards,
                        .gradient = ts_calloc(count, sizeof(TsTensor)),
-                       .squares = ts_calloc(count, sizeof(TsTensor))};
+                       .squares = ts_calloc(count, sizeof(TsTensor)),
+                       .gate = ts_calloc((size_t)learner->unfreezing.count + 1, sizeof(TsTensor))};
     TsTensor *step = ts_calloc(count, sizeof *step);
     TsTensor *rate = ts_calloc((size_t)learner->groups.count, sizeof *rate);
     TsTensor norm = trace_norm(&tracing);
@@ -217,12 +233,15 @@ static void trace(TsGraph *graph, const TsLearner *learner, int user)
     ts_output("factor", tracing.factor, ts_replicated);
     ts_free(tracing.gradient);
     ts_free(tracing.squares);
+    ts_free(tracing.gate);
     ts_free(step);
     ts_free(rate);
 }
 
 static bool same_users(const TsLearner *learner, int one, int other)
 {
+    if (learner->unfreezing.of[one] != learner->unfreezing.of[other])
+        return false;
     size_t users = (size_t)learner->setting.user_count;
     return memcmp(&learner->uses[(size_t)one * users], &learner->uses[(size_t)other * users], users) == 0;
 }
@@ -271,6 +290,9 @@ static void bind(TsLearner *learner)
     const TsParameters *parameters = learner->setting.parameters;
     for (int group = 0; group < learner->groups.count; group++)
         ts_batch_put(learner->scalars, scalar_name("rate", group).text,
+                     ts_array_create(mesh, TS_F32, ts_scalar, ts_replicated, plain));
+    for (int entry = 0; entry < learner->unfreezing.count; entry++)
+        ts_batch_put(learner->scalars, scalar_name("gate", entry).text,
                      ts_array_create(mesh, TS_F32, ts_scalar, ts_replicated, plain));
     for (int i = 0; i < ts_parameters_count(parameters); i++) {
         const TsParameter *row = ts_parameters_at(parameters, i);
@@ -330,8 +352,10 @@ TsStatus ts_learner_create(TsLearner **learner, TsLearnerSetting setting)
                         .gradients = ts_batch_create(),
                         .state = ts_batch_create(),
                         .scalars = ts_batch_create()};
+    TsStatus status = ts_unfreezing_create(&made->unfreezing, setting.fine_tune, setting.parameters);
     find_users(made, users);
-    TsStatus status = learns_something(setting.parameters);
+    if (!status)
+        status = learns_something(setting.parameters);
     if (!status)
         status = ts_groups_create(&made->groups, setting.config, setting.parameters);
     if (!status)
@@ -358,6 +382,7 @@ void ts_learner_free(TsLearner **learner)
     ts_program_free(&(*learner)->weigh);
     ts_averages_free(&(*learner)->averages);
     ts_groups_free(&(*learner)->groups);
+    ts_unfreezing_free(&(*learner)->unfreezing);
     ts_free((*learner)->uses);
     ts_free((*learner)->family);
     ts_batch_free(&(*learner)->gradients);
@@ -389,7 +414,7 @@ double ts_learner_states(const TsLearnerConfig *config)
 }
 
 /* Each family's steps: those of its users together. */
-static void set_steps(TsLearner *learner, const int64_t *user_steps)
+static void set_steps(TsLearner *learner, const int64_t *user_steps, int64_t step)
 {
     const TsParameters *parameters = learner->setting.parameters;
     int users = learner->setting.user_count;
@@ -399,7 +424,8 @@ static void set_steps(TsLearner *learner, const int64_t *user_steps)
         int64_t steps = 0;
         for (int user = 0; user < users; user++)
             steps += learner->uses[i * users + user] ? user_steps[user] : 0;
-        *(int64_t *)ts_batch_find(learner->scalars, scalar_name("step", i).text)->data = steps;
+        *(int64_t *)ts_batch_find(learner->scalars, scalar_name("step", i).text)->data =
+            ts_unfreezing_steps(&learner->unfreezing, i, steps, step);
     }
 }
 
@@ -410,7 +436,10 @@ TsLearnerReport ts_learner_step(TsLearner *learner, int user, const int64_t *use
     for (int group = 0; group < learner->groups.count; group++)
         *(float *)ts_batch_find(learner->scalars, scalar_name("rate", group).text)->data =
             (float)ts_groups_rate(&learner->groups, group, step, run_steps);
-    set_steps(learner, user_steps);
+    for (int entry = 0; entry < learner->unfreezing.count; entry++)
+        *(float *)ts_batch_find(learner->scalars, scalar_name("gate", entry).text)->data =
+            step >= learner->unfreezing.from[entry] ? 1 : 0;
+    set_steps(learner, user_steps, step);
     ts_program_run(learner->programs[user]);
     return (TsLearnerReport){.rate = ts_groups_rate(&learner->groups, 0, step, run_steps),
                              .gradient_norm = (double)*(float *)ts_batch_find(learner->scalars, "norm")->data,

@@ -54,6 +54,7 @@ typedef struct TsLearnerSetting {
     const TsParameters *const *users; /* (user_count) what each task's Program binds: rows of `parameters`. NULL: one
                                          user, who binds all */
     int user_count;
+    const TsFineTuneConfig *fine_tune; /* what learns only from a step on; NULL: nothing */
     int threads;
 } TsLearnerSetting;
 

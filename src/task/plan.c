@@ -197,6 +197,7 @@ static TsStatus plan_all(Planner *planner)
                                 .parameters = job->parameters,
                                 .users = (const TsParameters *const *)job->own,
                                 .user_count = job->task_count,
+                                .fine_tune = &job->keys->fine_tune,
                                 .threads = job->threads};
     TS_TRY(ts_learner_create(&planner->learner, setting));
     for (int i = 0; i < job->task_count; i++) {

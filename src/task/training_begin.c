@@ -287,6 +287,7 @@ TsStatus ts_training_begin(TsTraining *training, TsGroup *group, const TsConfig 
                                 .arrays = job->arrays,
                                 .users = (const TsParameters *const *)job->own,
                                 .user_count = job->task_count,
+                                .fine_tune = &training->keys->fine_tune,
                                 .threads = job->threads};
     TsStatus compiled = ts_learner_create(&training->learner, setting);
     if (!compiled)

@@ -167,6 +167,29 @@ static void files_that_contradict_themselves(void)
                  "added token \"b\" has the number 0, which is another's");
 }
 
+/* A merge whose second token is nothing but the prefix makes its first one again: it ends all the same. */
+static void merges_in_a_circle(void)
+{
+    char path[] = "/tmp/test_tokenizer.XXXXXX";
+    static const char json[] = "{\"model\":{\"type\":\"BPE\",\"continuing_subword_prefix\":\"#\",\"vocab\":{\"a\":0,"
+                               "\"#\":1,\"#a\":2,\"aa\":3},\"merges\":[\"a #\",\"a #a\"]}}";
+    TsTokenizer *tokenizer = NULL;
+    TEST_ERROR(make(&tokenizer, "tests/golden/bpe"), "neither tokenizer.json, nor vocab.json with merges.txt");
+    CU_ASSERT_TRUE(mkstemp(path) >= 0);
+    TEST_OK(ts_file_write(path, json, sizeof json - 1));
+    TsStatus status = make(&tokenizer, path);
+    if (status) {
+        TEST_ERROR(status, "merge 3: a merge with \"aaa\", which is not in the vocabulary");
+    } else {
+        int64_t count;
+        ts_free(ts_tokenizer_encode_all(tokenizer, &count, "aaaa##aa#", 9));
+        CU_ASSERT_TRUE(count > 0 && count <= 9);
+    }
+    ts_tokenizer_free(&tokenizer);
+    TEST_OK(ts_file_remove(path));
+}
+
 TEST_MAIN("tokenizer_pretrained", {"as the reference", as_the_reference},
           {"more tokens than bytes", more_tokens_than_bytes}, {"any bytes come back", any_bytes_come_back},
-          {"files that contradict themselves", files_that_contradict_themselves})
+          {"files that contradict themselves", files_that_contradict_themselves},
+          {"merges in a circle", merges_in_a_circle})

@@ -118,4 +118,90 @@ static void nothing_is_left_behind(void)
     ts_free(run);
 }
 
-TEST_MAIN("exchange", {"every family", every_family}, {"nothing is left behind", nothing_is_left_behind})
+/* dir/name = the first `bytes` of a golden file, all where there are fewer. On rank 0. */
+static void copy_part(const char *dir, const char *name, size_t bytes)
+{
+    char *from = ts_format("tests/golden/families/gpt2/%s", name), *to = ts_format("%s/%s", dir, name), *text;
+    size_t size;
+    TEST_OK(ts_file_read(&text, &size, from, 1 << 24));
+    TEST_OK(ts_file_write(to, text, bytes < size ? bytes : size));
+    ts_free(text);
+    ts_free(from);
+    ts_free(to);
+}
+
+static void write_text(const char *dir, const char *name, const char *text)
+{
+    char *path = ts_format("%s/%s", dir, name);
+    TEST_OK(ts_file_write(path, text, strlen(text)));
+    ts_free(path);
+}
+
+/* An import fails with these words and this code, and leaves nothing. */
+static void refuses(const char *dir, const char *run, const char *words, TsCode code)
+{
+    ts_barrier(test_world, "test");
+    TsStatus status = ts_import(test_world, dir, run);
+    CU_ASSERT_EQUAL(ts_status_code(status), code);
+    TEST_ERROR(status, words);
+    CU_ASSERT_FALSE(ts_file_exists(run));
+    ts_barrier(test_world, "test");
+}
+
+/* A model of which a file is cut, missing, of another shape, or says what is not so. */
+static void models_that_are_broken(void)
+{
+    static const size_t all = (size_t)-1;
+    char *root = shared_directory(), *run = ts_format("%s/run", root), *in = ts_format("%s/in", root);
+    bool writes = ts_group_rank(test_world) == 0;
+    if (writes) {
+        TEST_OK(ts_file_make_directory(in));
+        copy_part(in, "config.json", all);
+    }
+    refuses(in, run, "neither model.safetensors.index.json nor model.safetensors is in it", TS_CODE_NOT_FOUND);
+    if (writes)
+        copy_part(in, "model.safetensors", 100);
+    refuses(in, run, "truncated, or not a safetensors file", TS_CODE_CORRUPT);
+    if (writes)
+        copy_part(in, "model.safetensors", 60000);
+    refuses(in, run, "and the file has", TS_CODE_CORRUPT);
+    if (writes) {
+        copy_part(in, "model.safetensors", all);
+        write_text(
+            in, "config.json",
+            "{\"model_type\":\"gpt2\",\"vocab_size\":30,\"n_layer\":3,\"n_head\":3,\"n_embd\":24,\"n_positions\":16}");
+    }
+    refuses(in, run, "transformer.wte.weight is (29, 24) there and (30, 24) by config.json", TS_CODE_INVALID);
+    refuses(in, run, "backbone/layer_02/attention_norm/scale has no place in weights of gpt2", TS_CODE_INVALID);
+    if (writes)
+        write_text(in, "config.json", "{\"model_type\":\"mamba\"}");
+    refuses(in, run, "model_type mamba is not known; there are gpt2, llama, bert, roberta, esm", TS_CODE_UNSUPPORTED);
+    if (writes) {
+        copy_part(in, "config.json", all);
+        write_text(in, "model.safetensors.index.json",
+                   "{\"weight_map\":{\"transformer.wte.weight\":\"model-2.safetensors\"}}");
+    }
+    refuses(in, run, "names model-2.safetensors for transformer.wte.weight", TS_CODE_NOT_FOUND);
+
+    /* What was there stays. */
+    if (writes) {
+        TEST_OK(ts_file_make_directory(run));
+        write_text(run, "notes.txt", "mine");
+    }
+    ts_barrier(test_world, "test");
+    TEST_ERROR(ts_import(test_world, in, run), "names model-2.safetensors");
+    char *notes = ts_format("%s/notes.txt", run), *checkpoints = ts_format("%s/checkpoints", run);
+    CU_ASSERT_TRUE(ts_file_exists(notes));
+    CU_ASSERT_FALSE(ts_file_exists(checkpoints));
+    ts_barrier(test_world, "test");
+    if (writes)
+        TEST_OK(ts_file_remove(root));
+    ts_free(notes);
+    ts_free(checkpoints);
+    ts_free(root);
+    ts_free(run);
+    ts_free(in);
+}
+
+TEST_MAIN("exchange", {"every family", every_family}, {"nothing is left behind", nothing_is_left_behind},
+          {"models that are broken", models_that_are_broken})

@@ -89,6 +89,19 @@ for mode in adapters frozen; do
     [ "$(validation)" = "$base" ] || fail "$mode does not begin as its base: $base"
 done
 
+# Gradually: what waits does not move, nor count, until its step; then it does.
+moved() { # moved RUN REGEX: how many parameters of that name differ from those of the base
+    "$TESSERA" ckpt diff "$1" "$top/base" 2>"$top/out" | grep '^parameters/' | grep -c "$2"
+}
+waits='fine_tune.unfreeze=[{parameters: "layer_00/", step: 3}]'
+works 1 "${words[@]}" "run.dir=$top/slow" "init_from.path=$top/base" "$waits" run.steps=2
+[ "$(moved "$top/slow" layer_00)" = 0 ] || fail "layer_00 moves before its step"
+[ "$(moved "$top/slow" tokens/table)" = 1 ] || fail "what does not wait does not move"
+works 2 "${words[@]}" "run.dir=$top/slow" "init_from.path=$top/base" "$waits" run.steps=3
+[ "$(moved "$top/slow" layer_00)" -ge 12 ] || fail "layer_00 does not move from its step on: $(moved "$top/slow" layer_00)"
+says 'fine_tune.unfreeze: "nowhere" is found in the path of no parameter that learns' 1 "${words[@]}" "run.dir=$top/bad" \
+    'fine_tune.unfreeze=[{parameters: nowhere, step: 3}]'
+
 # The memory of the optimizer counts what learns.
 state() { "$TESSERA" plan jobs/line.yaml "$@" 2>&1 | awk '/optimizer/ { print $0 }' | head -1; }
 [ "$(state)" != "$(state fine_tune.mode=lora)" ] || fail "plan counts the same optimizer state: $(state)"
