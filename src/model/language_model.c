@@ -31,8 +31,11 @@ TsTensor ts_language_model_next(TsScope scope, const TsLanguageModel *model, TsT
 
 static TsTensor compute_predictions(TsScope scope, const void *options, const TsColumns *columns)
 {
+    const TsLanguageModel *model = options;
     TsTensor seen = ts_has_column(columns, "seen") ? ts_column(columns, "seen") : TS_NONE;
-    return logits_of(scope, options, ts_column(columns, "tokens"), seen, NULL);
+    if (model->distillation) /* declares the teacher's parameters; what nobody reads is not computed */
+        (void)ts_teacher_logits(scope, model->distillation, ts_column(columns, "tokens"));
+    return logits_of(scope, model, ts_column(columns, "tokens"), seen, NULL);
 }
 
 static TsLosses compute_loss(TsScope scope, const void *options, TsTensor predictions, const TsColumns *columns)
@@ -43,6 +46,10 @@ static TsLosses compute_loss(TsScope scope, const void *options, TsTensor predic
         predictions, labels,
         (TsCrossEntropy){.ignore = model->ignored, .smoothing = model->smoothing, .z_loss = model->z_loss});
     TsTensor weight = ts_counted_labels(labels, ts_dtype_of(loss));
+    if (model->distillation && scope.training)
+        loss = ts_distillation_loss(model->distillation, predictions,
+                                    ts_teacher_logits(scope, model->distillation, ts_column(columns, "tokens")), loss,
+                                    weight);
     ts_graph_set_path(scope.graph, scope.path);
     TsLosses losses = {.count = 1,
                        .loss = {{"loss", ts_sum(loss, -1, false), ts_sum(weight, -1, false)}},

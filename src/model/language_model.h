@@ -9,13 +9,14 @@
 #pragma once
 
 #include "model/model.h"
-#include "model/transformer.h"
+#include "model/distillation.h"
 
 typedef struct TsLanguageModel {
     TsTransformer backbone;
-    int32_t ignored;  /* a label below 0 that is not counted */
-    double smoothing; /* of labels */
-    double z_loss;    /* z * log^2 Z is added to the loss */
+    int32_t ignored;                    /* a label below 0 that is not counted */
+    double smoothing;                   /* of labels */
+    double z_loss;                      /* z * log^2 Z is added to the loss */
+    const TsDistillation *distillation; /* what it learns from a teacher, while training; borrowed; NULL: nothing */
 } TsLanguageModel;
 
 /* The four methods; `options` is a TsLanguageModel. */

@@ -52,7 +52,7 @@ TsTensor ts_declare(TsScope scope, const char *name, TsDeclare declare)
                                                               .shape = declare.shape,
                                                               .placement = declare.placement,
                                                               .initializer = declare.initializer,
-                                                              .trainable = !declare.frozen,
+                                                              .trainable = !declare.frozen && !scope.frozen,
                                                               .decays = declare.decays});
     if (status) {
         TsTensor error = ts_graph_error(scope.graph, "%s", ts_status_message(status));

@@ -25,6 +25,7 @@ typedef struct TsScope {
     TsParameters *parameters; /* borrowed */
     TsDtype dtype;            /* of activations; parameters have it too, but are f32 where it is bf16 */
     bool narrow;              /* kernels and tables have it where it is bf16: ts_weights_narrow */
+    bool frozen;              /* parameters that are declared here do not learn */
     bool training;            /* dropout is on */
     TsAxis sequence;          /* the axis that cuts the sequence between blocks; TS_AXIS_NONE: it is whole */
     uint64_t seed;            /* of all random numbers that are drawn while running */

@@ -10,18 +10,31 @@
 #include "model/sharding.h"
 #include "task/kinds.h"
 
+static const TsKey teacher_keys[] = {
+    TS_KEY_CHOICE(TsTeacherConfig, backbone, &ts_backbones, "the teacher's trunk", .fallback = "transformer"),
+    TS_KEY_REAL(TsTeacherConfig, temperature, "at which the two distributions are compared", .fallback = "2",
+                .range = TS_ABOVE(0)),
+    TS_KEY_REAL(TsTeacherConfig, weight, "of what the teacher predicts, beside 1 - weight for labels",
+                .fallback = "0.5", .range = TS_BETWEEN(0, 1)),
+    TS_KEYS_END};
+static const TsConfigTable teacher_table = {
+    "teacher", "A frozen model to learn from; its parameters are teacher/..., which init_from fills.",
+    sizeof(TsTeacherConfig), teacher_keys, NULL};
+
 static const TsKey keys[] = {
     TS_KEY_STRUCT(TsLanguageConfig, data, &ts_data_table,
                   "what is learned: a text, or examples: columns text and prompt"),
     TS_KEY_STRING(TsLanguageConfig, join, "between the prompt of an example and its text", .fallback = "\": \""),
     TS_KEY_REAL(TsLanguageConfig, smoothing, "of labels", .fallback = "0", .range = TS_FROM_TO(0, 1)),
     TS_KEY_REAL(TsLanguageConfig, z_loss, "z * log^2 Z is added to the loss", .fallback = "0", .range = TS_AT_LEAST(0)),
+    TS_KEY_OPTIONAL(TsLanguageConfig, teacher, &teacher_table, "what it learns from a frozen model: distillation"),
     TS_KEYS_END};
 const TsConfigTable ts_language_task_table = {"language_model_task", "Predicts each next token of a text.",
                                               sizeof(TsLanguageConfig), keys, NULL};
 
 typedef struct LanguageTask {
     TsLanguageModel options;
+    TsDistillation distillation;
     TsSource *source; /* of a text */
     TsTokenizer *tokenizer;
     TsWindows *train, *validation;
@@ -75,6 +88,29 @@ static TsStatus open_text(TsTask *task, const TsTaskSetting *setting, int64_t le
     return TS_OK;
 }
 
+/* What the teacher is, where there is one. */
+static TsStatus find_teacher(LanguageTask *own, const TsTaskSetting *setting)
+{
+    const TsTeacherConfig *teacher = ((const TsLanguageConfig *)setting->keys)->teacher;
+    if (!teacher)
+        return TS_OK;
+    const TsTransformer *backbone = teacher->backbone.value;
+    if (!backbone->causal)
+        return ts_config_error(setting->config, backbone, "causal: false: a teacher of next tokens must not see them");
+    if (backbone->context < own->options.backbone.context)
+        return ts_config_error(setting->config, &backbone->context,
+                               "the teacher reads fewer tokens than the backbone's %lld",
+                               (long long)own->options.backbone.context);
+    if (backbone->vocab != TS_AUTO && backbone->vocab != setting->vocab)
+        return ts_config_error(setting->config, &backbone->vocab,
+                               "the student has %lld tokens: theirs must be the same", (long long)setting->vocab);
+    own->distillation =
+        (TsDistillation){.teacher = *backbone, .temperature = teacher->temperature, .weight = teacher->weight};
+    own->distillation.teacher.vocab = setting->vocab;
+    own->options.distillation = &own->distillation;
+    return TS_OK;
+}
+
 static TsStatus configure(TsTask *task, const TsTaskSetting *setting)
 {
     const TsLanguageConfig *config = setting->keys;
@@ -92,6 +128,7 @@ static TsStatus configure(TsTask *task, const TsTaskSetting *setting)
                                "causal: false: tasks.%s predicts each next token, which it must not see",
                                setting->name);
     TS_TRY(check_length(setting, &own->options, &length));
+    TS_TRY(find_teacher(own, setting));
     if (config->data.files.count)
         TS_TRY(ts_language_examples_open(&own->examples, task, setting));
     else if (!setting->without_data)

@@ -20,7 +20,14 @@ typedef struct TsLanguageConfig {
     TsDataConfig data;
     const char *join; /* between prompt and text */
     double smoothing, z_loss;
+    const struct TsTeacherConfig *teacher; /* NULL: there is none */
 } TsLanguageConfig;
+
+/* What a task learns from a frozen model. */
+typedef struct TsTeacherConfig {
+    TsChoice backbone; /* of ts_backbones */
+    double temperature, weight;
+} TsTeacherConfig;
 
 /* The task that learns from examples; what language_task.c does with `files`. */
 typedef struct TsLanguageExamples {
