@@ -34,7 +34,7 @@ runs 2 train "${words[@]}" "run.dir=$top/teacher" || { cat "$top/out"; exit 1; }
 
 # A smaller student, on 2 ranks: it learns, the teacher does not.
 runs 2 train "${words[@]}" "${teacher[@]}" backbone.layers=1 backbone.width=16 "run.dir=$top/student" \
-    "init_from.path=$top/teacher" 'init_from.rules=[["teacher/(.*)$","backbone/$1"]]' 'init_from.ignore=["/backbone/"]' ||
+    "init_from.path=$top/teacher" 'init_from.rules=[["teacher/(.*)$","backbone/$1"]]' 'init_from.ignore=["^backbone/"]' ||
     fail "the student does not train"
 for name in tokens/table layer_01/attention/query/kernel norm/scale; do
     [ -n "$(norm "$top/teacher" "backbone/$name")" ] &&
