@@ -59,11 +59,12 @@ for ((kill = 0; kill < kills; kill++)); do
     if ((kill % 5 == 4)); then # at a random instant
         { start "$top/run" 1000000 & } 2>/dev/null
         job=$!
-        sleep "0.$((RANDOM % 900 + 100))"
-        sleep "$((RANDOM % 2))"
-        launcher=$(pgrep -P "$job" -x timeout || echo "$job")
-        launcher=$(pgrep -P "$launcher" -x mpirun)
-        victims=$(pgrep -P "$launcher" -x tessera)
+        for ((i = 0; i < 600; i++)); do # from when all ranks are there
+            launcher=$(pgrep -P "$(pgrep -P "$job" -x timeout || echo "$job")" -x mpirun) &&
+                victims=$(pgrep -P "$launcher" -x tessera) && [ "$(echo "$victims" | wc -l)" = "$ranks" ] && break
+            sleep 0.02
+        done
+        sleep "$((RANDOM % 2)).$((RANDOM % 900 + 100))"
         case $fault in
         kill) kill -9 $(echo "$victims" | tail -1) 2>/dev/null ;;
         kill-all) kill -9 $victims 2>/dev/null ;;
