@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "model/baseline.h"
+
 static const char *const activation_words[] = {"gelu", "gelu_tanh", "relu", "silu", "swiglu", "geglu", NULL};
 static const char *const norm_words[] = {"layer", "rms", NULL};
 static const char *const position_words[] = {"learned", "sinusoidal", "rotary", "alibi", "relative", "none", NULL};
@@ -316,6 +318,12 @@ static TsTensor run_blocks(TsScope scope, Surroundings around, TsTensor tokens)
 TsTensor ts_transformer(TsScope scope, const TsTransformer *options, TsTensor tokens, TsTensor seen,
                         const TsCache *cache)
 {
+    if (options->trunk != TS_TRUNK_TRANSFORMER && cache)
+        return ts_graph_error(scope.graph, "only transformers decode");
+    if (options->trunk == TS_TRUNK_ONEHOT)
+        return ts_onehot(scope, options, tokens);
+    if (options->trunk == TS_TRUNK_CONV1D)
+        return ts_conv1d_trunk(scope, options, tokens, seen);
     return run_blocks(scope, (Surroundings){.options = options, .cache = cache, .seen = seen}, tokens);
 }
 

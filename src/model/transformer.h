@@ -29,6 +29,9 @@ typedef enum TsPositions {
     TS_POSITIONS_NONE
 } TsPositions;
 
+/* What a task that has a backbone runs: baseline.h. */
+typedef enum TsTrunk { TS_TRUNK_TRANSFORMER, TS_TRUNK_ONEHOT, TS_TRUNK_CONV1D } TsTrunk;
+
 typedef struct TsTransformer {
     int64_t layers, heads, width;
     int64_t key_value_heads; /* TS_AUTO or 0: as many as heads */
@@ -54,6 +57,8 @@ typedef struct TsTransformer {
         head_transform; /* BERT: in front of the logits a linear layer, the activation and a norm; behind them a bias */
     bool tied;          /* logits come from the table of the embedding */
     bool causal;        /* a token sees none that comes after it */
+    TsTrunk trunk;      /* not a key: another one has some of these options */
+    int64_t kernel;     /* of conv1d */
 } TsTransformer;
 
 /* The keys of `backbone: {type: transformer, ...}`. */

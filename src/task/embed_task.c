@@ -61,9 +61,7 @@ static TsStatus configure(TsTask *task, const TsTaskSetting *setting, TsObjectiv
     own->examples.tokens = tokens;
     own->examples.columns = columns;
     own->examples.column_count = sizeof columns / sizeof *columns;
-    own->model = (TsHeadedModel){
-        .backbone = *(const TsTransformer *)setting->backbone->value, .name = setting->name, .objective = objective};
-    own->model.backbone.vocab = setting->vocab;
+    own->model = (TsHeadedModel){.backbone = ts_kind_backbone(setting), .name = setting->name, .objective = objective};
     TS_TRY(ts_examples_open(&own->examples, setting, &own->config->data, specs, 1));
     if (!setting->without_data) {
         own->text = ts_dataset_column(own->examples.dataset, "text");

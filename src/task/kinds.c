@@ -5,7 +5,21 @@
 #include <math.h>
 
 #include "base/check.h"
-#include "model/transformer.h"
+#include "model/baseline.h"
+
+TsTransformer ts_kind_backbone(const TsTaskSetting *setting)
+{
+    const TsTrunk *trunk = setting->backbone->variant->extra;
+    return ts_trunk_options(setting->backbone->value, trunk ? *trunk : TS_TRUNK_TRANSFORMER, setting->vocab);
+}
+
+TsStatus ts_kind_check_transformer(const TsTaskSetting *setting, const TsChoice *backbone)
+{
+    if (!backbone->variant->extra)
+        return TS_OK;
+    return ts_config_error(setting->config, backbone, "%s: tasks.%s decodes, which takes a transformer",
+                           backbone->variant->name, setting->name);
+}
 
 TsStatus ts_kind_check_adapter(const TsTaskSetting *setting, const TsChoice *adapter, TsAdapterLevel level)
 {

@@ -5,12 +5,19 @@
 #pragma once
 
 #include "model/adapter.h"
+#include "model/transformer.h"
 #include "task/task.h"
 
 extern const TsTaskKind ts_classification_task, ts_regression_task, ts_token_classification_task, ts_mlm_task,
     ts_embed_task, ts_inference_task, ts_sequence_task;
 extern const TsConfigTable ts_classification_task_table, ts_regression_task_table, ts_token_classification_task_table,
     ts_mlm_task_table, ts_embed_task_table, ts_sequence_task_table;
+
+/* The options of the backbone, with its vocabulary. */
+TsTransformer ts_kind_backbone(const TsTaskSetting *setting);
+
+/* An error where it is no transformer: what decodes needs one. */
+TS_MUST_USE TsStatus ts_kind_check_transformer(const TsTaskSetting *setting, const TsChoice *backbone);
 
 /* That an adapter is of this level, and right on the backbone. */
 TS_MUST_USE TsStatus ts_kind_check_adapter(const TsTaskSetting *setting, const TsChoice *adapter, TsAdapterLevel level);

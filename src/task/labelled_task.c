@@ -235,8 +235,7 @@ TsStatus ts_labelled_configure(TsTask *task, const TsTaskSetting *setting, TsLab
                                    .may_be_empty = options.form == TS_LABEL_SEPARATED && !options.of_tokens}};
     labelled->options = options;
     labelled->model = options.model;
-    labelled->model.backbone = *(const TsTransformer *)setting->backbone->value;
-    labelled->model.backbone.vocab = setting->vocab;
+    labelled->model.backbone = ts_kind_backbone(setting);
     labelled->model.name = setting->name;
     labelled->examples.own = labelled;
     labelled->examples.collate = collate;

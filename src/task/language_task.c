@@ -95,6 +95,7 @@ static TsStatus find_teacher(LanguageTask *own, const TsTaskSetting *setting)
     if (!teacher)
         return TS_OK;
     const TsTransformer *backbone = teacher->backbone.value;
+    TS_TRY(ts_kind_check_transformer(setting, &teacher->backbone));
     if (!backbone->causal)
         return ts_config_error(setting->config, backbone, "causal: false: a teacher of next tokens must not see them");
     if (backbone->context < own->options.backbone.context)
@@ -117,6 +118,7 @@ static TsStatus configure(TsTask *task, const TsTaskSetting *setting)
     LanguageTask *own = ts_calloc(1, sizeof *own);
     task->own = own;
     TS_TRY(ts_comm_agree(setting->group, ts_tokenizer_make(&own->tokenizer, config->data.tokenizer)));
+    TS_TRY(ts_kind_check_transformer(setting, setting->backbone));
     own->options = (TsLanguageModel){.backbone = *(const TsTransformer *)setting->backbone->value,
                                      .ignored = TS_LABEL_IGNORED,
                                      .smoothing = config->smoothing,

@@ -113,8 +113,8 @@ static TsStatus configure(TsTask *task, const TsTaskSetting *setting)
     own->examples.tokens = tokens_of;
     own->examples.columns = columns;
     own->examples.column_count = sizeof columns / sizeof *columns;
-    own->model = (TsHeadedModel){.backbone = *backbone, .name = setting->name, .objective = TS_OBJECTIVE_TOKENS};
-    own->model.backbone.vocab = setting->vocab;
+    own->model =
+        (TsHeadedModel){.backbone = ts_kind_backbone(setting), .name = setting->name, .objective = TS_OBJECTIVE_TOKENS};
     if (backbone->causal)
         return ts_config_error(setting->config, setting->backbone->value,
                                "causal: tasks.%s guesses a token from those on both sides: causal: false",

@@ -98,6 +98,7 @@ static TsStatus configure(TsTask *task, const TsTaskSetting *setting)
     const TsTransformer *backbone = setting->backbone->value;
     SequenceTask *own = ts_calloc(1, sizeof *own);
     task->own = own;
+    TS_TRY(ts_kind_check_transformer(setting, setting->backbone));
     if (backbone->causal)
         return ts_config_error(setting->config, setting->backbone->value,
                                "causal: tasks.%s reads its source in both directions: causal: false", setting->name);
