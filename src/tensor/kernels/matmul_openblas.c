@@ -51,8 +51,12 @@ void ts_matmul_settle(char **argv)
     bool is_old = false;
     for (size_t i = 0; i < sizeof old / sizeof *old; i++)
         is_old |= strcmp(openblas_get_corename(), old[i]) == 0;
-    if (is_old && core && !getenv("OPENBLAS_CORETYPE") && setenv("OPENBLAS_CORETYPE", core, 0) == 0)
-        execv("/proc/self/exe", argv); /* where that cannot be, it goes on as it is */
+    char program[4096];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (!is_old || !core || getenv("OPENBLAS_CORETYPE") || length < 0 || setenv("OPENBLAS_CORETYPE", core, 0) != 0)
+        return;
+    program[length] = 0;
+    execv(program, argv); /* where that cannot be, it goes on as it is */
 }
 
 const char *ts_matmul_openblas_core(void)
