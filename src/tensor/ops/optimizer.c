@@ -92,10 +92,11 @@ static TsCost cost(const TsNodeView *node)
         .name = #rule,                                                                                                 \
         .attributes_bytes = sizeof(TsOptimizerRuleOptions),                                                            \
         .outputs = count,                                                                                              \
-        .flags = TS_OP_NO_GRADIENT | TS_OP_IN_PLACE,                                                                   \
+        .flags = TS_OP_IN_PLACE,                                                                                       \
         .infer = infer,                                                                                                \
         .place = place,                                                                                                \
         .forward = forward_##rule,                                                                                     \
+        .gradient = ts_op_refuse_gradient,                                                                             \
         .cost = cost,                                                                                                  \
     };
 ROW(sgd, 1)
