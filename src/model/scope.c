@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/pattern.h"
 #include "base/philox.h"
+#include "tensor/ops.h"
 
 static TsScope enter(TsScope scope, const char *text)
 {
@@ -42,6 +44,19 @@ TsTensor ts_between_blocks(TsScope scope, TsTensor x)
     return scope.sequence ? ts_constrain_axis(x, 1, scope.sequence) : x;
 }
 
+/* The parameter with this step's noise. */
+static TsTensor vary(TsScope scope, const TsParameter *row, TsTensor parameter)
+{
+    char stream[2 * TS_MAX_PATH + 8];
+    snprintf(stream, sizeof stream, "vn/%s", row->path);
+    TsTensor noise = ts_normal(scope.step, row->shape, ts_stream_key(scope.seed, stream));
+    TsTensor last = ts_constant(scope.graph, TS_I64, ts_scalar, (double)scope.variation->start_step - 1);
+    TsTensor scale =
+        ts_where(ts_greater(scope.step, last), ts_constant(scope.graph, TS_F32, ts_scalar, scope.variation->scale),
+                 ts_constant(scope.graph, TS_F32, ts_scalar, 0));
+    return ts_add(parameter, ts_cast(ts_mul(noise, scale), row->dtype));
+}
+
 TsTensor ts_declare(TsScope scope, const char *name, TsDeclare declare)
 {
     char path[2 * TS_MAX_PATH];
@@ -63,7 +78,8 @@ TsTensor ts_declare(TsScope scope, const char *name, TsDeclare declare)
     TsDtype dtype = scope.narrow && row->decays ? scope.dtype : row->dtype;
     TsTensor parameter = ts_parameter(scope.graph, row->path, dtype, row->shape, row->placement);
     ts_parameter_gather(parameter, row->gathered);
-    return parameter;
+    bool varies = scope.variation && scope.training && row->trainable;
+    return varies && ts_pattern_found(scope.variation->pattern, path) ? vary(scope, row, parameter) : parameter;
 }
 
 uint64_t ts_stream_key(uint64_t seed, const char *name)

@@ -20,17 +20,28 @@ typedef struct TsAsides {
     int layers;       /* that added to these */
 } TsAsides;
 
+/* Noise that parameters have while they are trained, drawn anew each step: theta + scale N(0, 1) is what a layer gets,
+ * of those that learn and in whose path the pattern is found. A gradient by the parameter is the one by what the layer
+ * got.
+ */
+typedef struct TsVariation {
+    const struct TsPattern *pattern;
+    double scale;
+    int64_t start_step; /* before it there is none */
+} TsVariation;
+
 typedef struct TsScope {
-    TsGraph *graph;           /* borrowed */
-    TsParameters *parameters; /* borrowed */
-    TsDtype dtype;            /* of activations; parameters have it too, but are f32 where it is bf16 */
-    bool narrow;              /* kernels and tables have it where it is bf16: ts_weights_narrow */
-    bool frozen;              /* parameters that are declared here do not learn */
-    bool training;            /* dropout is on */
-    TsAxis sequence;          /* the axis that cuts the sequence between blocks; TS_AXIS_NONE: it is whole */
-    uint64_t seed;            /* of all random numbers that are drawn while running */
-    TsTensor step;            /* i64 scalar, or TS_NONE: which numbers of a random stream this run takes */
-    TsAsides *asides;         /* borrowed; NULL: nobody wants to know */
+    TsGraph *graph;               /* borrowed */
+    TsParameters *parameters;     /* borrowed */
+    TsDtype dtype;                /* of activations; parameters have it too, but are f32 where it is bf16 */
+    bool narrow;                  /* kernels and tables have it where it is bf16: ts_weights_narrow */
+    bool frozen;                  /* parameters that are declared here do not learn */
+    bool training;                /* dropout is on */
+    TsAxis sequence;              /* the axis that cuts the sequence between blocks; TS_AXIS_NONE: it is whole */
+    uint64_t seed;                /* of all random numbers that are drawn while running */
+    TsTensor step;                /* i64 scalar, or TS_NONE: which numbers of a random stream this run takes */
+    const TsVariation *variation; /* borrowed; NULL: no noise */
+    TsAsides *asides;             /* borrowed; NULL: nobody wants to know */
     char path[TS_MAX_PATH];
 } TsScope;
 

@@ -162,6 +162,8 @@ static const TsKey task_keys[] = {
                 .range = TS_AT_LEAST(0)),
     TS_KEY_LIST(TsTaskConfig, metrics, TS_ELEMENT(TS_KIND_STRING),
                 "what its evaluation measures, beside losses; left out: all that fit"),
+    TS_KEY_STRUCT(TsTaskConfig, objective, &ts_objective_table, "what is differentiated"),
+    TS_KEY_OPTIONAL(TsTaskConfig, vn, &ts_vn_table, "noise of parameters while it is trained; left out: none"),
     TS_KEYS_END};
 static const TsConfigTable task_table = {"task", "Something to learn.", sizeof(TsTaskConfig), task_keys, NULL};
 

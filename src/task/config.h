@@ -26,6 +26,7 @@
 #include "task/init_from.h"
 #include "task/learner.h"
 #include "task/mixture.h"
+#include "task/objective.h"
 #include "tensor/program.h"
 
 typedef enum TsCompute { TS_COMPUTE_AUTO, TS_COMPUTE_BF16 } TsCompute;
@@ -85,6 +86,8 @@ typedef struct TsTaskConfig {
     TsChoice kind; /* of ts_task_kinds */
     double weight, loss_weight;
     TsList metrics; /* of names; empty: all that fit */
+    TsObjectiveConfig objective;
+    const TsVnConfig *vn; /* NULL: none */
 } TsTaskConfig;
 
 typedef struct TsTraceConfig {

@@ -68,12 +68,14 @@ static void output_gradients(TsGraph *graph, TsTensor loss, const TsStepOptions 
     ts_free(rows);
 }
 
-static TsLosses trace(TsGraph *graph, const TsTask *task, const TsBatch *batch, const TsStepOptions *options)
+static TsLosses trace(TsGraph *graph, const TsTask *task, const TsBatch *batch, const TsStepOptions *options,
+                      const TsVariation *variation)
 {
     TsColumns columns = ts_columns_trace(graph, batch);
     TsAsides asides = {.layers = 0};
     TsScope scope = {.graph = graph,
                      .asides = &asides,
+                     .variation = variation,
                      .parameters = options->parameters,
                      .dtype = options->dtype,
                      .training = options->learner != NULL,
@@ -87,7 +89,8 @@ static TsLosses trace(TsGraph *graph, const TsTask *task, const TsBatch *batch, 
     if (options->gives_out && task->kind->give_out)
         task->kind->give_out(scope, task, predictions, &columns);
     if (options->learner) {
-        TsTensor loss = ts_loss_mean(losses.loss[0]);
+        static const TsObjectiveConfig first = {.normalize = TS_NORMALIZE_TARGETS};
+        TsTensor loss = ts_objective_trace(options->objective ? options->objective : &first, &losses, &columns);
         TsTensor scale = ts_input(graph, "loss_scale", TS_F64, ts_scalar, ts_replicated);
         output_gradients(graph, ts_mul(loss, ts_cast(scale, ts_dtype_of(loss))), options);
     }
@@ -117,7 +120,19 @@ TsStatus ts_step_create(TsStep **step, const TsTask *task, const TsBatch *batch,
 {
     const TsMesh *mesh = ts_parameters_mesh(options.parameters);
     TsGraph *graph = ts_graph_create();
-    TsLosses losses = trace(graph, task, batch, &options);
+    TsVariation variation = {.pattern = NULL};
+    TsPattern *pattern = NULL;
+    if (options.learner && options.vn) {
+        TsStatus found = ts_objective_noise(&pattern, options.vn, options.parameters);
+        if (found) {
+            ts_graph_free(&graph);
+            *step = NULL;
+            return ts_status_annotate(found, "tasks.%s", task->name);
+        }
+        variation = (TsVariation){.pattern = pattern, .scale = options.vn->scale, .start_step = options.vn->start_step};
+    }
+    TsLosses losses = trace(graph, task, batch, &options, pattern ? &variation : NULL);
+    ts_pattern_free(&pattern);
     TsProgram *program = NULL;
     TsArrayOptions slots = {.micros = micros_of(batch)};
     const TsShardingConfig *sharding = ts_parameters_sharding(options.parameters);

@@ -9,6 +9,7 @@
 #include "model/parameter.h"
 #include "task/learner.h"
 #include "task/metrics.h"
+#include "task/objective.h"
 #include "task/task.h"
 #include "tensor/program.h"
 #include "tensor/timeline.h"
@@ -16,13 +17,15 @@
 typedef struct TsStep TsStep;
 
 typedef struct TsStepOptions {
-    TsParameters *parameters;       /* tracing declares here */
-    const TsLearnerConfig *learner; /* NULL: a pass that evaluates: no dropout, no gradients */
-    uint64_t seed;                  /* of dropout */
-    TsAxis sequence;                /* cuts the sequence between blocks; TS_AXIS_NONE: it is whole */
-    bool gives_out;                 /* also what the task's metrics and predictions are made of: ts_step_given */
-    TsMetrics *metrics;             /* that losses are added to, borrowed; NULL: the step's own */
-    TsMemoryPolicy memory;          /* what the backward pass computes again */
+    TsParameters *parameters;           /* tracing declares here */
+    const TsLearnerConfig *learner;     /* NULL: a pass that evaluates: no dropout, no gradients */
+    const TsObjectiveConfig *objective; /* NULL: the mean of the first loss */
+    const TsVnConfig *vn;               /* NULL: no noise */
+    uint64_t seed;                      /* of dropout and noise */
+    TsAxis sequence;                    /* cuts the sequence between blocks; TS_AXIS_NONE: it is whole */
+    bool gives_out;                     /* also what the task's metrics and predictions are made of: ts_step_given */
+    TsMetrics *metrics;                 /* that losses are added to, borrowed; NULL: the step's own */
+    TsMemoryPolicy memory;              /* what the backward pass computes again */
     TsDtype dtype;
     int threads;
 } TsStepOptions;

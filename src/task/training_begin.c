@@ -23,12 +23,15 @@ static TsStatus create_passes(TsTraining *training, int index)
     TsCourse *course = &training->courses[index];
     const TsJob *job = training->job;
     TsLoader *data = course->task->train;
+    const TsTaskConfig *keys = (const TsTaskConfig *)training->keys->tasks.items + index;
     for (int k = 0; data && k < ts_loader_lengths(data); k++) {
         double bytes;
         TS_TRY(ts_step_create(&course->passes[k], course->task, ts_loader_batch(data, k),
                               (TsStepOptions){.parameters = job->own[index],
                                               .sequence = ts_job_sequence(training->keys),
                                               .learner = &training->keys->learner,
+                                              .objective = &keys->objective,
+                                              .vn = keys->vn,
                                               .metrics = k ? ts_step_metrics(course->passes[0]) : NULL,
                                               .memory = ts_job_memory(training->keys),
                                               .seed = (uint64_t)training->keys->run.seed,

@@ -61,6 +61,8 @@ static inline TsStatus mesh_run_create(MeshRun *run, TsGroup *group, const char 
                                           .sequence = ts_job_sequence(keys),
                                           .learner = &keys->learner,
                                           .memory = ts_job_memory(keys),
+                                          .objective = &((const TsTaskConfig *)keys->tasks.items)->objective,
+                                          .vn = ((const TsTaskConfig *)keys->tasks.items)->vn,
                                           .seed = (uint64_t)keys->run.seed,
                                           .dtype = run->job->dtype,
                                           .threads = run->job->threads}));
