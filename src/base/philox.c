@@ -2,6 +2,9 @@
 #include "base/philox.h"
 
 #include <math.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -196,6 +199,9 @@ static inline __attribute__((always_inline)) void fill_wide(uint32_t *out, TsStr
 /* `groups` times LANES elements, of which the first is the first of block `first_block`. */
 typedef void Fill(uint32_t *out, TsStream stream, uint64_t first_block, int64_t groups, Kind kind);
 
+static Fill *fill_here;
+static pthread_once_t choose_once = PTHREAD_ONCE_INIT;
+
 #define FILL(name)                                                                                                     \
     static void name(uint32_t *out, TsStream stream, uint64_t first_block, int64_t groups, Kind kind)                  \
     {                                                                                                                  \
@@ -214,16 +220,19 @@ __attribute__((target("avx2"))) FILL(fill_avx2) __attribute__((target("avx512f,a
 FILL(fill_avx512)
 #endif
 
-    static Fill *choose_fill(void)
+    /* TESSERA_ISA=base or v3 asks for less than there is, as of the kernels. */
+    static void choose_fill(void)
 {
+    fill_here = fill_portable;
 #if defined(__x86_64__)
+    const char *asked = getenv("TESSERA_ISA");
+    bool base = asked && !strcmp(asked, "base"), v3 = asked && !strcmp(asked, "v3");
+    if (__builtin_cpu_supports("avx2") && !base)
+        fill_here = fill_avx2;
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl"))
-        return fill_avx512;
-    if (__builtin_cpu_supports("avx2"))
-        return fill_avx2;
+        __builtin_cpu_supports("avx512vl") && !base && !v3)
+        fill_here = fill_avx512;
 #endif
-    return fill_portable;
 }
 
 /* The four elements of one block. */
@@ -249,7 +258,8 @@ static void fill(TsStream stream, void *out, int64_t first, int64_t count, Kind 
         int64_t skipped = (int64_t)(index % 4), taken;
         if (skipped == 0 && count >= LANES) {
             taken = count / LANES * LANES;
-            choose_fill()(words, stream, index / 4, taken / LANES, kind);
+            pthread_once(&choose_once, choose_fill);
+            fill_here(words, stream, index / 4, taken / LANES, kind);
         } else {
             uint32_t block[4];
             taken = count < 4 - skipped ? count : 4 - skipped;

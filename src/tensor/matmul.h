@@ -54,7 +54,7 @@ bool ts_matmul_use(const char *name);
 /* One backend: single-threaded products of one matrix, all defaults resolved. */
 typedef struct TsMatmulBackend {
     const char *name;
-    bool multiplies_bf16;
+    bool (*multiplies_bf16)(void); /* on this processor; NULL: on none */
     void (*multiply)(const TsMatmul *product);
 } TsMatmulBackend;
 

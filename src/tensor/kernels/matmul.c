@@ -47,6 +47,11 @@ static const TsMatmulBackend *backend(void)
     return chosen;
 }
 
+static bool multiplies_bf16(void)
+{
+    return backend()->multiplies_bf16 && backend()->multiplies_bf16();
+}
+
 const char *ts_matmul_backend(void)
 {
     return backend()->name;
@@ -157,7 +162,7 @@ static void multiply_piece(const TsMatmul *p, int piece)
         return;
     if (p->k == 0)
         scale_only(p);
-    else if (p->dtype != TS_BF16 || backend()->multiplies_bf16)
+    else if (p->dtype != TS_BF16 || multiplies_bf16())
         backend()->multiply(p);
     else
         multiply_widened(p, (float *)p->scratch + (int64_t)piece * PANEL_FLOATS);
@@ -288,7 +293,7 @@ void ts_matmul(const TsMatmul *product)
 
 size_t ts_matmul_scratch_bytes(const TsMatmul *product)
 {
-    if (product->dtype != TS_BF16 || backend()->multiplies_bf16)
+    if (product->dtype != TS_BF16 || multiplies_bf16())
         return 0;
     return (size_t)(product->threads > 1 ? product->threads : 1) * PANEL_FLOATS * sizeof(float);
 }

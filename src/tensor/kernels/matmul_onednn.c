@@ -155,4 +155,11 @@ static void multiply(const TsMatmul *p)
     omp_set_num_threads(threads);
 }
 
-const TsMatmulBackend ts_matmul_onednn = {.name = "onednn", .multiplies_bf16 = true, .multiply = multiply};
+/* It refuses to where there is no AVX-512. */
+static bool multiplies_bf16_here(void)
+{
+    return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
+}
+
+const TsMatmulBackend ts_matmul_onednn = {
+    .name = "onednn", .multiplies_bf16 = multiplies_bf16_here, .multiply = multiply};

@@ -74,4 +74,4 @@ const char *ts_matmul_openblas_version(void)
     return version;
 }
 
-const TsMatmulBackend ts_matmul_openblas = {.name = "openblas", .multiplies_bf16 = false, .multiply = multiply};
+const TsMatmulBackend ts_matmul_openblas = {.name = "openblas", .multiply = multiply};
