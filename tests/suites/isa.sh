@@ -23,7 +23,7 @@ masked() {
 
 # masks_libraries DNNL BLAS: the libraries say that they use what was asked for.
 masks_libraries() {
-    DNNL_VERBOSE=1 OPENBLAS_VERBOSE=2 masked base "$1" "$2" "$BUILD/tests/tensor-test_matmul" >"$top/words" 2>&1
+    DNNL_VERBOSE=1 OPENBLAS_VERBOSE=2 masked base "$1" "$2" "$BUILD/tests/tensor-test_op_golden" >"$top/words" 2>&1
     grep -q "^Core: $2" "$top/words" || { echo "OpenBLAS does not say 'Core: $2'"; head -5 "$top/words"; return 1; }
     ! grep -q '^dnnl_verbose,info,cpu,isa' "$top/words" || ! grep '^dnnl_verbose,info,cpu,isa' "$top/words" | grep -q AVX-512 ||
         { grep '^dnnl_verbose,info,cpu' "$top/words"; return 1; }

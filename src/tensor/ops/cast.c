@@ -17,10 +17,12 @@ static TsStatus infer(TsInference *inference)
 {
     const Attributes *attributes = inference->attributes;
     TsDtype from = inference->in_dtype[0], to = (TsDtype)attributes->dtype;
-    if (from == TS_F16 || to == TS_F16 || attributes->dtype < 0 || attributes->dtype >= TS_DTYPES)
+    if (attributes->dtype < 0 || attributes->dtype >= TS_DTYPES)
+        return ts_status_error(TS_CODE_INVALID, "from %s to dtype %lld, which there is not", ts_dtype_name(from),
+                               (long long)attributes->dtype);
+    if (from == TS_F16 || to == TS_F16)
         return ts_status_error(TS_CODE_INVALID, "from %s to %s: f16 occurs in files only", ts_dtype_name(from),
-                               attributes->dtype < 0 || attributes->dtype >= TS_DTYPES ? "no known dtype"
-                                                                                       : ts_dtype_name(to));
+                               ts_dtype_name(to));
     inference->out_shape[0] = inference->in_shape[0];
     inference->out_dtype[0] = to;
     return TS_OK;
