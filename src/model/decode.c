@@ -11,6 +11,8 @@
 #include "model/decode_pass.h"
 
 /* Everything that one call of ts_decode works with. */
+enum { CACHE_STEP = 32 }; /* positions */
+
 typedef struct Decoder {
     TsDecodeLayout layout;
     TsPrompts prompts;
@@ -159,6 +161,8 @@ static int64_t *lay_out(Decoder *decoder)
     }
     layout->prompt_positions = longest;
     layout->positions = longest + max(added, 1) - 1; /* the last one is not read */
+    if (layout->weights.programs) /* of one size for many lengths, so that one program goes on with them all */
+        layout->positions = (layout->positions + CACHE_STEP - 1) / CACHE_STEP * CACHE_STEP;
     if (shortest >= longest)
         return limit;
     layout->padding = ts_calloc((size_t)(layout->prompts * layout->lines), sizeof(int64_t));

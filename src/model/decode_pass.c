@@ -7,6 +7,12 @@
 #include "base/memory.h"
 #include "model/binding.h"
 
+/* What is compiled; its shapes are those of what it takes. */
+typedef struct Trace {
+    const TsDecodeLayout *layout;
+    int64_t length, each;
+} Trace;
+
 static TsScope scope_of(TsGraph *graph, const TsDecodeLayout *layout)
 {
     return (TsScope){.graph = graph,
@@ -16,8 +22,9 @@ static TsScope scope_of(TsGraph *graph, const TsDecodeLayout *layout)
                      .step = TS_NONE};
 }
 
-static void trace_encoder(TsGraph *graph, const TsDecodeLayout *layout)
+static void trace_encoder(TsGraph *graph, const void *context)
 {
+    const TsDecodeLayout *layout = ((const Trace *)context)->layout;
     TsShape shape = ts_shape(layout->prompts * layout->lines, layout->sources);
     TsTensor sources = ts_input(graph, "tokens", TS_I32, shape, ts_batch_placement());
     TsTensor seen = ts_input(graph, "sources_seen", TS_BOOL, shape, ts_batch_placement());
@@ -25,8 +32,10 @@ static void trace_encoder(TsGraph *graph, const TsDecodeLayout *layout)
     layout->next.encode(scope_of(graph, layout), layout->next.options, sources, seen, &cache);
 }
 
-static void trace(TsGraph *graph, const TsDecodeLayout *layout, int64_t length, int64_t each)
+static void trace_decoder(TsGraph *graph, const void *context)
 {
+    const TsDecodeLayout *layout = ((const Trace *)context)->layout;
+    int64_t length = ((const Trace *)context)->length, each = ((const Trace *)context)->each;
     TsPlacement rows = ts_batch_placement();
     int64_t count = layout->prompts * each * layout->lines;
     TsScope scope = scope_of(graph, layout);
@@ -83,11 +92,28 @@ static void show_sources(const TsDecodePass *pass, const TsDecodeLayout *layout)
             seen[row * layout->sources + at] = at < of_line(pass, layout, layout->source_tokens, row);
 }
 
-/* Compiles and binds what was traced. */
-static TsStatus compile(TsDecodePass *pass, const TsDecodeLayout *layout, TsGraph *graph, TsBatch *caches)
+/* From the cache of the weights, or anew. */
+static TsStatus find_program(TsDecodePass *pass, const TsDecodeLayout *layout, TsProgramTrace *trace)
 {
     TsCompileOptions options = {.mesh = layout->mesh, .threads = layout->weights.threads};
-    TS_TRY(ts_program_compile(&pass->program, graph, options));
+    Trace traced = {.layout = layout, .length = pass->length, .each = pass->each};
+    int64_t shapes[] = {trace == trace_encoder, layout->prompts, layout->lines,           pass->each,
+                        pass->length,           layout->sources, layout->padding != NULL, layout->positions};
+    TsProgramCache *programs = layout->weights.programs;
+    pass->kept = programs != NULL;
+    if (programs)
+        return ts_program_cache_get(programs, &pass->program,
+                                    (TsProgramKey){layout->next.options, shapes, sizeof shapes}, trace, &traced,
+                                    options);
+    TsGraph *graph = ts_graph_create();
+    trace(graph, &traced);
+    return ts_program_compile(&pass->program, graph, options);
+}
+
+/* Compiles and binds. */
+static TsStatus compile(TsDecodePass *pass, const TsDecodeLayout *layout, TsProgramTrace *trace, TsBatch *caches)
+{
+    TS_TRY(find_program(pass, layout, trace));
     ts_bind_batch(pass->program, layout->weights.arrays);
     ts_bind_new(pass->program, pass->arrays, TS_BIND_INPUT, layout->mesh);
     ts_bind_new(pass->program, pass->arrays, TS_BIND_OUTPUT, layout->mesh);
@@ -100,18 +126,14 @@ static TsStatus compile(TsDecodePass *pass, const TsDecodeLayout *layout, TsGrap
 TsStatus ts_decode_pass_create_encoder(TsDecodePass *pass, const TsDecodeLayout *layout, TsBatch *caches)
 {
     *pass = (TsDecodePass){.length = layout->sources, .each = 1, .arrays = ts_batch_create()};
-    TsGraph *graph = ts_graph_create();
-    trace_encoder(graph, layout);
-    return compile(pass, layout, graph, caches);
+    return compile(pass, layout, trace_encoder, caches);
 }
 
 TsStatus ts_decode_pass_create(TsDecodePass *pass, const TsDecodeLayout *layout, int64_t length, int64_t each,
                                TsBatch *caches)
 {
     *pass = (TsDecodePass){.length = length, .each = each, .arrays = ts_batch_create()};
-    TsGraph *graph = ts_graph_create();
-    trace(graph, layout, length, each);
-    TS_TRY(compile(pass, layout, graph, caches));
+    TS_TRY(compile(pass, layout, trace_decoder, caches));
     if (layout->padding)
         hide_padding(pass, layout);
     return TS_OK;
@@ -119,7 +141,8 @@ TsStatus ts_decode_pass_create(TsDecodePass *pass, const TsDecodeLayout *layout,
 
 void ts_decode_pass_free(TsDecodePass *pass)
 {
-    ts_program_free(&pass->program);
+    if (!pass->kept)
+        ts_program_free(&pass->program);
     ts_batch_free(&pass->arrays);
 }
 

@@ -25,10 +25,11 @@ typedef struct TsDecodeLayout {
 } TsDecodeLayout;
 
 typedef struct TsDecodePass {
-    TsProgram *program;
-    TsBatch *arrays; /* tokens (B, T), first (), ids, seen (B, positions); log_probabilities (B, V) */
-    int64_t each;    /* hypotheses of a prompt */
-    int64_t length;  /* T */
+    TsProgram *program; /* owned where the weights have no cache of programs */
+    bool kept;          /* by that cache */
+    TsBatch *arrays;    /* tokens (B, T), first (), ids, seen (B, positions); log_probabilities (B, V) */
+    int64_t each;       /* hypotheses of a prompt */
+    int64_t length;     /* T */
 } TsDecodePass;
 
 /* A pass over `length` tokens of `each` hypotheses of each prompt. Caches that `caches` lacks are put there. Not

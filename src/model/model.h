@@ -9,6 +9,7 @@
 
 #include "model/layers.h"
 #include "tensor/batch.h"
+#include "tensor/program_cache.h"
 
 enum { TS_MAX_COLUMNS = 16, TS_MAX_LOSSES = 8 };
 
@@ -138,8 +139,9 @@ typedef struct TsWeights {
     TsParameters *parameters; /* the table; tracing adds what it lacks */
     const TsBatch *arrays;    /* by path */
     TsDtype dtype;
-    bool narrow; /* the arrays are those of ts_weights_narrow */
-    int threads; /* of each kernel */
+    bool narrow;              /* the arrays are those of ts_weights_narrow */
+    int threads;              /* of each kernel */
+    TsProgramCache *programs; /* of this model with these weights alone: passes are kept there; NULL: none are */
 } TsWeights;
 
 /* Copies for decoding in bf16: kernels and tables as bf16, so that each pass reads half the bytes; the rest as it is.

@@ -359,6 +359,8 @@ static TsStatus gather_prompts(Decoding *d)
     return TS_OK;
 }
 
+enum { KEPT_PROGRAMS = 8 }; /* of batches of prompts: two a length */
+
 static TsStatus decode_all(Decoding *d)
 {
     const TsJob *job = d->job;
@@ -371,6 +373,7 @@ static TsStatus decode_all(Decoding *d)
         d->weights.arrays = narrow;
         d->weights.narrow = true;
     }
+    d->weights.programs = ts_program_cache_create(KEPT_PROGRAMS);
     TsStatus status = TS_OK;
     for (int64_t first = 0; first < d->texts.count && !status; first += d->keys->batch) {
         int64_t left = d->texts.count - first;
@@ -381,6 +384,7 @@ static TsStatus decode_all(Decoding *d)
             job->group, ts_group_rank(job->group) == 0
                             ? ts_file_write(d->request->output, d->lines.data ? d->lines.data : "", d->lines.size_bytes)
                             : TS_OK);
+    ts_program_cache_free(&d->weights.programs);
     ts_batch_free(&narrow);
     return status;
 }

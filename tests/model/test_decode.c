@@ -191,6 +191,44 @@ static void rows_do_not_meet(void)
     tiny_free(&tiny);
 }
 
+/* What was compiled for some prompts serves others of their lengths, and where only the longest is longer what goes on
+ * token by token; the tokens are the same as without. */
+static void programs_are_kept(void)
+{
+    const TsPrompts others = {.count = ROWS,
+                              .tokens = (const int32_t *const[]){row_b, row_a, row_c},
+                              .length_tokens = (const int64_t[]){5, 3, 2}};
+    const TsPrompts shorter = {.count = ROWS,
+                               .tokens = (const int32_t *const[]){row_a, row_c, row_c},
+                               .length_tokens = (const int64_t[]){3, 2, 2}};
+    const TsPrompts *all[] = {&prompts, &others, &shorter, &prompts};
+    static const int64_t compiled[] = {2, 2, 3, 3}, found[] = {0, 2, 3, 5};
+    Tiny tiny;
+    TEST_OK(tiny_create(&tiny, NULL, &tiny_model, TS_F32));
+    scale_weights(tiny.arrays);
+    TsDecodeOptions options = {.max_decode_steps = ADDED, .temperature = 1, .seed = 3};
+    TsWeights weights = {.parameters = tiny.parameters, .arrays = tiny.arrays, .dtype = TS_F32, .threads = 1};
+    weights.programs = ts_program_cache_create(4);
+    for (int i = 0; i < 4; i++) {
+        TsDecoded *kept = NULL, *anew = decode_prompts(&tiny, &tiny_model, *all[i], options);
+        TEST_OK(ts_language_model.decode(&kept, &tiny_model, weights, *all[i], options));
+        for (int64_t row = 0; kept && anew && row < ROWS; row++) {
+            CU_ASSERT_EQUAL(kept->length_tokens[row], anew->length_tokens[row]);
+            CU_ASSERT_EQUAL(memcmp(kept->tokens + row * kept->capacity_tokens,
+                                   anew->tokens + row * anew->capacity_tokens,
+                                   (size_t)anew->length_tokens[row] * sizeof(int32_t)),
+                            0);
+        }
+        TsProgramCacheUse use = ts_program_cache_use(weights.programs);
+        CU_ASSERT_EQUAL(use.compiled, compiled[i]);
+        CU_ASSERT_EQUAL(use.found, found[i]);
+        ts_decoded_free(&kept);
+        ts_decoded_free(&anew);
+    }
+    ts_program_cache_free(&weights.programs);
+    tiny_free(&tiny);
+}
+
 /* Rows end at their end token, and at the end of the context. */
 static void rows_end(void)
 {
@@ -412,7 +450,7 @@ static void narrow_weights_are_the_same(void)
 
 TEST_MAIN("decode", {"cached equals uncached", cached_equals_uncached}, {"every backbone", every_backbone},
           {"samples follow the seed", samples_follow_the_seed}, {"samples are sorted", samples_are_sorted},
-          {"rows do not meet", rows_do_not_meet}, {"rows end", rows_end}, {"limits are kept", limits_are_kept},
-          {"stops cut", stops_cut}, {"guidance leads away", guidance_leads_away},
+          {"rows do not meet", rows_do_not_meet}, {"programs are kept", programs_are_kept}, {"rows end", rows_end},
+          {"limits are kept", limits_are_kept}, {"stops cut", stops_cut}, {"guidance leads away", guidance_leads_away},
           {"narrow weights are the same", narrow_weights_are_the_same},
           {"bad prompts are errors", bad_prompts_are_errors})

@@ -17,7 +17,8 @@ static void backward(void *d_table, const void *d_out, TsTakeIds ids, int64_t fi
         int64_t begin = strips * piece / threads * STRIP,
                 end = smaller(columns, strips * (piece + 1) / threads * STRIP);
         for (int64_t r = 0; r < rows; r++)
-            memset(sums + r * columns + begin, 0, (size_t)(end - begin) * sizeof(Real));
+            if (end > begin)
+                memset(sums + r * columns + begin, 0, (size_t)(end - begin) * sizeof(Real));
         for (int64_t i = 0; i < ids.count; i++) {
             int64_t row = ts_take_id(ids, i) - first;
             if (row < 0 || row >= rows)
