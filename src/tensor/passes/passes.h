@@ -69,6 +69,11 @@ typedef size_t TsArenaOf(const void *context, TsGraph *graph);
 TS_MUST_USE TsStatus ts_pass_rematerialize(TsGraph **graph, TsMemoryPolicy policy, TsArenaOf *arena_of,
                                            const void *context);
 
+/* For tests, which try all there are: how many nodes could be computed again to meet a limit, at most 64; and a graph
+ * in which those of the bit set `again` are, with what they need. `graph` is as place left it, and stays so. */
+int ts_rematerialize_offers(const TsGraph *graph);
+TsGraph *ts_rematerialize_chosen(const TsGraph *graph, uint64_t again);
+
 /* ---- pieces ---- */
 
 /* Which nodes run together. Pieces follow one another; those with odd numbers run once for each micro-batch, the others

@@ -9,7 +9,8 @@
  * kept, but for parameters, which are gathered for the backward pass anyway.
  *
  * To meet a limit, nodes are taken in the order of the bytes that they free for each flop, as many as it takes, by the
- * arena that the passes behind this one come to.
+ * arena that the passes behind this one come to, and those given back again, the costliest first, without which the
+ * limit is met too. The same is done in the order of flops alone; what takes less work is taken.
  */
 #include "tensor/passes/passes.h"
 
@@ -290,6 +291,7 @@ static bool *choose_by_block(const Chooser *chooser, bool outside_too)
 /* A node, and what computing it again is worth. */
 typedef struct Offer {
     int32_t node;
+    bool refused, tried; /* it is not taken; and that was tried */
     bool late; /* outside of blocks, or in the last: the backward pass begins with it, and has it back at once */
     double bytes, flops;
 } Offer;
@@ -301,6 +303,14 @@ static int by_worth(const void *left, const void *right)
     if (a->late != b->late)
         return a->late - b->late;
     return mine > its ? -1 : mine < its ? 1 : (a->node > b->node) - (a->node < b->node);
+}
+
+static int by_flops(const void *left, const void *right)
+{
+    const Offer *a = left, *b = right;
+    if (a->late != b->late)
+        return a->late - b->late;
+    return a->flops < b->flops ? -1 : a->flops > b->flops ? 1 : (a->node > b->node) - (a->node < b->node);
 }
 
 /* Flops of node n, and of what it needs that would not be there. */
@@ -340,20 +350,21 @@ static Offer *list_offers(const Chooser *chooser, int32_t *count)
                 bytes += (double)ts_shape_elems(value->shape) * (double)ts_dtype_bytes(value->dtype);
         }
         if (chooser->candidate[n] && bytes > 0)
-            offer[(*count)++] = (Offer){n, late, bytes, flops_of(chooser, &room, n, 0)};
+            offer[(*count)++] =
+                (Offer){.node = n, .late = late, .bytes = bytes, .flops = flops_of(chooser, &room, n, 0)};
     }
     ts_node_room_free(&room);
     qsort(offer, (size_t)*count, sizeof *offer, by_worth);
     return offer;
 }
 
-/* Those of the first `count` offers, with what they need and nobody keeps. */
+/* Those of the first `count` offers that are taken, with what they need and nobody keeps. */
 static bool *choose_first(const Chooser *chooser, const Offer *offer, int32_t count)
 {
     const TsGraph *graph = chooser->graph;
     bool *again = ts_calloc((size_t)graph->nodes + 1, sizeof *again);
     for (int32_t i = 0; i < count; i++)
-        again[offer[i].node] = true;
+        again[offer[i].node] |= !offer[i].refused;
     for (int32_t n = graph->nodes; n-- > 0;)
         for (int i = 0; i < graph->node[n].inputs && again[n]; i++) {
             int32_t value = shown_by(graph, ts_node_in(graph, &graph->node[n])[i]), maker = graph->value[value].node;
@@ -380,33 +391,109 @@ static size_t arena_with(const Chooser *chooser, const Offer *offer, int32_t cou
     return bytes;
 }
 
-/* The fewest offers with which the arena is small enough. */
-static TsStatus meet_limit(bool **again, const Chooser *chooser, size_t limit_bytes, TsArenaOf *arena_of,
+/* Gives back of the first `count` offers what is not needed. Each try costs the passes behind: so many. */
+static void give_back(const Chooser *chooser, Offer *offer, int32_t count, size_t limit_bytes, TsArenaOf *arena_of,
+                      const void *context)
+{
+    enum { TRIES = 24 };
+    for (int tries = 0; tries < TRIES && tries < count; tries++) {
+        int32_t costliest = -1;
+        for (int32_t i = 0; i < count; i++)
+            if (!offer[i].refused && !offer[i].tried && (costliest < 0 || offer[i].flops > offer[costliest].flops))
+                costliest = i;
+        if (costliest < 0)
+            return;
+        offer[costliest].tried = offer[costliest].refused = true;
+        offer[costliest].refused = arena_with(chooser, offer, count, arena_of, context) <= limit_bytes;
+    }
+}
+
+/* Of the offers in this order, the fewest from the first on with which the arena is small enough, less what is given
+ * back; NULL: not with all of them. */
+static bool *meet_in_order(const Chooser *chooser, Offer *offer, int32_t count, size_t limit_bytes, TsArenaOf *arena_of,
                            const void *context)
 {
-    int32_t count, low = 0;
-    Offer *offer = list_offers(chooser, &count);
-    int32_t high = count;
-    TsStatus status = TS_OK;
-    size_t most_bytes = arena_with(chooser, offer, 0, arena_of, context);
-    if (most_bytes <= limit_bytes) {
-        high = 0;
-    } else {
-        size_t least_bytes = arena_with(chooser, offer, count, arena_of, context);
-        if (least_bytes > limit_bytes)
-            status = cannot_meet(limit_bytes, least_bytes, most_bytes);
-    }
-    while (!status && low + 1 < high) { /* low is too few, high is enough */
+    int32_t low = 0, high = count;
+    for (int32_t i = 0; i < count; i++)
+        offer[i].refused = offer[i].tried = false;
+    if (arena_with(chooser, offer, count, arena_of, context) > limit_bytes)
+        return NULL;
+    while (low + 1 < high) { /* low is too few, high is enough */
         int32_t middle = low + (high - low) / 2;
         if (arena_with(chooser, offer, middle, arena_of, context) <= limit_bytes)
             high = middle;
         else
             low = middle;
     }
-    if (!status)
-        *again = choose_first(chooser, offer, high);
+    give_back(chooser, offer, high, limit_bytes, arena_of, context);
+    return choose_first(chooser, offer, high);
+}
+
+/* What all nodes of `again` cost together. */
+static double work_of(const Chooser *chooser, const bool *again)
+{
+    const TsGraph *graph = chooser->graph;
+    TsNodeRoom room = {.capacity = 0};
+    double work = 0;
+    for (int32_t n = 0; n < graph->nodes; n++)
+        if (again[n]) {
+            TsNodeView view = ts_node_view(&room, graph, &graph->node[n]);
+            TsCost cost = ts_node_cost(&view);
+            work += cost.flops + cost.bytes;
+        }
+    ts_node_room_free(&room);
+    return work;
+}
+
+/* What meets the limit with the least work, of what two orders come to. */
+static TsStatus meet_limit(bool **again, const Chooser *chooser, size_t limit_bytes, TsArenaOf *arena_of,
+                           const void *context)
+{
+    static int (*const orders[])(const void *, const void *) = {by_worth, by_flops};
+    int32_t count;
+    Offer *offer = list_offers(chooser, &count);
+    size_t most_bytes = arena_with(chooser, offer, 0, arena_of, context);
+    *again = most_bytes <= limit_bytes ? choose_first(chooser, offer, 0) : NULL;
+    for (int k = 0; k < 2 && most_bytes > limit_bytes; k++) {
+        qsort(offer, (size_t)count, sizeof *offer, orders[k]);
+        bool *met = meet_in_order(chooser, offer, count, limit_bytes, arena_of, context);
+        if (met && (!*again || work_of(chooser, met) < work_of(chooser, *again))) {
+            bool *worse = *again;
+            *again = met;
+            met = worse;
+        }
+        ts_free(met);
+    }
+    TsStatus status =
+        *again ? TS_OK : cannot_meet(limit_bytes, arena_with(chooser, offer, count, arena_of, context), most_bytes);
     ts_free(offer);
     return status;
+}
+
+int ts_rematerialize_offers(const TsGraph *graph)
+{
+    Chooser chooser = create_chooser(graph);
+    int32_t count;
+    Offer *offer = list_offers(&chooser, &count);
+    ts_free(offer);
+    free_chooser(&chooser);
+    TS_CHECK(count <= 64, "%d nodes: all subsets of them are too many", (int)count);
+    return count;
+}
+
+TsGraph *ts_rematerialize_chosen(const TsGraph *graph, uint64_t taken)
+{
+    Chooser chooser = create_chooser(graph);
+    int32_t count;
+    Offer *offer = list_offers(&chooser, &count);
+    for (int32_t i = 0; i < count; i++)
+        offer[i].refused = !(taken >> i & 1);
+    bool *again = choose_first(&chooser, offer, count);
+    TsGraph *written = write(&chooser, again);
+    ts_free(again);
+    ts_free(offer);
+    free_chooser(&chooser);
+    return written;
 }
 
 TsStatus ts_pass_rematerialize(TsGraph **graph, TsMemoryPolicy policy, TsArenaOf *arena_of, const void *context)
