@@ -327,26 +327,46 @@ static inline void op_check_placements(const OpCase *test)
     ts_mesh_free(&mesh);
 }
 
-static inline void op_audit_cut(const OpCut *check, const TsPlacement *cut, const char *what)
+static inline TsProgram *op_audit_compile(const OpCase *test, TsDtype dtype, const TsPlacement *cut, const TsMesh *mesh,
+                                          bool fused)
 {
     TsProgram *program = NULL;
+    TEST_OK(ts_program_compile(&program, op_trace(test, dtype, cut),
+                               (TsCompileOptions){.mesh = mesh, .without_fusion = !fused}));
+    return program;
+}
+
+static inline void op_audit_cut(const OpCut *check, const TsPlacement *cut, const char *what)
+{
     (void)what;
-    TEST_OK(ts_program_compile(&program, op_trace(check->test, TS_F64, cut),
-                               (TsCompileOptions){.mesh = check->mesh, .without_fusion = true}));
-    if (program)
-        op_audit_ops("cut", program->graph, op_audit_is_cut);
-    ts_program_free(&program);
+    for (int fused = 0; fused < 2; fused++) {
+        TsProgram *program = op_audit_compile(check->test, TS_F64, cut, check->mesh, fused);
+        if (program)
+            op_audit_ops("cut", program->graph, op_audit_is_cut);
+        ts_program_free(&program);
+    }
+}
+
+static inline void op_audit_graphs(const TsGraph *wide, const TsGraph *narrow)
+{
+    op_audit_sizes("empty", wide, op_audit_is_empty);
+    op_audit_sizes("one", wide, op_audit_has_one);
+    op_audit_sizes("odd", wide, op_audit_has_odd);
+    op_audit_ops("bf16", narrow, op_audit_is_bf16);
 }
 
 static inline void op_audit_case(const OpCase *test)
 {
     TsGraph *wide = op_trace(test, TS_F64, NULL), *narrow = op_trace(test, TS_BF16, NULL);
-    op_audit_sizes("empty", wide, op_audit_is_empty);
-    op_audit_sizes("one", wide, op_audit_has_one);
-    op_audit_sizes("odd", wide, op_audit_has_odd);
-    op_audit_ops("bf16", narrow, op_audit_is_bf16);
+    TsProgram *wide_program = op_audit_compile(test, TS_F64, NULL, NULL, true);
+    TsProgram *narrow_program = op_audit_compile(test, TS_BF16, NULL, NULL, true);
+    op_audit_graphs(wide, narrow);
+    if (wide_program && narrow_program)
+        op_audit_graphs(wide_program->graph, narrow_program->graph);
     ts_graph_free(&wide);
     ts_graph_free(&narrow);
+    ts_program_free(&wide_program);
+    ts_program_free(&narrow_program);
     TsMesh *mesh = ts_mesh_describe((TsMeshShape){.size = {[TS_AXIS_MODEL] = 3}}, 0);
     op_each_cut(&(OpCut){.test = test, .mesh = mesh}, op_audit_cut);
     ts_mesh_free(&mesh);

@@ -94,6 +94,8 @@ static TsProgram *trace(const Golden *golden, TsDtype dtype, const TsMesh *mesh)
     if (op_audit_path())
         op_audit_ops("golden", graph, NULL);
     TEST_OK(ts_program_compile(&program, graph, (TsCompileOptions){.mesh = mesh, .threads = 1}));
+    if (op_audit_path() && program)
+        op_audit_ops("golden", program->graph, NULL);
     return program;
 }
 
