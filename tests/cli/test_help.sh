@@ -23,7 +23,7 @@ says 0 'mesh.model' mesh.model
 says 0 'ranks along heads and widths' mesh.model
 says 0 'tasks.NAME.weight' tasks.any_name.weight
 says 0 'learner.optimizer.rate' rate
-says 3 'there is no key mesh.modle; did you mean model?' mesh.modle
+says 3 'there is no key mesh.modeel; did you mean model?' mesh.modeel
 says 3 'there is no key xyzzy; `tessera help config` lists all' xyzzy
 says 2 'help config: expected at most one key' mesh.model mesh.data
 
