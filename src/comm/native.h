@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The communicator behind a Group, for the files that hand it to a library: src/ckpt's HDF5 file and
- * src/tensor/dist_linalg.c's BLACS. No other file outside src/comm includes this.
+ * The communicator behind a Group, for the file that hands it to a library: src/tensor/dist_linalg.c, to BLACS. No
+ * other file outside src/comm includes this.
  */
 #pragma once
 

@@ -31,7 +31,7 @@ start() {
     local dir=$1 steps=$2 set=() word
     shift 2
     for word in "$@"; do set+=(-x "$word"); done
-    timeout -k 5 60 mpirun --oversubscribe --bind-to none -n "$ranks" "${set[@]}" \
+    timeout -k 5 150 mpirun --oversubscribe --bind-to none -n "$ranks" "${set[@]}" \
         "$TESSERA" "${words[@]}" "run.dir=$dir" "run.steps=$steps" </dev/null >"$top/out" 2>&1
 }
 
@@ -59,7 +59,7 @@ for ((kill = 0; kill < kills; kill++)); do
     if ((kill % 5 == 4)); then # at a random instant
         { start "$top/run" 1000000 & } 2>/dev/null
         job=$!
-        for ((i = 0; i < 600; i++)); do # from when all ranks are there
+        while kill -0 "$job" 2>/dev/null; do # from when all ranks are there
             launcher=$(pgrep -P "$(pgrep -P "$job" -x timeout || echo "$job")" -x mpirun) &&
                 victims=$(pgrep -P "$launcher" -x tessera) && [ "$(echo "$victims" | wc -l)" = "$ranks" ] && break
             sleep 0.02
@@ -81,7 +81,7 @@ for ((kill = 0; kill < kills; kill++)); do
         code=$?
         what="$fault of rank $rank at $on"
     fi
-    for ((i = 0; i < 600; i++)); do # ranks that outlive their launcher see that it is gone
+    for ((i = 0; i < 1200; i++)); do # ranks that outlive their launcher see that it is gone
         pgrep -f "run.dir=$top/run" >/dev/null || break
         sleep 0.05
     done

@@ -16,7 +16,7 @@ find src -name '*.[ch]' -exec awk '
         below["cli"] = "base comm tensor model data ckpt task cli"
         # which floors, or which file, may include what is not ours
         owner["^mpi(-ext)?\\.h$"] = "^src/comm/"
-        owner["^comm/native\\.h$"] = "^src/(comm/|ckpt/|tensor/dist_linalg)"
+        owner["^comm/native\\.h$"] = "^src/(comm/|tensor/dist_linalg)"
         owner["^hdf5"] = "^src/(ckpt|data)/"
         owner["^(cblas|openblas_config|lapacke)\\.h$"] = "^src/tensor/"
         owner["dnnl"] = "^src/tensor/"
