@@ -251,6 +251,11 @@ TsLoader *ts_loader_create(TsRows rows, const TsMesh *mesh, TsLoaderOptions opti
     return loader;
 }
 
+TsLoader *ts_loader_on(const TsLoader *loader, const TsMesh *mesh)
+{
+    return ts_loader_create(loader->rows, mesh, loader->options);
+}
+
 void ts_loader_free(TsLoader **loader)
 {
     if (!*loader)

@@ -59,6 +59,10 @@ typedef struct TsLoader TsLoader;
  * caller: ts_loader_free. */
 TsLoader *ts_loader_create(TsRows rows, const TsMesh *mesh, TsLoaderOptions options);
 
+/* The same batches of the same rows on another mesh. Not collective. Owned by the caller; rows are borrowed as before.
+ */
+TsLoader *ts_loader_on(const TsLoader *loader, const TsMesh *mesh);
+
 /* Sets *loader to NULL; NULL is fine. */
 void ts_loader_free(TsLoader **loader);
 

@@ -47,6 +47,25 @@ static void output_losses(const TsLosses *losses, bool whole)
     }
 }
 
+TsPlacement ts_step_gradient_placement(const TsParameter *row, TsStepGradients gradients)
+{
+    return gradients == TS_GRADIENTS_IN_PARTS
+               ? ts_partial(row->placement, ts_batch_axes() & ~ts_placement_axes(row->placement))
+               : row->state;
+}
+
+static void give_gradient(TsGraph *graph, const TsParameter *row, TsTensor gradient, TsStepGradients gradients)
+{
+    TsGradientName name = ts_learner_gradient_name(row->path);
+    TsPlacement placement = ts_step_gradient_placement(row, gradients);
+    if (gradients == TS_GRADIENTS_GIVEN) {
+        ts_output(name.text, gradient, placement);
+        return;
+    }
+    TsTensor sum = ts_state(graph, name.text, row->dtype, row->shape, placement);
+    ts_assign(sum, ts_add(sum, gradient));
+}
+
 /* d loss / d parameter for all parameters that the table marks as trainable, given out where the Learner wants them. */
 static void output_gradients(TsGraph *graph, TsTensor loss, const TsStepOptions *options)
 {
@@ -62,7 +81,7 @@ static void output_gradients(TsGraph *graph, TsTensor loss, const TsStepOptions 
     }
     ts_gradients(gradient, loss, of, trainable);
     for (int i = 0; i < trainable; i++)
-        ts_output(ts_learner_gradient_name(rows[i]->path).text, gradient[i], rows[i]->state);
+        give_gradient(graph, rows[i], gradient[i], options->gradients);
     ts_free(of);
     ts_free(gradient);
     ts_free(rows);

@@ -2,7 +2,8 @@
  *
  * Step: a task's compiled pass over a batch: forward, and to train also backward, with the collectives in their places.
  *
- * Gradients come out where the Learner wants them. Losses stay parts on each rank, in the step's Metrics.
+ * Gradients come out where the Learner wants them, or, where several tasks learn in one step, are added up as they
+ * come. Losses stay parts on each rank, in the step's Metrics.
  */
 #pragma once
 
@@ -16,6 +17,15 @@
 
 typedef struct TsStep TsStep;
 
+typedef enum TsStepGradients {
+    TS_GRADIENTS_GIVEN,    /* outputs, where the Learner wants them */
+    TS_GRADIENTS_ADDED,    /* the same, added to what is bound */
+    TS_GRADIENTS_IN_PARTS, /* added to what is bound as parts of a sum over the batch axes: no message between ranks */
+} TsStepGradients;
+
+/* How "gradient/PATH" of a parameter lies that is bound to a pass. */
+TsPlacement ts_step_gradient_placement(const TsParameter *row, TsStepGradients gradients);
+
 typedef struct TsStepOptions {
     TsParameters *parameters;           /* tracing declares here */
     const TsLearnerConfig *learner;     /* NULL: a pass that evaluates: no dropout, no gradients */
@@ -26,6 +36,14 @@ typedef struct TsStepOptions {
     bool gives_out;                     /* also what the task's metrics and predictions are made of: ts_step_given */
     TsMetrics *metrics;                 /* that losses are added to, borrowed; NULL: the step's own */
     TsMemoryPolicy memory;              /* what the backward pass computes again */
+    TsParameters *parameters;       /* tracing declares here */
+    const TsLearnerConfig *learner; /* NULL: a pass that evaluates: no dropout, no gradients */
+    uint64_t seed;                  /* of dropout */
+    TsAxis sequence;                /* cuts the sequence between blocks; TS_AXIS_NONE: it is whole */
+    bool gives_out;                 /* also what the task's metrics and predictions are made of: ts_step_given */
+    TsStepGradients gradients;      /* what becomes of them */
+    TsMetrics *metrics;             /* that losses are added to, borrowed; NULL: the step's own */
+    TsMemoryPolicy memory;          /* what the backward pass computes again */
     TsDtype dtype;
     int threads;
 } TsStepOptions;
