@@ -85,8 +85,10 @@ struct TsLearner {
     TsGroups groups;
     TsUnfreezing unfreezing;
     bool *uses;           /* (rows, users) */
+    bool *used;           /* (rows) by those who learn together */
+    bool *active;         /* (users) who learn together, as compiled; NULL: nothing is */
     int *family;          /* (rows): the first row with the same users and beginning: they share their count of steps */
-    TsProgram **programs; /* (users) */
+    TsProgram **programs; /* (users), or the one of those who learn together */
     TsProgram *weigh;     /* gives "weights", the norm of the parameters; NULL until it is asked for */
     TsBatch *gradients;   /* inputs "gradient/PATH" */
     TsBatch *state;       /* "optimizer/WHAT/PATH", "average/PATH" */
@@ -112,10 +114,22 @@ static ScalarName scalar_name(const char *what, int number)
     return name;
 }
 
-static bool is_updated(const TsLearner *learner, int row, int user)
+TsPlacement ts_learner_gradient_placement(const TsParameter *row, bool in_parts)
 {
-    return ts_parameters_at(learner->setting.parameters, row)->trainable &&
-           learner->uses[row * learner->setting.user_count + user];
+    return in_parts ? ts_partial(row->placement, ts_batch_axes() & ~ts_placement_axes(row->placement)) : row->state;
+}
+
+static int program_count(const TsLearner *learner)
+{
+    return learner->setting.together ? 1 : learner->setting.user_count;
+}
+
+/* Whether the program of that number updates the row. */
+static bool is_updated(const TsLearner *learner, int row, int program)
+{
+    bool used =
+        learner->setting.together ? learner->used[row] : learner->uses[row * learner->setting.user_count + program];
+    return used && ts_parameters_at(learner->setting.parameters, row)->trainable;
 }
 
 /* The sum of squares of a gradient: a scalar, or that of each of `parts` parts. */
@@ -163,8 +177,9 @@ static TsTensor trace_norm(Tracing *tracing)
         if (!is_updated(learner, i, tracing->user))
             continue;
         ts_graph_set_path(tracing->graph, row->path);
-        tracing->gradient[i] =
-            ts_input(tracing->graph, ts_learner_gradient_name(row->path).text, row->dtype, row->shape, row->state);
+        TsTensor gradient = ts_input(tracing->graph, ts_learner_gradient_name(row->path).text, row->dtype, row->shape,
+                                     ts_learner_gradient_placement(row, learner->setting.in_parts));
+        tracing->gradient[i] = learner->setting.in_parts ? ts_constrain(gradient, row->state) : gradient;
         tracing->squares[i] = gated(tracing, i, squares_of(row, tracing->gradient[i], parts));
         sum = ts_add(sum, tracing->squares[i]);
     }
@@ -267,19 +282,56 @@ static void find_users(TsLearner *learner, const TsParameters *const *users)
     }
 }
 
-static TsStatus compile(TsLearner *learner)
+static TsStatus compile(TsLearner *learner, int program)
 {
-    for (int user = 0; user < learner->setting.user_count; user++) {
-        TsGraph *graph = ts_graph_create();
-        trace(graph, learner, user);
-        TsCompileOptions options = {.mesh = learner->mesh,
-                                    .threads = learner->setting.threads,
-                                    .bucket_bytes = ts_learner_bucket_bytes(learner->setting.config),
-                                    .reproducible =
-                                        ts_parameters_sharding(learner->setting.parameters)->virtual_shards > 0};
-        TS_TRY(ts_program_compile(&learner->programs[user], graph, options));
+    TsGraph *graph = ts_graph_create();
+    trace(graph, learner, program);
+    TsCompileOptions options = {.mesh = learner->mesh,
+                                .threads = learner->setting.threads,
+                                .bucket_bytes = ts_learner_bucket_bytes(learner->setting.config),
+                                .reproducible =
+                                    ts_parameters_sharding(learner->setting.parameters)->virtual_shards > 0};
+    return ts_program_compile(&learner->programs[program], graph, options);
+}
+
+/* Compiles for those who are active, and agrees on whether that went well. */
+static TsStatus compile_together(TsLearner *learner, const bool *active)
+{
+    int rows = ts_parameters_count(learner->setting.parameters), users = learner->setting.user_count;
+    memcpy(learner->active, active, (size_t)users * sizeof *active);
+    for (int i = 0; i < rows; i++) {
+        learner->used[i] = false;
+        for (int user = 0; user < users; user++)
+            learner->used[i] |= active[user] && learner->uses[i * users + user];
     }
+    ts_program_free(&learner->programs[0]);
+    return compile(learner, 0);
+}
+
+static TsStatus compile_all(TsLearner *learner)
+{
+    size_t users = (size_t)learner->setting.user_count;
+    if (learner->setting.together) {
+        learner->used = ts_calloc((size_t)ts_parameters_count(learner->setting.parameters) + 1, sizeof *learner->used);
+        learner->active = ts_calloc(users, sizeof *learner->active);
+        bool *active = ts_calloc(users, sizeof *active);
+        memset(active, true, users * sizeof *active);
+        TsStatus status = compile_together(learner, active);
+        ts_free(active);
+        return status;
+    }
+    for (int program = 0; program < learner->setting.user_count; program++)
+        TS_TRY(compile(learner, program));
     return TS_OK;
+}
+
+static void bind_program(TsLearner *learner, TsProgram *program)
+{
+    ts_bind_batch(program, learner->setting.arrays);
+    ts_bind_batch(program, learner->gradients);
+    ts_bind_new(program, learner->state, TS_BIND_STATE, learner->mesh);
+    ts_bind_batch(program, learner->scalars);
+    ts_bind_new(program, learner->scalars, TS_BIND_OUTPUT, learner->mesh);
 }
 
 static void bind(TsLearner *learner)
@@ -299,19 +351,14 @@ static void bind(TsLearner *learner)
         if (!row->trainable)
             continue;
         ts_batch_put(learner->gradients, ts_learner_gradient_name(row->path).text,
-                     ts_array_create(mesh, row->dtype, row->shape, row->state, reduced));
+                     ts_array_create(mesh, row->dtype, row->shape,
+                                     ts_learner_gradient_placement(row, learner->setting.in_parts), reduced));
         if (learner->family[i] == i)
             ts_batch_put(learner->scalars, scalar_name("step", i).text,
                          ts_array_create(mesh, TS_I64, ts_scalar, ts_replicated, plain));
     }
-    for (int user = 0; user < learner->setting.user_count; user++) {
-        TsProgram *program = learner->programs[user];
-        ts_bind_batch(program, learner->setting.arrays);
-        ts_bind_batch(program, learner->gradients);
-        ts_bind_new(program, learner->state, TS_BIND_STATE, mesh);
-        ts_bind_batch(program, learner->scalars);
-        ts_bind_new(program, learner->scalars, TS_BIND_OUTPUT, mesh);
-    }
+    for (int program = 0; program < program_count(learner); program++)
+        bind_program(learner, learner->programs[program]);
 }
 
 /* Which begin as the parameters are now. */
@@ -359,7 +406,7 @@ TsStatus ts_learner_create(TsLearner **learner, TsLearnerSetting setting)
     if (!status)
         status = ts_groups_create(&made->groups, setting.config, setting.parameters);
     if (!status)
-        status = compile(made);
+        status = compile_all(made);
     if (made->mesh && ts_mesh_all(made->mesh))
         status = ts_comm_agree(ts_mesh_all(made->mesh), status);
     if (!status && (!made->mesh || ts_mesh_all(made->mesh))) { /* else it is only described, and has no arrays */
@@ -376,14 +423,16 @@ void ts_learner_free(TsLearner **learner)
 {
     if (!*learner)
         return;
-    for (int user = 0; user < (*learner)->setting.user_count; user++)
-        ts_program_free(&(*learner)->programs[user]);
+    for (int program = 0; program < program_count(*learner); program++)
+        ts_program_free(&(*learner)->programs[program]);
     ts_free((*learner)->programs);
     ts_program_free(&(*learner)->weigh);
     ts_averages_free(&(*learner)->averages);
     ts_groups_free(&(*learner)->groups);
     ts_unfreezing_free(&(*learner)->unfreezing);
     ts_free((*learner)->uses);
+    ts_free((*learner)->used);
+    ts_free((*learner)->active);
     ts_free((*learner)->family);
     ts_batch_free(&(*learner)->gradients);
     ts_batch_free(&(*learner)->state);
@@ -413,15 +462,15 @@ double ts_learner_states(const TsLearnerConfig *config)
     return optimizer->states(config->optimizer.value) + (config->ema ? 1 : 0);
 }
 
-/* Each family's steps: those of its users together. */
-static void set_steps(TsLearner *learner, const int64_t *user_steps, int64_t step)
+/* Each family's steps: those of its users, and those of all together. */
+static void set_steps(TsLearner *learner, const int64_t *user_steps, int64_t together, int64_t step)
 {
     const TsParameters *parameters = learner->setting.parameters;
     int users = learner->setting.user_count;
     for (int i = 0; i < ts_parameters_count(parameters); i++) {
         if (learner->family[i] != i || !ts_parameters_at(parameters, i)->trainable)
             continue;
-        int64_t steps = 0;
+        int64_t steps = together;
         for (int user = 0; user < users; user++)
             steps += learner->uses[i * users + user] ? user_steps[user] : 0;
         *(int64_t *)ts_batch_find(learner->scalars, scalar_name("step", i).text)->data =
@@ -429,21 +478,43 @@ static void set_steps(TsLearner *learner, const int64_t *user_steps, int64_t ste
     }
 }
 
-TsLearnerReport ts_learner_step(TsLearner *learner, int user, const int64_t *user_steps, int64_t step,
-                                int64_t run_steps)
+/* Runs the program of that number. */
+static TsLearnerReport run(TsLearner *learner, int program, int64_t step, int64_t run_steps)
 {
-    TS_CHECK(user >= 0 && user < learner->setting.user_count, "user %d of %d", user, learner->setting.user_count);
     for (int group = 0; group < learner->groups.count; group++)
         *(float *)ts_batch_find(learner->scalars, scalar_name("rate", group).text)->data =
             (float)ts_groups_rate(&learner->groups, group, step, run_steps);
     for (int entry = 0; entry < learner->unfreezing.count; entry++)
         *(float *)ts_batch_find(learner->scalars, scalar_name("gate", entry).text)->data =
             step >= learner->unfreezing.from[entry] ? 1 : 0;
-    set_steps(learner, user_steps, step);
-    ts_program_run(learner->programs[user]);
+    ts_program_run(learner->programs[program]);
     return (TsLearnerReport){.rate = ts_groups_rate(&learner->groups, 0, step, run_steps),
                              .gradient_norm = (double)*(float *)ts_batch_find(learner->scalars, "norm")->data,
                              .factor = (double)*(float *)ts_batch_find(learner->scalars, "factor")->data};
+}
+
+TsLearnerReport ts_learner_step(TsLearner *learner, int user, const int64_t *user_steps, int64_t step,
+                                int64_t run_steps)
+{
+    TS_CHECK(user >= 0 && user < learner->setting.user_count && !learner->setting.together, "user %d of %d", user,
+             learner->setting.user_count);
+    set_steps(learner, user_steps, 0, step);
+    return run(learner, user, step, run_steps);
+}
+
+TsStatus ts_learner_step_together(TsLearner *learner, TsLearnerReport *report, const bool *active,
+                                  const int64_t *user_steps, int64_t steps, int64_t step, int64_t run_steps)
+{
+    if (memcmp(learner->active, active, (size_t)learner->setting.user_count * sizeof *active) != 0) {
+        TsStatus status = compile_together(learner, active);
+        if (learner->mesh)
+            status = ts_comm_agree(ts_mesh_all(learner->mesh), status);
+        TS_TRY(status);
+        bind_program(learner, learner->programs[0]);
+    }
+    set_steps(learner, user_steps, steps, step);
+    *report = run(learner, 0, step, run_steps);
+    return TS_OK;
 }
 
 static void trace_weights(TsGraph *graph, const TsParameters *parameters)
@@ -475,8 +546,8 @@ double ts_learner_weight_norm(TsLearner *learner)
 
 void ts_learner_record(TsLearner *learner, TsTimeline *timeline)
 {
-    for (int user = 0; user < learner->setting.user_count; user++)
-        ts_program_record(learner->programs[user], timeline);
+    for (int program = 0; program < program_count(learner); program++)
+        ts_program_record(learner->programs[program], timeline);
 }
 
 const TsProgram *ts_learner_program(const TsLearner *learner, int user)

@@ -55,8 +55,13 @@ typedef struct TsLearnerSetting {
                                          user, who binds all */
     int user_count;
     const TsFineTuneConfig *fine_tune; /* what learns only from a step on; NULL: nothing */
+    bool together; /* steps are of several users at a time, ts_learner_step_together, whose gradients are added up */
+    bool in_parts; /* gradients come as each rank has them, not summed over the ranks that share the batch */
     int threads;
 } TsLearnerSetting;
+
+/* How the gradient of a parameter lies that a Learner takes. */
+TsPlacement ts_learner_gradient_placement(const TsParameter *row, bool in_parts);
 
 /* A Learner for the trainable parameters of the table, as they are now. A step of one user updates what that user
  * binds, and nothing else: a head that had no gradient neither moves nor decays. Gradients lie in memory that the ranks
@@ -102,6 +107,13 @@ typedef struct TsLearnerReport {
  * all ranks: everything. */
 TsLearnerReport ts_learner_step(TsLearner *learner, int user, const int64_t *user_steps, int64_t step,
                                 int64_t run_steps);
+
+/* The same for several users at a time, who have had `steps` steps together, and each user_steps by itself. active
+ * (users): whose gradients there are; others' own parameters stay as they are. Where it differs from the last step's, a
+ * Program is compiled: an error as from ts_learner_create. */
+TS_MUST_USE TsStatus ts_learner_step_together(TsLearner *learner, TsLearnerReport *report, const bool *active,
+                                              const int64_t *user_steps, int64_t steps, int64_t step,
+                                              int64_t run_steps);
 
 /* The norm of all trainable parameters together. Collective on the mesh. */
 double ts_learner_weight_norm(TsLearner *learner);

@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "base/philox.h"
+#include "task/balance.h"
 
 static const TsKey weight_element = {.kind = TS_KIND_REAL, .range = TS_AT_LEAST(0)};
 
@@ -17,12 +18,20 @@ static const TsKey submixture_keys[] = {
 static const TsConfigTable submixture_table = {"submixture", "A mixture that stands in others by its name.",
                                                sizeof(TsSubmixtureConfig), submixture_keys, NULL};
 
-static const char *const mode_words[] = {"interleaved", NULL};
+static const char *const mode_words[] = {"interleaved", "joint", "concurrent", NULL};
 static const char *const unit_words[] = {"examples", "tokens", "steps", NULL};
 static const char *const exhausted_words[] = {"repeat", "drop", "stop", NULL};
 
 static const TsKey keys[] = {
-    TS_KEY_ENUM(TsMixtureConfig, mode, mode_words, "how tasks share the steps", .fallback = "interleaved"),
+    TS_KEY_ENUM(TsMixtureConfig, mode, mode_words,
+                "how tasks share the steps: one in each, all in each, or all side by side on groups of ranks",
+                .fallback = "interleaved"),
+    TS_KEY_CHOICE(TsMixtureConfig, balance, &ts_balances, "what each gradient counts in a step of several tasks",
+                  .fallback = "fixed"),
+    TS_KEY_REAL(TsMixtureConfig, scaling, "the efficiency of a group of twice as many ranks, by which groups are cut",
+                .fallback = "0.9", .range = TS_BETWEEN(0.5, 1)),
+    TS_KEY_INT(TsMixtureConfig, recut, "how often it is looked at whether groups are to be cut anew", .fallback = "50",
+               .range = TS_AT_LEAST(1), .unit = "steps"),
     TS_KEY_CHOICE(TsMixtureConfig, sampler, &ts_samplers, "the rates of tasks", .fallback = "proportional"),
     TS_KEY_MAP(TsMixtureConfig, of, &weight_element,
                "weights of tasks and mixtures, by name; left out: all tasks with their own"),

@@ -2,7 +2,8 @@
  *
  * Mixture: which task a step runs.
  *
- * Tasks alternate (`interleaved`): each step draws one. Rates count examples: a task whose batches are larger is drawn
+ * Tasks alternate (`interleaved`): each step draws one; or a step runs all that have a rate (`joint`, `concurrent`:
+ * courses.h). Rates count examples: a task whose batches are larger is drawn
  * less often. Mixtures may hold mixtures; the rate of a task is the sum over all ways to it of the product of the rates
  * on the way. The draw for a step is a function of (seed, step, places in the data) alone, so every rank, and every
  * resumed run, has the same sequence without a word between them.
@@ -11,7 +12,7 @@
 
 #include "task/sampler.h"
 
-typedef enum TsMixtureMode { TS_MIXTURE_INTERLEAVED } TsMixtureMode;
+typedef enum TsMixtureMode { TS_MIXTURE_INTERLEAVED, TS_MIXTURE_JOINT, TS_MIXTURE_CONCURRENT } TsMixtureMode;
 typedef enum TsMixtureUnit { TS_BY_EXAMPLES, TS_BY_TOKENS, TS_BY_STEPS } TsMixtureUnit;
 typedef enum TsExhausted { TS_EXHAUSTED_REPEAT, TS_EXHAUSTED_DROP, TS_EXHAUSTED_STOP } TsExhausted;
 
@@ -23,6 +24,9 @@ typedef struct TsSubmixtureConfig {
 
 typedef struct TsMixtureConfig {
     TsMixtureMode mode;
+    TsChoice balance; /* of ts_balances: of what a joint or concurrent step adds up */
+    double scaling;   /* concurrent: the efficiency of a group of twice as many ranks */
+    int64_t recut;    /* concurrent: how often groups are looked at, in steps */
     TsChoice sampler; /* of ts_samplers */
     TsMap of;         /* of double: weights of tasks and mixtures, by name; empty: the tasks with their own weights */
     TsMap mixtures;   /* of TsSubmixtureConfig, by name */

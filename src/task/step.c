@@ -47,17 +47,10 @@ static void output_losses(const TsLosses *losses, bool whole)
     }
 }
 
-TsPlacement ts_step_gradient_placement(const TsParameter *row, TsStepGradients gradients)
-{
-    return gradients == TS_GRADIENTS_IN_PARTS
-               ? ts_partial(row->placement, ts_batch_axes() & ~ts_placement_axes(row->placement))
-               : row->state;
-}
-
 static void give_gradient(TsGraph *graph, const TsParameter *row, TsTensor gradient, TsStepGradients gradients)
 {
     TsGradientName name = ts_learner_gradient_name(row->path);
-    TsPlacement placement = ts_step_gradient_placement(row, gradients);
+    TsPlacement placement = ts_learner_gradient_placement(row, gradients == TS_GRADIENTS_IN_PARTS);
     if (gradients == TS_GRADIENTS_GIVEN) {
         ts_output(name.text, gradient, placement);
         return;
@@ -135,6 +128,22 @@ static int micros_of(const TsBatch *batch)
     return micros;
 }
 
+static TsMetrics *metrics_of(const TsLosses *losses)
+{
+    const char *names[TS_MAX_LOSSES];
+    for (int i = 0; i < losses->count; i++)
+        names[i] = losses->loss[i].name;
+    return ts_metrics_create(names, losses->count);
+}
+
+TsMetrics *ts_step_metrics_of(const TsTask *task, const TsBatch *batch, TsStepOptions options)
+{
+    TsGraph *graph = ts_graph_create();
+    TsLosses losses = trace(graph, task, batch, &options);
+    ts_graph_free(&graph);
+    return metrics_of(&losses);
+}
+
 TsStatus ts_step_create(TsStep **step, const TsTask *task, const TsBatch *batch, TsStepOptions options)
 {
     const TsMesh *mesh = ts_parameters_mesh(options.parameters);
@@ -168,15 +177,12 @@ TsStatus ts_step_create(TsStep **step, const TsTask *task, const TsBatch *batch,
     if (status)
         return ts_status_annotate(status, "task %s", task->name);
 
-    const char *names[TS_MAX_LOSSES];
-    for (int i = 0; i < losses.count; i++)
-        names[i] = losses.loss[i].name;
     TsStep *made = ts_calloc(1, sizeof *made);
     *made = (TsStep){.adds_losses = !is_reproducible(&options) || is_first_of_batch(mesh),
                      .program = program,
                      .arrays = ts_batch_create(),
                      .given = ts_batch_create()};
-    made->own_metrics = options.metrics ? NULL : ts_metrics_create(names, losses.count);
+    made->own_metrics = options.metrics ? NULL : metrics_of(&losses);
     made->metrics = options.metrics ? options.metrics : made->own_metrics;
     ts_batch_put(made->arrays, "step", ts_array_create(mesh, TS_I64, ts_scalar, ts_replicated, (TsArrayOptions){0}));
     if (options.learner)

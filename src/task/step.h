@@ -23,9 +23,6 @@ typedef enum TsStepGradients {
     TS_GRADIENTS_IN_PARTS, /* added to what is bound as parts of a sum over the batch axes: no message between ranks */
 } TsStepGradients;
 
-/* How "gradient/PATH" of a parameter lies that is bound to a pass. */
-TsPlacement ts_step_gradient_placement(const TsParameter *row, TsStepGradients gradients);
-
 typedef struct TsStepOptions {
     TsParameters *parameters;           /* tracing declares here */
     const TsLearnerConfig *learner;     /* NULL: a pass that evaluates: no dropout, no gradients */
@@ -52,6 +49,10 @@ typedef struct TsStepOptions {
  * collective. Same on all ranks: everything. Errors: those of tracing and compiling, with the task's name before them.
  * Owned by the caller. */
 TS_MUST_USE TsStatus ts_step_create(TsStep **step, const TsTask *task, const TsBatch *batch, TsStepOptions options);
+
+/* The metrics that such a step would have, for who does not run it but adds up what others do. Not collective. Owned by
+ * the caller. */
+TsMetrics *ts_step_metrics_of(const TsTask *task, const TsBatch *batch, TsStepOptions options);
 
 /* Sets *step to NULL; NULL is fine. */
 void ts_step_free(TsStep **step);

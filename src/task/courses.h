@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Courses: the tasks of a job in training: whose turn it is, their passes, and what of a step they make together.
+ *
+ *     interleaved   a step runs one task, on all ranks, and moves what that task binds
+ *     joint         a step runs one batch of every task, one after another, on all ranks; one update follows from all
+ *     concurrent    the same, but the tasks run side by side, on groups of ranks: the update is that of joint
+ *
+ * In the last two, gradients are added up on each rank as they come, and summed over ranks once: shared parameters and
+ * their optimizer state lie on the flattened whole, whatever the groups. In `concurrent`, groups are cut by what each
+ * task's passes were measured to cost, and cut anew when that changes: parameters lie whole along data, so nothing
+ * moves but the meshes that tasks run on.
+ *
+ * What a step runs is a function of (seed, step, places in the data), the same on every rank.
+ */
+#pragma once
+
+#include "task/job.h"
+#include "task/learner.h"
+#include "task/metrics.h"
+
+typedef struct TsCourses TsCourses;
+
+/* For the tasks of a job, which is borrowed, with the Learner that updates its parameters. Collective on the job's
+ * group; the same status on all ranks. Owned by the caller: ts_courses_free. */
+TS_MUST_USE TsStatus ts_courses_create(TsCourses **courses, TsJob *job);
+
+/* Collective. Sets *courses to NULL; NULL is fine. */
+void ts_courses_free(TsCourses **courses);
+
+/* Of all tasks; borrowed. */
+TsLearner *ts_courses_learner(const TsCourses *courses);
+
+/* Whether there is a step to run after the last one: false where data are exhausted, and the mixture says that the run
+ * ends then. */
+bool ts_courses_go_on(TsCourses *courses, int64_t step);
+
+/* What a step did. */
+typedef struct TsCourseReport {
+    TsLearnerReport learner;
+    int64_t tokens; /* of all its batches */
+} TsCourseReport;
+
+/* Runs step `step`: batches are read, passes run, losses added up, parameters updated. Collective; an error, the same
+ * on all ranks, only where something had to be compiled anew. */
+TS_MUST_USE TsStatus ts_courses_step(TsCourses *courses, TsCourseReport *report, int64_t step);
+
+/* The losses of a task since they were last reset; borrowed, NULL where the task does not learn. Each rank has its part
+ * of them: to be reduced over the ranks that share a batch. */
+TsMetrics *ts_courses_metrics(const TsCourses *courses, int task);
+
+/* Records what steps do from now on; NULL: no more. Not collective. */
+void ts_courses_record(TsCourses *courses, TsTimeline *timeline);
+
+/* How far tasks are, for checkpoints: adds to, and reads from, the object "tasks" of a state. Reading says loudly which
+ * tasks the state, called `origin`, knows nothing of. */
+void ts_courses_pack(const TsCourses *courses, json_t *state);
+void ts_courses_unpack(TsCourses *courses, const json_t *state, const char *origin);

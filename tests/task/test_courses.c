@@ -1,0 +1,190 @@
+/* ranks: 1 2 3 4 6 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Steps of several tasks: on every number of ranks, joint or side by side, the parameters are those of joint on one
+ * rank; a task whose data end leaves the others as they would be; stopping and going on changes nothing.
+ */
+#include "task/courses.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "comm/collectives.h"
+#include "test.h"
+
+static const char base[] =
+    "run: {dir: none, seed: 3, threads: 1, steps: 30}\n"
+    "backbone: {type: transformer, layers: 1, heads: 2, width: 8, context: 8, vocab: 256, dropout: 0.1}\n"
+    "learner: {optimizer: {type: adamw, rate: 1e-3}, clip: 1}\n"
+    "tasks:\n"
+    "  long: {type: language_model, data: {text: tests/data/alice.txt, batch: 5, length: 8, validation: 0}}\n"
+    "  short: {type: language_model, data: {text: tests/data/alice.txt, batch: 2, length: 4, validation: 0},\n"
+    "          loss_weight: 0.5}\n"
+    "  third: {type: language_model, data: {text: tests/data/alice.txt, batch: 3, length: 5, validation: 0}}\n"
+    "mixture: {mode: joint, recut: 7}\n";
+
+typedef struct Run {
+    TsConfig *config;
+    TsJob *job;
+    TsCourses *courses;
+} Run;
+
+static void close_run(Run *run)
+{
+    ts_courses_free(&run->courses);
+    ts_job_close(&run->job);
+    ts_config_free(&run->config);
+}
+
+/* `words` are overrides between spaces. Collective on group. */
+static TsStatus open_run(Run *run, TsGroup *group, const char *words)
+{
+    char copy[1024], *next = copy;
+    const char *overrides[64];
+    TsConfigText text = {"base", base, strlen(base)};
+    TsConfigSources sources = {.texts = &text, .text_count = 1, .overrides = overrides};
+    snprintf(copy, sizeof copy, "%s", words);
+    for (char *word; (word = strsep(&next, " "));)
+        if (*word)
+            overrides[sources.override_count++] = word;
+    *run = (Run){.config = NULL};
+    TS_TRY(ts_config_load(&run->config, &ts_job_table, sources));
+    TS_TRY(ts_job_open(&run->job, group, run->config, (TsJobOptions){0}));
+    return ts_courses_create(&run->courses, run->job);
+}
+
+/* Runs steps first + 1 ... last, as far as there are any; returns the last one. */
+static int64_t run_steps(Run *run, int64_t first, int64_t last)
+{
+    TsCourseReport report;
+    int64_t step = first;
+    for (; step < last && ts_courses_go_on(run->courses, step + 1); step++)
+        TEST_OK(ts_courses_step(run->courses, &report, step + 1));
+    return step;
+}
+
+static double value_of(const TsArray *array, int64_t k)
+{
+    return array->dtype == TS_F64 ? ((double *)array->data)[k] : (double)((float *)array->data)[k];
+}
+
+/* The number in the whole of element k of what the array holds here. */
+static int64_t global_index(const TsArray *array, int64_t k)
+{
+    int64_t index = 0, stride = 1;
+    for (int d = array->shape.dims - 1; d >= 0; d--) {
+        int64_t size = array->block.shape.size[d];
+        index += (array->block.first[d] + k % size) * stride;
+        stride *= array->shape.size[d];
+        k /= size;
+    }
+    return index;
+}
+
+/* The largest difference of what this rank has of a parameter, relative to max(|p|, steps * rate * sqrt(n)). `one` has
+ * parameters whole. */
+static double distance(const Run *one, const Run *other, double steps)
+{
+    double largest = 0;
+    for (int i = 0; i < ts_batch_count(one->job->arrays); i++) {
+        const TsArray *a = ts_batch_array(one->job->arrays, i);
+        const TsArray *b = ts_batch_find(other->job->arrays, ts_batch_name(one->job->arrays, i));
+        double size = 0, off = 0, count = (double)ts_shape_elems(a->shape);
+        for (int64_t k = 0; k < ts_array_local_elems(a); k++)
+            size += pow(value_of(a, k), 2);
+        for (int64_t k = 0; k < ts_array_local_elems(b); k++)
+            off += pow(value_of(a, global_index(b, k)) - value_of(b, k), 2);
+        largest = fmax(largest, sqrt(off) / fmax(sqrt(size), steps * 1e-3 * sqrt(count)));
+    }
+    return largest;
+}
+
+static TsGroup *alone(void)
+{
+    return ts_group_split(test_world, "alone", ts_group_rank(test_world), 0);
+}
+
+/* Runs `words` on all ranks, and `reference` on each rank alone. */
+static void expect_same(const char *words, const char *reference, double bound)
+{
+    TsGroup *self = alone();
+    Run here, there;
+    TEST_OK(open_run(&there, self, reference));
+    TEST_OK(open_run(&here, test_world, words));
+    int64_t expected = run_steps(&there, 0, 30), found = run_steps(&here, 0, 30);
+    CU_ASSERT_EQUAL(found, expected);
+    double off = distance(&there, &here, (double)expected);
+    if (!(off < bound))
+        fprintf(stderr, "%s: %g\n", words, off);
+    CU_ASSERT(off < bound);
+    close_run(&here);
+    close_run(&there);
+    ts_group_free(&self);
+}
+
+/* In f32 the gradient of a key's bias, zero in theory, is a rounding, which must not move it by a whole rate. */
+#define SINGLE "learner.optimizer.epsilon=1e-4"
+
+static void joint_is_the_same_on_every_mesh(void)
+{
+    expect_same("run.precision=f64", "run.precision=f64", 1e-10);
+    expect_same(SINGLE, SINGLE, 1e-5);
+    expect_same("run.precision=f64 parameters.shard=data", "run.precision=f64", 1e-10);
+}
+
+static void concurrent_is_joint(void)
+{
+    expect_same("run.precision=f64 mixture.mode=concurrent", "run.precision=f64", 1e-10);
+    expect_same(SINGLE " mixture.mode=concurrent", SINGLE, 1e-5);
+    expect_same("run.precision=f64 mixture.mode=concurrent mixture.scaling=0.5", "run.precision=f64", 1e-10);
+    expect_same("run.precision=f64 mixture.mode=concurrent mixture.balance=uncertainty",
+                "run.precision=f64 mixture.balance=uncertainty", 1e-10);
+    if (ts_group_size(test_world) % 2 == 0)
+        expect_same("run.precision=f64 mixture.mode=concurrent mesh.model=2", "run.precision=f64", 1e-10);
+}
+
+/* `short` has as many examples as 12 steps take. */
+static void data_that_end(void)
+{
+    expect_same("run.precision=f64 mixture.mode=concurrent mixture.exhausted=drop mixture.epochs=0.002",
+                "run.precision=f64 mixture.exhausted=drop mixture.epochs=0.002", 1e-10);
+    expect_same("run.precision=f64 mixture.mode=concurrent mixture.exhausted=stop mixture.epochs=0.002",
+                "run.precision=f64 mixture.exhausted=stop mixture.epochs=0.002", 1e-10);
+}
+
+/* A balance that learns, in f64: twelve steps, a state, and the rest by another. The optimizer's state is not part of
+ * what is packed here, so the rest is compared by the tasks and places that it takes. */
+static void goes_on(void)
+{
+    Run whole, second;
+    TEST_OK(open_run(&whole, test_world, "mixture.mode=interleaved"));
+    TEST_OK(open_run(&second, test_world, "mixture.mode=interleaved"));
+    run_steps(&whole, 0, 12);
+    json_t *state = json_object();
+    ts_courses_pack(whole.courses, state);
+    ts_courses_unpack(second.courses, state, "a state");
+    run_steps(&whole, 12, 30);
+    run_steps(&second, 12, 30);
+    for (int i = 0; i < 3; i++)
+        CU_ASSERT_EQUAL(whole.job->tasks[i]->place, second.job->tasks[i]->place);
+    CU_ASSERT(whole.job->tasks[0]->place > 0);
+    json_decref(state);
+    close_run(&whole);
+    close_run(&second);
+}
+
+static void what_cannot_be_is_said(void)
+{
+    Run run;
+    TEST_ERROR(open_run(&run, test_world, "mixture.mode=concurrent parameters.shard=data"), "whole along data");
+    close_run(&run);
+    TEST_ERROR(open_run(&run, test_world, "mixture.of.long=1 mixture.of.nothing=1"),
+               "nothing is neither a task nor a mixture");
+    close_run(&run);
+}
+
+TEST_MAIN("courses", {"joint is the same on every mesh", joint_is_the_same_on_every_mesh},
+          {"concurrent is joint", concurrent_is_joint}, {"data that end", data_that_end}, {"goes on", goes_on},
+          {"what cannot be is said", what_cannot_be_is_said})
