@@ -20,6 +20,7 @@ typedef struct Course {
     TsParameters *parameters;       /* of its passes: the job's, or owned, on the mesh of its group */
     TsLoader *loader;               /* likewise; NULL: it does not run here */
     TsStep *passes[TS_MAX_LENGTHS]; /* one a length of batches; none where it does not run here */
+    double flops[TS_MAX_LENGTHS];   /* of each, on all ranks that run it together */
     TsMetrics *metrics;             /* NULL: it does not learn */
     int64_t steps;                  /* by itself */
     double seconds;                 /* of its passes here since groups were looked at last */
@@ -40,7 +41,7 @@ struct TsCourses {
     int64_t cut_step;           /* of the last cut, or look at it */
     TsPartition *partition;     /* NULL: all ranks run all tasks */
     TsCut cut;
-    TsTimeline *timeline;
+    TsRecording *recording; /* NULL: none yet */
 };
 
 static bool is_together(const TsCourses *courses)
@@ -126,9 +127,12 @@ static TsStepOptions step_options(const TsCourses *courses, int index)
 {
     const TsJob *job = courses->job;
     const Course *course = &courses->courses[index];
+    const TsTaskConfig *keys = (const TsTaskConfig *)job->keys->tasks.items + index;
     return (TsStepOptions){.parameters = course->parameters,
                            .sequence = ts_job_sequence(job->keys),
                            .learner = &job->keys->learner,
+                           .objective = &keys->objective,
+                           .vn = keys->vn,
                            .gradients = gradients_of(courses),
                            .metrics = course->metrics,
                            .memory = ts_job_memory(job->keys),
@@ -161,7 +165,9 @@ static TsStatus create_passes(TsCourses *courses, int index)
         TS_TRY(ts_step_create(&course->passes[k], course->task, ts_loader_batch(course->loader, k),
                               step_options(courses, index)));
         ts_step_bind(course->passes[k], job->arrays, ts_learner_gradients(courses->learner));
-        ts_step_record(course->passes[k], courses->timeline);
+        ts_step_record(course->passes[k], courses->recording ? courses->recording->timeline : NULL);
+        double bytes;
+        ts_program_cost(ts_step_program(course->passes[k]), &course->flops[k], &bytes);
     }
     return TS_OK;
 }
@@ -317,6 +323,7 @@ TsStatus ts_courses_create(TsCourses **courses, TsJob *job)
                                                       .arrays = job->arrays,
                                                       .users = (const TsParameters *const *)job->own,
                                                       .user_count = job->task_count,
+                                                      .fine_tune = &job->keys->fine_tune,
                                                       .together = is_together(made),
                                                       .in_parts = gradients_of(made) == TS_GRADIENTS_IN_PARTS,
                                                       .threads = job->threads});
@@ -368,35 +375,37 @@ bool ts_courses_go_on(TsCourses *courses, int64_t step)
     return ts_mixture_task(courses->mixture, step, courses->places) >= 0;
 }
 
+static void mark(const TsCourses *courses, const char *name)
+{
+    if (courses->recording)
+        ts_recording_mark(courses->recording, name);
+}
+
 /* Reads the task's next batch and runs its passes on it, where it runs here; its place moves on every rank. */
-static void run_task(TsCourses *courses, int index, int64_t step, double loss_scale)
+static void run_task(TsCourses *courses, int index, TsCourseReport *report, int64_t step, double loss_scale)
 {
     Course *course = &courses->courses[index];
+    report->tokens += course->task->tokens_a_batch;
     if (!course->loader) {
         course->task->place += ts_loader_rows(course->task->train);
         return;
     }
-    double begin_s = ts_timeline_now();
     int length = ts_loader_next(course->loader, &course->task->place); /* each rank reads its own rows */
-    double read_s = ts_timeline_now();
+    mark(courses, "read a batch");
+    double begin_s = ts_timeline_now();
     ts_step_run(course->passes[length], step, loss_scale); /* losses add up on each rank */
-    course->seconds += ts_timeline_now() - read_s;
-    if (courses->timeline)
-        ts_timeline_add(courses->timeline, (TsTimelineEvent){.begin_s = begin_s,
-                                                             .end_s = read_s,
-                                                             .name = "read a batch",
-                                                             .category = "host",
-                                                             .lane = TS_LANE_COMPUTE});
+    course->seconds += ts_timeline_now() - begin_s;
+    report->flops += course->flops[length];
+    mark(courses, "forward and backward");
 }
 
 static TsStatus run_one(TsCourses *courses, TsCourseReport *report, int64_t step)
 {
     int number = ts_mixture_task(courses->mixture, step, courses->places);
     Course *course = &courses->courses[number];
-    run_task(courses, number, step, ts_mixture_loss_scale(courses->mixture, number, step, courses->places));
+    run_task(courses, number, report, step, ts_mixture_loss_scale(courses->mixture, number, step, courses->places));
     courses->steps[number] = ++course->steps;
     report->learner = ts_learner_step(courses->learner, number, courses->steps, step, courses->job->keys->run.steps);
-    report->tokens = course->task->tokens_a_batch;
     return TS_OK;
 }
 
@@ -452,10 +461,8 @@ static TsStatus run_together(TsCourses *courses, TsCourseReport *report, int64_t
             note_losses(courses, before);
         forget_gradients(courses);
         for (int i = 0; i < courses->count; i++)
-            if (courses->active[i]) {
-                run_task(courses, i, step, courses->coefficient[i] * keys[i].loss_weight);
-                report->tokens += courses->courses[i].task->tokens_a_batch;
-            }
+            if (courses->active[i])
+                run_task(courses, i, report, step, courses->coefficient[i] * keys[i].loss_weight);
         if (learns) {
             find_losses(courses, before);
             ts_balance_update(courses->balance, courses->loss, NULL, courses->active);
@@ -471,7 +478,9 @@ TsStatus ts_courses_step(TsCourses *courses, TsCourseReport *report, int64_t ste
 {
     *report = (TsCourseReport){.tokens = 0};
     look_at_tasks(courses);
-    return is_together(courses) ? run_together(courses, report, step) : run_one(courses, report, step);
+    TsStatus status = is_together(courses) ? run_together(courses, report, step) : run_one(courses, report, step);
+    mark(courses, "learn");
+    return status;
 }
 
 /* ---- what others see ---- */
@@ -486,13 +495,24 @@ TsMetrics *ts_courses_metrics(const TsCourses *courses, int task)
     return courses->courses[task].metrics;
 }
 
-void ts_courses_record(TsCourses *courses, TsTimeline *timeline)
+double ts_courses_rate(TsCourses *courses, int task, int64_t step)
 {
-    courses->timeline = timeline;
+    look_at_tasks(courses);
+    return ts_mixture_rates(courses->mixture, step, courses->places)[task];
+}
+
+int64_t ts_courses_steps(const TsCourses *courses, int task)
+{
+    return courses->courses[task].steps + courses->together;
+}
+
+void ts_courses_record(TsCourses *courses, TsRecording *recording)
+{
+    courses->recording = recording;
     for (int i = 0; i < courses->count; i++)
         for (int k = 0; k < TS_MAX_LENGTHS && courses->courses[i].passes[k]; k++)
-            ts_step_record(courses->courses[i].passes[k], timeline);
-    ts_learner_record(courses->learner, timeline);
+            ts_step_record(courses->courses[i].passes[k], recording->timeline);
+    ts_learner_record(courses->learner, recording->timeline);
 }
 
 void ts_courses_pack(const TsCourses *courses, json_t *state)

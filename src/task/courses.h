@@ -18,6 +18,7 @@
 #include "task/job.h"
 #include "task/learner.h"
 #include "task/metrics.h"
+#include "task/recording.h"
 
 typedef struct TsCourses TsCourses;
 
@@ -39,6 +40,7 @@ bool ts_courses_go_on(TsCourses *courses, int64_t step);
 typedef struct TsCourseReport {
     TsLearnerReport learner;
     int64_t tokens; /* of all its batches */
+    double flops;   /* of all its passes, on all ranks together */
 } TsCourseReport;
 
 /* Runs step `step`: batches are read, passes run, losses added up, parameters updated. Collective; an error, the same
@@ -49,8 +51,13 @@ TS_MUST_USE TsStatus ts_courses_step(TsCourses *courses, TsCourseReport *report,
  * of them: to be reduced over the ranks that share a batch. */
 TsMetrics *ts_courses_metrics(const TsCourses *courses, int task);
 
-/* Records what steps do from now on; NULL: no more. Not collective. */
-void ts_courses_record(TsCourses *courses, TsTimeline *timeline);
+/* The part of all that is counted which a task has from `step` on, and the steps that it had. */
+double ts_courses_rate(TsCourses *courses, int task, int64_t step);
+int64_t ts_courses_steps(const TsCourses *courses, int task);
+
+/* Programs record into the timeline of the recording, which is borrowed and marked, from now on, or where that is NULL,
+ * no more. Not collective. */
+void ts_courses_record(TsCourses *courses, TsRecording *recording);
 
 /* How far tasks are, for checkpoints: adds to, and reads from, the object "tasks" of a state. Reading says loudly which
  * tasks the state, called `origin`, knows nothing of. */

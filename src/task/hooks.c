@@ -35,7 +35,7 @@ static bool is_due(TsInterval interval, int64_t step, double since_s)
 
 bool ts_training_is_over(const TsTraining *training)
 {
-    return training->step >= training->keys->run.steps || training->next_task < 0 ||
+    return training->step >= training->keys->run.steps || training->exhausted ||
            ts_early_stop_now(&training->early_stop);
 }
 
@@ -69,14 +69,14 @@ static Decision decide(const TsTraining *training, int signal)
 /* What the tasks' losses came to since the last time; reduced only here. */
 static void collect_losses(TsTraining *training, TsReportTask *tasks, TsWeightedScalar *whole)
 {
-    const double *rates = ts_mixture_rates(training->mixture, training->step + 1, training->places);
     *whole = (TsWeightedScalar){0};
     for (int i = 0; i < training->job->task_count; i++) {
-        const TsCourse *course = &training->courses[i];
-        tasks[i] = (TsReportTask){.name = course->task->name, .rate = rates[i], .steps = training->task_steps[i]};
-        if (!course->passes[0])
+        TsMetrics *metrics = ts_courses_metrics(training->courses, i);
+        tasks[i] = (TsReportTask){.name = training->job->tasks[i]->name,
+                                  .rate = ts_courses_rate(training->courses, i, training->step + 1),
+                                  .steps = ts_courses_steps(training->courses, i)};
+        if (!metrics)
             continue;
-        TsMetrics *metrics = ts_step_metrics(course->passes[0]);
         TsWeightedScalar scalars[TS_MAX_LOSSES];
         ts_metrics_reduce(scalars, metrics, ts_mesh_group(training->job->mesh, ts_batch_axes()));
         ts_metrics_reset(metrics);
@@ -94,7 +94,7 @@ static void say(TsTraining *training)
     TsReport report = {.step = training->step,
                        .tasks = tasks,
                        .task_count = count,
-                       .learner = training->report,
+                       .learner = training->report.learner,
                        .weight_norm = ts_learner_weight_norm(training->learner),
                        .skipped_steps = training->skipped_steps,
                        .speed = ts_speed_take(&training->speed, training->job->group)};
@@ -123,14 +123,14 @@ void ts_training_evaluate(TsTraining *training)
     if (ema && ema->evaluate)
         ts_averages_gather(ts_learner_averages(training->learner));
     for (int i = 0; i < training->job->task_count; i++) {
-        const TsCourse *course = &training->courses[i];
-        if (!course->evaluator)
+        const char *name = training->job->tasks[i]->name;
+        if (!training->evaluators[i])
             continue;
         TsScores scores;
-        ts_evaluator_run(course->evaluator, &scores, NULL, NULL);
-        ts_progress_say_evaluation(training->dir, training->step, course->task->name, &scores);
+        ts_evaluator_run(training->evaluators[i], &scores, NULL, NULL);
+        ts_progress_say_evaluation(training->dir, training->step, name, &scores);
         ts_summaries_scores(training->summaries, i, training->step, &scores);
-        note_scores(training, course->task->name, &scores);
+        note_scores(training, name, &scores);
     }
     training->evaluated_s = ts_progress_now();
 }
@@ -140,15 +140,11 @@ void ts_training_evaluate(TsTraining *training)
 /* The state beside the arrays. */
 static json_t *pack_state(const TsTraining *training)
 {
-    json_t *tasks = json_object();
-    for (int i = 0; i < training->job->task_count; i++)
-        json_object_set_new(tasks, training->courses[i].task->name,
-                            json_pack("{s:I, s:I}", "place", (json_int_t)training->courses[i].task->place, "steps",
-                                      (json_int_t)training->task_steps[i]));
     json_t *state =
-        json_pack("{s:I, s:I, s:I, s:I, s:o, s:o}", "seed", (json_int_t)training->keys->run.seed, "step",
+        json_pack("{s:I, s:I, s:I, s:I, s:o}", "seed", (json_int_t)training->keys->run.seed, "step",
                   (json_int_t)training->step, "skipped_steps", (json_int_t)training->skipped_steps, "skipped_in_row",
-                  (json_int_t)training->skipped_in_row, "tasks", tasks, "kept", ts_job_keep(training->job));
+                  (json_int_t)training->skipped_in_row, "kept", ts_job_keep(training->job));
+    ts_courses_pack(training->courses, state);
     ts_saving_pack(training->saving, state);
     ts_early_stop_pack(&training->early_stop, state);
     return state;
@@ -181,7 +177,7 @@ static TsStatus too_many_skipped(TsTraining *training)
         TS_CODE_INVALID,
         "%lld steps in a row had a gradient that is not finite or above learner.skip_above (the last norm is %g); the "
         "last checkpoint is of step %lld",
-        (long long)training->skipped_in_row, training->report.gradient_norm, last_saved_step(training));
+        (long long)training->skipped_in_row, training->report.learner.gradient_norm, last_saved_step(training));
 }
 
 /* The run ends because a signal asked for it. */
@@ -214,7 +210,7 @@ static void say_end(const TsTraining *training)
                "early stop after step %lld: %s was best at step %lld, %.6g; %lld evaluation%s since were not better",
                (long long)training->step, stop->config->by, (long long)stop->best_step, stop->best,
                (long long)stop->worse, stop->worse == 1 ? "" : "s");
-    else if (training->next_task < 0 && training->step < training->keys->run.steps)
+    else if (training->exhausted && training->step < training->keys->run.steps)
         ts_log(TS_LOG_INFO, "data are exhausted after step %lld: mixture.exhausted says what then",
                (long long)training->step);
 }

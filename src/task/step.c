@@ -139,7 +139,7 @@ static TsMetrics *metrics_of(const TsLosses *losses)
 TsMetrics *ts_step_metrics_of(const TsTask *task, const TsBatch *batch, TsStepOptions options)
 {
     TsGraph *graph = ts_graph_create();
-    TsLosses losses = trace(graph, task, batch, &options);
+    TsLosses losses = trace(graph, task, batch, &options, NULL);
     ts_graph_free(&graph);
     return metrics_of(&losses);
 }

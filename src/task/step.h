@@ -31,16 +31,9 @@ typedef struct TsStepOptions {
     uint64_t seed;                      /* of dropout and noise */
     TsAxis sequence;                    /* cuts the sequence between blocks; TS_AXIS_NONE: it is whole */
     bool gives_out;                     /* also what the task's metrics and predictions are made of: ts_step_given */
+    TsStepGradients gradients;          /* what becomes of them */
     TsMetrics *metrics;                 /* that losses are added to, borrowed; NULL: the step's own */
     TsMemoryPolicy memory;              /* what the backward pass computes again */
-    TsParameters *parameters;       /* tracing declares here */
-    const TsLearnerConfig *learner; /* NULL: a pass that evaluates: no dropout, no gradients */
-    uint64_t seed;                  /* of dropout */
-    TsAxis sequence;                /* cuts the sequence between blocks; TS_AXIS_NONE: it is whole */
-    bool gives_out;                 /* also what the task's metrics and predictions are made of: ts_step_given */
-    TsStepGradients gradients;      /* what becomes of them */
-    TsMetrics *metrics;             /* that losses are added to, borrowed; NULL: the step's own */
-    TsMemoryPolicy memory;          /* what the backward pass computes again */
     TsDtype dtype;
     int threads;
 } TsStepOptions;

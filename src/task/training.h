@@ -5,37 +5,28 @@
  */
 #pragma once
 
+#include "task/courses.h"
 #include "task/early_stop.h"
 #include "task/evaluator.h"
 #include "task/progress.h"
-#include "task/recording.h"
 #include "task/run_dir.h"
 #include "task/saving.h"
 #include "task/summaries.h"
 #include "task/trainer.h"
 
-/* A task in training. */
-typedef struct TsCourse {
-    TsTask *task;
-    TsStep *passes[TS_MAX_LENGTHS]; /* one a length of batches */
-    double flops[TS_MAX_LENGTHS];   /* of each, on all ranks together */
-    TsEvaluator *evaluator;         /* NULL: no validation data */
-} TsCourse;
-
 typedef struct TsTraining {
     TsJob *job;
     const TsJobConfig *keys; /* of the job */
     TsRunDir *dir;
-    TsCourse *courses; /* (job->task_count) */
-    TsMixture *mixture;
-    int64_t *places, *task_steps; /* (job->task_count) examples taken of each task, and its steps, so far */
-    int next_task;                /* of the next step; -1: data are exhausted */
-    TsLearner *learner;
+    TsCourses *courses;
+    bool exhausted;           /* there are no data for a further step */
+    TsEvaluator **evaluators; /* (job->task_count) NULL: no validation data */
+    TsLearner *learner;       /* of the courses */
     TsSaving *saving;
     TsBatch *kept; /* parameters and optimizer state, lent: what a checkpoint holds */
     int64_t step;  /* that was finished last */
     int64_t skipped_steps, skipped_in_row;
-    TsLearnerReport report; /* of the last step */
+    TsCourseReport report; /* of the last step */
     TsProgress progress;
     TsSpeed speed;
     TsSummaries *summaries;

@@ -18,74 +18,20 @@
 
 /* ---- what is made ---- */
 
-static TsStatus create_passes(TsTraining *training, int index)
-{
-    TsCourse *course = &training->courses[index];
-    const TsJob *job = training->job;
-    TsLoader *data = course->task->train;
-    const TsTaskConfig *keys = (const TsTaskConfig *)training->keys->tasks.items + index;
-    for (int k = 0; data && k < ts_loader_lengths(data); k++) {
-        double bytes;
-        TS_TRY(ts_step_create(&course->passes[k], course->task, ts_loader_batch(data, k),
-                              (TsStepOptions){.parameters = job->own[index],
-                                              .sequence = ts_job_sequence(training->keys),
-                                              .learner = &training->keys->learner,
-                                              .objective = &keys->objective,
-                                              .vn = keys->vn,
-                                              .metrics = k ? ts_step_metrics(course->passes[0]) : NULL,
-                                              .memory = ts_job_memory(training->keys),
-                                              .seed = (uint64_t)training->keys->run.seed,
-                                              .dtype = job->dtype,
-                                              .threads = job->threads}));
-        ts_step_bind(course->passes[k], job->arrays, ts_learner_gradients(training->learner));
-        ts_program_cost(ts_step_program(course->passes[k]), &course->flops[k], &bytes);
-    }
-    return TS_OK;
-}
-
-static TsStatus create_courses(TsTraining *training)
+static TsStatus create_evaluators(TsTraining *training)
 {
     TsJob *job = training->job;
     const TsEmaConfig *ema = training->keys->learner.ema;
     const TsBatch *evaluated =
         ema && ema->evaluate ? ts_averages_arrays(ts_learner_averages(training->learner)) : job->arrays;
-    training->courses = ts_calloc((size_t)job->task_count, sizeof *training->courses);
-    training->task_steps = ts_calloc((size_t)job->task_count, sizeof *training->task_steps);
+    training->evaluators = ts_calloc((size_t)job->task_count, sizeof(TsEvaluator *));
     for (int i = 0; i < job->task_count; i++) {
-        TsCourse *course = &training->courses[i];
-        course->task = job->tasks[i];
-        TS_TRY(create_passes(training, i));
-        if (!course->task->validation || training->keys->run.mode == TS_MODE_TRAIN)
+        if (!job->tasks[i]->validation || training->keys->run.mode == TS_MODE_TRAIN)
             continue;
-        TS_TRY(ts_evaluator_create(&course->evaluator, job, course->task, course->task->validation));
-        ts_evaluator_bind(course->evaluator, evaluated);
+        TS_TRY(ts_evaluator_create(&training->evaluators[i], job, job->tasks[i], job->tasks[i]->validation));
+        ts_evaluator_bind(training->evaluators[i], evaluated);
     }
     return TS_OK;
-}
-
-static TsStatus create_mixture(TsTraining *training)
-{
-    const TsJob *job = training->job;
-    const TsTaskConfig *keys = training->keys->tasks.items;
-    TsMixtureTask *tasks = ts_calloc((size_t)job->task_count, sizeof *tasks);
-    for (int i = 0; i < job->task_count; i++) {
-        const TsTask *task = job->tasks[i];
-        tasks[i] = (TsMixtureTask){.name = task->name,
-                                   .weight = keys[i].weight,
-                                   .loss_weight = keys[i].loss_weight,
-                                   .examples = task->train ? ts_loader_count(task->train) : 0,
-                                   .rows = task->train ? ts_loader_rows(task->train) : 1,
-                                   .tokens = task->tokens_a_batch > 0 ? task->tokens_a_batch : 1};
-    }
-    training->places = ts_calloc((size_t)job->task_count, sizeof *training->places);
-    TsStatus status = ts_mixture_create(&training->mixture, &training->keys->mixture, tasks, job->task_count,
-                                        (uint64_t)training->keys->run.seed);
-    ts_free(tasks);
-    if (!status)
-        return TS_OK;
-    TsStatus located = ts_config_error_at(job->config, "mixture", "%s", ts_status_message(status));
-    ts_status_free(&status);
-    return located;
 }
 
 /* Lends what a checkpoint holds: parameters, and the Learner's state. */
@@ -105,11 +51,10 @@ static TsStatus expect_metric(const TsTraining *training, const char *key, const
     TsText names = {0};
     bool found = false;
     for (int i = 0; i < training->job->task_count && !found; i++) {
-        const TsCourse *course = &training->courses[i];
         const char *name[TS_MAX_SCORES];
-        int count = course->evaluator ? ts_evaluator_names(course->evaluator, name) : 0;
+        int count = training->evaluators[i] ? ts_evaluator_names(training->evaluators[i], name) : 0;
         for (int k = 0; k < count; k++) {
-            char *path = ts_format("%s/%s", course->task->name, name[k]);
+            char *path = ts_format("%s/%s", training->job->tasks[i]->name, name[k]);
             ts_text_append(&names, "%s%s", names.size_bytes ? ", " : "", path);
             found |= strcmp(path, by) == 0;
             ts_free(path);
@@ -137,21 +82,10 @@ static TsStatus expect_metrics(const TsTraining *training)
 static TsStatus read_state(TsTraining *training, const TsCheckpoint *checkpoint)
 {
     json_t *state = (json_t *)ts_checkpoint_state(checkpoint); /* read only; jansson takes no const here */
-    json_t *tasks = json_object_get(state, "tasks");
     training->step = json_integer_value(json_object_get(state, "step"));
     training->skipped_steps = json_integer_value(json_object_get(state, "skipped_steps"));
     training->skipped_in_row = json_integer_value(json_object_get(state, "skipped_in_row"));
-    for (int i = 0; i < training->job->task_count; i++) {
-        TsCourse *course = &training->courses[i];
-        json_t *kept = json_object_get(tasks, course->task->name);
-        if (!kept) {
-            ts_log(TS_LOG_WARNING, "%s knows nothing of the task %s: its data begin anew",
-                   ts_checkpoint_path(checkpoint), course->task->name);
-            continue;
-        }
-        course->task->place = json_integer_value(json_object_get(kept, "place"));
-        training->task_steps[i] = json_integer_value(json_object_get(kept, "steps"));
-    }
+    ts_courses_unpack(training->courses, state, ts_checkpoint_path(checkpoint));
     if (training->step != ts_checkpoint_step(checkpoint))
         return ts_status_error(TS_CODE_CORRUPT, "%s: its state is of step %lld", ts_checkpoint_path(checkpoint),
                                (long long)training->step);
@@ -284,17 +218,11 @@ TsStatus ts_training_begin(TsTraining *training, TsGroup *group, const TsConfig 
     training->keys = training->job->keys;
     training->early_stop.config = training->keys->early_stop;
     TsJob *job = training->job;
-    TS_TRY(create_mixture(training));
-    TsLearnerSetting setting = {.config = &training->keys->learner,
-                                .parameters = job->parameters,
-                                .arrays = job->arrays,
-                                .users = (const TsParameters *const *)job->own,
-                                .user_count = job->task_count,
-                                .fine_tune = &training->keys->fine_tune,
-                                .threads = job->threads};
-    TsStatus compiled = ts_learner_create(&training->learner, setting);
-    if (!compiled)
-        compiled = create_courses(training);
+    TsStatus compiled = ts_courses_create(&training->courses, job);
+    if (!compiled) {
+        training->learner = ts_courses_learner(training->courses);
+        compiled = create_evaluators(training);
+    }
     if (!compiled)
         compiled = ts_fit_check_made(group);
     TS_TRY(ts_fit_explain(ts_comm_agree(group, compiled), group, config)); /* one host alone may lack the memory */
@@ -313,17 +241,11 @@ TsStatus ts_training_begin(TsTraining *training, TsGroup *group, const TsConfig 
 
 void ts_training_end(TsTraining *training)
 {
-    for (int i = 0; training->courses && i < training->job->task_count; i++) {
-        for (int k = TS_MAX_LENGTHS - 1; k >= 0; k--)
-            ts_step_free(&training->courses[i].passes[k]);
-        ts_evaluator_free(&training->courses[i].evaluator);
-    }
-    ts_free(training->courses);
+    for (int i = 0; training->evaluators && i < training->job->task_count; i++)
+        ts_evaluator_free(&training->evaluators[i]);
+    ts_free(training->evaluators);
     ts_timeline_free(&training->recording.timeline);
-    ts_free(training->task_steps);
-    ts_free(training->places);
-    ts_learner_free(&training->learner);
-    ts_mixture_free(&training->mixture);
+    ts_courses_free(&training->courses);
     ts_summaries_free(&training->summaries);
     ts_saving_free(&training->saving);
     ts_batch_free(&training->kept);
