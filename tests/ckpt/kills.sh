@@ -61,7 +61,7 @@ for ((kill = 0; kill < kills; kill++)); do
         job=$!
         while kill -0 "$job" 2>/dev/null; do # from when all ranks are there
             launcher=$(pgrep -P "$(pgrep -P "$job" -x timeout || echo "$job")" -x mpirun) &&
-                victims=$(pgrep -P "$launcher" -x tessera) && [ "$(echo "$victims" | wc -l)" = "$ranks" ] && break
+                victims=$(pgrep -P "$launcher" -f "run.dir=$top/run") && [ "$(echo "$victims" | wc -l)" = "$ranks" ] && break
             sleep 0.02
         done
         sleep "$((RANDOM % 2)).$((RANDOM % 900 + 100))"
