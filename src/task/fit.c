@@ -7,8 +7,9 @@
 #include "base/memory.h"
 #include "comm/collectives.h"
 #include "task/plan.h"
+#include "tensor/timeline.h"
 
-enum { MOST_RANKS = 1 << 12, MOST_PLANS = 100 };
+enum { MOST_RANKS = 1 << 12, MOST_SECONDS = 15 };
 
 static const double GIB = 1 << 30;
 
@@ -77,21 +78,23 @@ static double planned_bytes(TsGroup *self, const TsConfig *config, TsMeshShape s
 static bool find_mesh(TsMeshShape *found, TsGroup *self, const TsConfig *config, TsMeshShape mesh_shape, int node_ranks,
                       double memory_bytes)
 {
+    double began_s = ts_timeline_now();
     int others = 1;
     for (int axis = 1; axis < TS_AXES; axis++)
         if (axis != TS_AXIS_DATA && axis != TS_AXIS_MODEL && mesh_shape.size[axis] > 1)
             others *= mesh_shape.size[axis];
-    for (int ranks = 1, plans = 0; ranks * others <= MOST_RANKS && plans < MOST_PLANS;) {
+    for (int ranks = 1; ranks * others <= MOST_RANKS;) {
         double least_bytes = INFINITY; /* that a host needs */
         for (int model = 1; model <= ranks; model++) {
             TsMeshShape shape = mesh_shape;
             int here = ranks * others < node_ranks ? ranks * others : node_ranks;
             if (ranks % model)
                 continue;
+            if (ts_timeline_now() - began_s > MOST_SECONDS) /* nobody waits longer for an error */
+                return false;
             shape.size[TS_AXIS_DATA] = ranks / model;
             shape.size[TS_AXIS_MODEL] = model;
             double bytes = planned_bytes(self, config, shape) * here;
-            plans++;
             if (bytes <= memory_bytes) {
                 *found = shape;
                 return true;

@@ -73,7 +73,8 @@ expect "a mesh that leaves ranks over" "mesh" "${line[@]}" mesh.data=1
 expect "a text that is not there" "$top/none.txt" "${line[@]}" "tasks.lm.data.text=$top/none.txt"
 expect "more ranks along model than heads" "4 ranks for 2 heads of keys and values" "${line[@]}" mesh.model=4
 count=2
-expect "a model beyond the memory, on two ranks" "in all a rank needs" "${line[@]}" backbone.width=4096 backbone.layers=40
+expect "a model beyond the memory, on two ranks" "in all a rank needs" "${line[@]}" backbone.width=4096 \
+    backbone.layers=40 parameters.shard=data
 expect "activations beyond the memory, on two ranks" "the smallest mesh with room, 2 ranks on such a host, is {data:" \
     "${line[@]}" tasks.lm.data.batch=3000000
 expect "a placement on an axis that is none, on two ranks" '"dta" is not a mesh axis' "${line[@]}" 'parameters.rules=[["bias", "0: dta"]]'
