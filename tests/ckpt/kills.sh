@@ -94,7 +94,7 @@ for ((kill = 0; kill < kills; kill++)); do
     [ "$step" -ge "$began" ] || fail "kill $kill, $what: step $began was committed, now there is $step"
 done
 
-timeout 60 "$TESSERA" ckpt verify "$top"/run/checkpoints/step_* >"$top/out" 2>&1 || fail "a committed checkpoint is damaged"
+timeout 60 "$TESSERA" ckpt verify "$top"/run/checkpoints/step_*[0-9] >"$top/out" 2>&1 || fail "a committed checkpoint is damaged"
 end=$((step + 3))
 start "$top/run" $end || fail "the last start failed"
 grep -aq "going on after step $step\$" "$top/out" || fail "the last start did not go on from step $step"
