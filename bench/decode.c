@@ -184,7 +184,6 @@ static bool find_peer(double *seconds, const char *path, const char *dtype)
 static void measure(const Model *model, TsDtype dtype, double bandwidth, const char *peers)
 {
     const char *name = ts_dtype_name(dtype);
-    char target[64];
     double ours[3], peer[3], bytes = weight_bytes(dtype == TS_BF16 ? model->narrow : model->arrays);
     double rate = product_rate(dtype);
     ours[0] = median_step(model, dtype, 1, STEPS);
@@ -195,21 +194,22 @@ static void measure(const Model *model, TsDtype dtype, double bandwidth, const c
            name, ours[0] * 1e3, bytes / ours[0] * 1e-9, bandwidth * 1e-9, READ, ours[1] * 1e3,
            read_flops() / ours[1] * 1e-9, rate * 1e-9, ROWS, ours[2] * 1e3);
     const double values[] = {bytes / ours[0] / bandwidth, read_flops() / ours[1] / rate, ROWS * ours[0] / ours[2]};
-    static const char *const names[] = {"batch-1", "prefill", "batch-32"};
+    static const char *const targets[2][3] = {{"decode/batch-1-f32", "decode/prefill-f32", "decode/batch-32-f32"},
+                                              {"decode/batch-1-bf16", "decode/prefill-bf16", "decode/batch-32-bf16"}};
+    static const char *const peer_targets[2][3] = {
+        {"decode/batch-1-f32-peer", "decode/prefill-f32-peer", "decode/batch-32-f32-peer"},
+        {"decode/batch-1-bf16-peer", "decode/prefill-bf16-peer", "decode/batch-32-bf16-peer"}};
     bool has_peer = find_peer(peer, peers, name);
     for (int i = 0; i < 3; i++) {
-        snprintf(target, sizeof target, "decode/%s-%s", names[i], name);
-        bench_target(target, values[i]);
-        snprintf(target, sizeof target, "decode/%s-%s-peer", names[i], name);
+        bench_target(targets[dtype == TS_BF16][i], values[i]);
         if (has_peer)
-            bench_target(target, peer[i] / ours[i]);
+            bench_target(peer_targets[dtype == TS_BF16][i], peer[i] / ours[i]);
     }
 }
 
 int main(int argc, char **argv)
 {
-    unsetenv("OPENBLAS_CORETYPE");
-    unsetenv("OPENBLAS_L2_SIZE");
+    ts_matmul_settle(argv);
     TsMachine machine = ts_machine();
     threads = ts_machine_threads(&machine, 2, 1, NULL);
     Model model;

@@ -88,10 +88,16 @@ static TsStatus create_mixture(TsCourses *courses)
     return located;
 }
 
-/* What cannot be side by side. */
-static TsStatus check_concurrent(const TsCourses *courses)
+/* What cannot be in one step, or side by side. */
+static TsStatus check_together(const TsCourses *courses)
 {
     const TsJob *job = courses->job;
+    if (courses->balance &&
+        (ts_balance_takes_gram(courses->balance) || ts_balance_waits_for_gradients(courses->balance)))
+        return ts_config_error_at(job->config, "mixture.balance",
+                                  "%s needs the gradients of each task apart, and a step adds them up as they come: "
+                                  "fixed, uncertainty and dynamic_average do without",
+                                  courses->config->balance.variant->name);
     if (!is_concurrent(courses))
         return TS_OK;
     if (job->sharding.shard == TS_SHARD_DATA)
@@ -312,10 +318,10 @@ TsStatus ts_courses_create(TsCourses **courses, TsJob *job)
     for (int i = 0; i < made->count; i++)
         made->courses[i].task = job->tasks[i];
     TsStatus status = create_mixture(made);
-    if (!status)
-        status = check_concurrent(made);
     if (!status && is_together(made))
         made->balance = ts_balance_create(made->config->balance, made->count, (uint64_t)job->keys->run.seed);
+    if (!status)
+        status = check_together(made);
     if (!status)
         status = ts_learner_create(&made->learner,
                                    (TsLearnerSetting){.config = &job->keys->learner,

@@ -180,6 +180,8 @@ static void what_cannot_be_is_said(void)
     Run run;
     TEST_ERROR(open_run(&run, test_world, "mixture.mode=concurrent parameters.shard=data"), "whole along data");
     close_run(&run);
+    TEST_ERROR(open_run(&run, test_world, "mixture.balance=pcgrad"), "gradients of each task apart");
+    close_run(&run);
     TEST_ERROR(open_run(&run, test_world, "mixture.of.long=1 mixture.of.nothing=1"),
                "nothing is neither a task nor a mixture");
     close_run(&run);

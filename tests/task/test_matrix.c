@@ -34,6 +34,10 @@ typedef struct Cell {
 /* What makes the combination unfit: words of the error; NULL: it fits. */
 static const char *unfit(const Cell *cell)
 {
+    bool decodes =
+        strcmp(cell->kind->name, "language_model") == 0 || strcmp(cell->kind->name, "sequence_to_sequence") == 0;
+    if (decodes && strcmp(cell->backbone->name, "transformer") != 0)
+        return "decodes, which takes a transformer";
     bool of_tokens = strcmp(cell->kind->name, "token_classification") == 0;
     if (strcmp(cell->kind->name, "language_model") == 0 && !cell->causal)
         return "causal: false: tasks.t predicts each next token";
@@ -60,12 +64,14 @@ static char *config_of(const Cell *cell)
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (find_key(cell->backbone->table, sizes[i].key))
             ts_text_append(&text, ", %s: %s", sizes[i].key, sizes[i].value);
+    if (find_key(cell->backbone->table, "causal"))
+        ts_text_append(&text, ", causal: %s", cell->causal ? "true" : "false");
     ts_text_append(&text,
-                   ", causal: %s}\n"
+                   "}\n"
                    "tasks:\n"
                    "  t:\n    type: %s\n    weight: 1\n"
                    "    data: {files: [%s/d.tsv], tokenizer: {type: bytes, specials: true}, batch: 4}\n",
-                   cell->causal ? "true" : "false", cell->kind->name, directory);
+                   cell->kind->name, directory);
     if (cell->adapter)
         ts_text_append(&text, "    adapter: %s\n", cell->adapter->name);
     return text.data;
@@ -171,7 +177,7 @@ static void all_that_fit_train(void)
     int fits = 0, refused = 0;
     for (int64_t k = 0; k < ts_task_kinds.count; k++)
         for (int64_t b = 0; b < ts_backbones.count; b++)
-            for (int causal = 0; causal < 2; causal++) {
+            for (int causal = 0; causal < (find_key(ts_backbones.items[b].table, "causal") ? 2 : 1); causal++) {
                 Cell cell = {.kind = &ts_task_kinds.items[k], .backbone = &ts_backbones.items[b], .causal = causal};
                 if (!find_key(cell.kind->table, "adapter")) {
                     try_cell(&cell, &fits, &refused);
@@ -182,7 +188,7 @@ static void all_that_fit_train(void)
                     try_cell(&cell, &fits, &refused);
                 }
             }
-    CU_ASSERT(fits >= 16 * ts_backbones.count && refused >= 16 * ts_backbones.count);
+    CU_ASSERT(fits >= 13 * ts_backbones.count && refused >= 13 * ts_backbones.count);
     printf("%d combinations trained a step, %d were refused: ", fits, refused);
 }
 
