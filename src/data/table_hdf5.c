@@ -32,9 +32,6 @@ static bool is_number(const json_t *value)
 
 static Column look_at(const json_t *value)
 {
-    json_t *inner;
-    const char *name;
-    size_t i;
     Column column = {.kind = json_is_null(value)      ? CELL_NOTHING
                              : json_is_integer(value) ? CELL_INTEGER
                              : json_is_real(value)    ? CELL_NUMBER
@@ -44,11 +41,13 @@ static Column look_at(const json_t *value)
                                                       : CELL_JSON};
     if (column.kind == CELL_NUMBERS) {
         column.width = json_array_size(value);
-        json_array_foreach(value, i, inner) column.kind = is_number(inner) ? column.kind : CELL_JSON;
+        for (size_t i = 0; i < column.width; i++)
+            column.kind = is_number(json_array_get(value, i)) ? column.kind : CELL_JSON;
     }
     if (column.kind == CELL_NAMED) {
         column.width = json_object_size(value);
-        json_object_foreach((json_t *)value, name, inner) column.kind = is_number(inner) ? column.kind : CELL_JSON;
+        for (void *at = json_object_iter((json_t *)value); at; at = json_object_iter_next((json_t *)value, at))
+            column.kind = is_number(json_object_iter_value(at)) ? column.kind : CELL_JSON;
     }
     return column;
 }

@@ -188,7 +188,7 @@ static void guide(float *out, const float *with, const float *without, int64_t v
     double sum = 0;
     for (int64_t v = 0; v < vocab; v++)
         sum += (double)expf(out[v] - largest);
-    float norm = largest + (float)log(sum);
+    float norm = largest + (sum > 0 ? (float)log(sum) : 0);
     for (int64_t v = 0; v < vocab; v++)
         out[v] -= norm;
 }

@@ -150,12 +150,12 @@ static void print_hosts(Doctor *doctor)
     ts_text_append(doctor->page, "\n%-12s %6s %6s %8s %10s %10s  %s\n", "host", "ranks", "cores", "threads", "memory",
                    "free", "processor");
     for (int node = 0; node < ts_group_nodes(doctor->group); node++) {
-        const Rank *first = NULL;
+        const Rank *first = &doctor->ranks[0]; /* of the host */
         int ranks = 0, threads = 0;
         for (int r = 0; r < doctor->size; r++) {
             if (ts_group_node_of(doctor->group, r) != node)
                 continue;
-            first = first ? first : &doctor->ranks[r];
+            first = ranks ? first : &doctor->ranks[r];
             threads += doctor->ranks[r].threads;
             ranks++;
         }
@@ -210,12 +210,12 @@ static void find_bindings(Doctor *doctor)
     }
     for (int node = 0; node < ts_group_nodes(doctor->group) && !node_of_shared; node++) {
         Rank all = {0};
-        const Rank *first = NULL;
+        const Rank *first = &doctor->ranks[0]; /* of the host */
         int ranks = 0;
         for (int r = 0; r < doctor->size; r++) {
             if (ts_group_node_of(doctor->group, r) != node)
                 continue;
-            first = first ? first : &doctor->ranks[r];
+            first = ranks ? first : &doctor->ranks[r];
             ranks++;
             for (int i = 0; i < CPUS / 32; i++)
                 all.cpus[i] |= doctor->ranks[r].cpus[i];

@@ -17,7 +17,7 @@ TsHistogram ts_histogram(const double *values, int64_t count, int64_t stride, Ts
 {
     TsHistogram histogram = {0};
     double sums[3] = {0}, ends[2] = {-HUGE_VAL, -HUGE_VAL},
-           all[2]; /* finite ones, others, their sum; -least, greatest */
+           all[2] = {0}; /* finite ones, others, their sum; -least, greatest */
     for (int64_t i = 0; i < count; i++) {
         double value = values[i * stride];
         bool finite = isfinite(value);

@@ -67,9 +67,10 @@ static TsStatus create_tasks(TsJob *job, TsJobOptions options)
                                  .seed = (uint64_t)job->keys->run.seed,
                                  .without_data = options.without_data || left_out,
                                  .kept = json_object_get(options.kept, map->names[i]),
-                                 .files = left_out ? (TsList){0} : options.files,
                                  .train_micros = job->micros.train,
                                  .evaluation_micros = job->micros.evaluation};
+        if (!left_out)
+            setting.files = options.files;
         status = ts_task_create(&job->tasks[i], items[i].kind, setting);
         job->task_count += !status;
     }

@@ -90,7 +90,10 @@ typedef struct Scalar {
 
 static Scalar scalar(const TsDistMatrix *m, double value)
 {
-    return m->dtype == TS_F64 ? (Scalar){.twice = value} : (Scalar){.single = (float)value};
+    Scalar made = {.twice = value};
+    if (m->dtype != TS_F64)
+        made.single = (float)value;
+    return made;
 }
 
 static double value_of(const TsDistMatrix *m, const void *numbers, int64_t index)
@@ -109,7 +112,7 @@ static void set_value(const TsDistMatrix *m, int64_t index, double value)
 /* The info of the grid's ranks, on all of the group: the largest, or the least if one is negative. */
 static int agree_info(const Context *context, int info)
 {
-    int32_t mine[2] = {context->inside ? info : 0, context->inside ? -info : 0}, all[2];
+    int32_t mine[2] = {context->inside ? info : 0, context->inside ? -info : 0}, all[2] = {0};
     ts_all_reduce(
         context->group,
         (TsTransfer){
@@ -155,7 +158,7 @@ static int64_t first_not_finite(const TsDistMatrix *a)
 
 TsStatus ts_dist_check_finite(const TsDistMatrix *a, const char *what)
 {
-    int64_t mine = first_not_finite(a), first;
+    int64_t mine = first_not_finite(a), first = 0;
     ts_all_reduce(a->grid.group, (TsTransfer){.out = &first,
                                               .in = &mine,
                                               .count_elems = 1,
@@ -229,7 +232,7 @@ TsStatus ts_dist_cholesky_solve(TsDistMatrix *a, TsDistMatrix *b)
 /* The least and the largest size of a diagonal element of the first n, over all ranks. */
 static void diagonal_range(const TsDistMatrix *a, int64_t n, double *least, double *largest)
 {
-    double mine[2] = {-INFINITY, 0}, all[2];
+    double mine[2] = {-INFINITY, 0}, all[2] = {0};
     for (int64_t i = 0; i < n; i++) {
         int64_t at = diagonal_at(a, i);
         if (at < 0)
