@@ -18,18 +18,26 @@ static void on_signal(int signal)
     stop_signal = signal;
 }
 
+/* The handler runs on a stack of its own: oneDNN 2.6's products keep values below the end of the stack, where the frame
+ * of a handler would overwrite them. A signal to a process goes to its main thread, which is this one, if it takes it.
+ */
 static void catch_signals(struct sigaction *before)
 {
-    struct sigaction action = {.sa_handler = on_signal};
+    static char stack[1 << 16];
+    stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
     stop_signal = 0;
+    sigaltstack(&alternate, NULL);
     for (int i = 0; i < SIGNALS; i++)
         sigaction(signals[i], &action, &before[i]);
 }
 
 static void release_signals(const struct sigaction *before)
 {
+    stack_t none = {.ss_flags = SS_DISABLE};
     for (int i = 0; i < SIGNALS; i++)
         sigaction(signals[i], &before[i], NULL);
+    sigaltstack(&none, NULL);
 }
 
 /* ---- steps ---- */
@@ -100,6 +108,7 @@ TsStatus ts_train(TsGroup *group, const TsConfig *config, TsTrainOptions options
     if (training.is_recorded && ts_group_rank(group) == 0 && !ts_run_dir_lost(training.dir))
         ts_run_record_end(training.keys->run.dir, status ? ts_status_message(status) : "done");
     ts_training_end(&training);
-    release_signals(before);
+    if (!status) /* else ranks end with a code, and mpirun sends SIGTERM to those that end a little later */
+        release_signals(before);
     return status;
 }
