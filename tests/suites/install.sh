@@ -95,9 +95,10 @@ check 'a missing package is named, with the lines that install it' names_missing
 private=$work/private
 own_prefix() { # copies of libyaml and jansson, and the rest by links, in a prefix; no pkg-config; no oneDNN
     mkdir -p "$private/include" "$private/lib" && local name include library header
-    for name in YAML:yaml JANSSON:jansson PCRE2:pcre2 UTF8PROC:utf8proc ZLIB:zlib; do
-        include=$(cached "TESSERA_${name%:*}_INCLUDE_DIR") library=$(cached "TESSERA_${name%:*}_LIBRARY")
-        cp -L "$library" "$private/lib/" && cp "$include/${name#*:}"*.h "$private/include/" || return 1
+    mkdir -p "$private/include/protobuf-c"
+    for name in YAML:yaml JANSSON:jansson PCRE2:pcre2 UTF8PROC:utf8proc ZLIB:zlib PROTOBUFC:protobuf-c/protobuf-c; do
+        include=$(cached "TESSERA_${name%:*}_INCLUDE_DIR") library=$(cached "TESSERA_${name%:*}_LIBRARY") header=${name#*:}
+        cp -L "$library" "$private/lib/" && cp "$include/$header"*.h "$private/include/$(dirname "$header")/" || return 1
         header=$(readelf -d "$library" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')
         ln -sf "$(basename "$library")" "$private/lib/$header"
     done
