@@ -37,6 +37,7 @@ struct TsCourses {
     int64_t *places, *steps;    /* (count) of all tasks, as others take them */
     bool *active;               /* (count) tasks of the next step */
     double *coefficient, *loss; /* (count) of the step */
+    TsWeightedScalar *before;   /* (count) what the metrics had before the step */
     int64_t together;           /* steps of several tasks */
     int64_t cut_step;           /* of the last cut, or look at it */
     TsPartition *partition;     /* NULL: all ranks run all tasks */
@@ -314,7 +315,8 @@ TsStatus ts_courses_create(TsCourses **courses, TsJob *job)
                         .steps = ts_calloc(count, sizeof *made->steps),
                         .active = ts_calloc(count, sizeof *made->active),
                         .coefficient = ts_calloc(count, sizeof *made->coefficient),
-                        .loss = ts_calloc(count, sizeof *made->loss)};
+                        .loss = ts_calloc(count, sizeof *made->loss),
+                        .before = ts_calloc(count, sizeof *made->before)};
     for (int i = 0; i < made->count; i++)
         made->courses[i].task = job->tasks[i];
     TsStatus status = create_mixture(made);
@@ -360,6 +362,7 @@ void ts_courses_free(TsCourses **courses)
     ts_free(ended->active);
     ts_free(ended->coefficient);
     ts_free(ended->loss);
+    ts_free(ended->before);
     ts_free(ended);
     *courses = NULL;
 }
@@ -425,8 +428,9 @@ static void forget_gradients(TsCourses *courses)
 }
 
 /* The losses of this step alone, weighted: what the metrics have now, less what they had. Collective. */
-static void find_losses(TsCourses *courses, const TsWeightedScalar *before)
+static void find_losses(TsCourses *courses)
 {
+    const TsWeightedScalar *before = courses->before;
     TsGroup *group = ts_mesh_group(courses->job->mesh, ts_batch_axes());
     const TsTaskConfig *keys = courses->job->keys->tasks.items;
     for (int i = 0; i < courses->count; i++) {
@@ -440,7 +444,7 @@ static void find_losses(TsCourses *courses, const TsWeightedScalar *before)
     }
 }
 
-static void note_losses(const TsCourses *courses, TsWeightedScalar *before)
+static void note_losses(TsCourses *courses)
 {
     TsGroup *group = ts_mesh_group(courses->job->mesh, ts_batch_axes());
     for (int i = 0; i < courses->count; i++) {
@@ -448,7 +452,7 @@ static void note_losses(const TsCourses *courses, TsWeightedScalar *before)
         if (!courses->active[i])
             continue;
         ts_metrics_reduce(now, courses->courses[i].metrics, group);
-        before[i] = now[0];
+        courses->before[i] = now[0];
     }
 }
 
@@ -457,26 +461,24 @@ static TsStatus run_together(TsCourses *courses, TsCourseReport *report, int64_t
     const TsTaskConfig *keys = courses->job->keys->tasks.items;
     const double *rates = ts_mixture_rates(courses->mixture, step, courses->places);
     bool learns = courses->config->balance.value != NULL; /* the method has something to learn from losses */
-    TsWeightedScalar *before = ts_calloc((size_t)courses->count, sizeof *before);
     for (int i = 0; i < courses->count; i++)
         courses->active[i] = rates[i] > 0;
     TsStatus status = look_at_groups(courses, step);
     if (!status) {
         ts_balance_coefficients(courses->balance, courses->coefficient, NULL, courses->active, step);
         if (learns)
-            note_losses(courses, before);
+            note_losses(courses);
         forget_gradients(courses);
         for (int i = 0; i < courses->count; i++)
             if (courses->active[i])
                 run_task(courses, i, report, step, courses->coefficient[i] * keys[i].loss_weight);
         if (learns) {
-            find_losses(courses, before);
+            find_losses(courses);
             ts_balance_update(courses->balance, courses->loss, NULL, courses->active);
         }
         status = ts_learner_step_together(courses->learner, &report->learner, courses->active, courses->steps,
                                           ++courses->together, step, courses->job->keys->run.steps);
     }
-    ts_free(before);
     return status;
 }
 
