@@ -4,47 +4,30 @@
 #
 # What the program says about its commands, and to commands that it does not have: one line, and an exit code.
 set -u
-failures=0
+. tests/program.sh
 
-# check CODE WORDS COMMAND...: the command ends with this code, and its output has this regular expression in a line.
-check() {
-    local code=$1 words=$2 output got
+# gives CODE REGEX COMMAND...: the command ends with this code, and its output has this regular expression in a line.
+gives() {
+    local code=$1 regex=$2 got
     shift 2
-    output=$(timeout 60 "$@" 2>&1 </dev/null)
+    timeout 60 "$@" </dev/null >"$top/out" 2>&1
     got=$?
-    if [ "$got" != "$code" ] || ! grep -qE -- "$words" <<<"$output"; then
-        printf '%s\n  expected code %s and /%s/, got code %s and:\n%s\n' "$*" "$code" "$words" "$got" "$output"
-        failures=$((failures + 1))
-    fi
+    [ $got = "$code" ] && also "$regex" || fail "expected code $code, got $got: $*"
 }
 
-# once WORDS COMMAND...: exactly one line of the output has them.
-once() {
-    local words=$1 lines
-    shift
-    lines=$(timeout 60 "$@" 2>&1 </dev/null | grep -cE -- "$words")
-    if [ "$lines" != 1 ]; then
-        printf '%s\n  expected /%s/ in one line, found it in %s\n' "$*" "$words" "$lines"
-        failures=$((failures + 1))
-    fi
-}
+gives 0 '^  help  ' "$TESSERA" help
+gives 0 '^  help  ' "$TESSERA" --help
+gives 0 '^tessera version' "$TESSERA" help version
+gives 0 '^tessera version' "$TESSERA" version --help
+gives 0 '^tessera [0-9]+\.[0-9]+\.[0-9]+' "$TESSERA" version
+gives 0 '^tessera [0-9]+\.[0-9]+\.[0-9]+' "$TESSERA" --version
+gives 2 'tessera: error: which command\? tessera help lists them' "$TESSERA"
+gives 2 'tessera: error: there is no command "vresion"; did you mean version\?' "$TESSERA" vresion
+gives 2 'tessera: error: there is no command "zebra"; tessera help lists them' "$TESSERA" zebra
+gives 2 'tessera: error: there is no command "hepl"; did you mean help\?' "$TESSERA" help hepl
+gives 2 'tessera: error: version: expected nothing' "$TESSERA" version now
+ends 2 'there is no command' 2 zebra
+ends 0 '^tessera [0-9]' 2 version
+gives 3 'could not be printed|cannot be printed' bash -c '"$0" version >/dev/full; code=$?; [ $code != 0 ] && exit 3' "$TESSERA"
 
-two=(mpirun --oversubscribe --bind-to none -n 2 "$TESSERA")
-
-check 0 '^  help  ' "$TESSERA" help
-check 0 '^  help  ' "$TESSERA" --help
-check 0 '^tessera version' "$TESSERA" help version
-check 0 '^tessera version' "$TESSERA" version --help
-check 0 '^tessera [0-9]+\.[0-9]+\.[0-9]+' "$TESSERA" version
-check 0 '^tessera [0-9]+\.[0-9]+\.[0-9]+' "$TESSERA" --version
-check 2 'tessera: error: which command\? tessera help lists them' "$TESSERA"
-check 2 'tessera: error: there is no command "vresion"; did you mean version\?' "$TESSERA" vresion
-check 2 'tessera: error: there is no command "zebra"; tessera help lists them' "$TESSERA" zebra
-check 2 'tessera: error: there is no command "hepl"; did you mean help\?' "$TESSERA" help hepl
-check 2 'tessera: error: version: expected nothing' "$TESSERA" version now
-once 'there is no command' "${two[@]}" zebra
-check 2 'there is no command' "${two[@]}" zebra
-once '^tessera [0-9]' "${two[@]}" version
-check 3 'could not be printed|cannot be printed' bash -c '"$0" version >/dev/full; code=$?; [ $code != 0 ] && exit 3' "$TESSERA"
-
-[ "$failures" = 0 ] || { echo "$failures failed"; exit 1; }
+[ $failures = 0 ]

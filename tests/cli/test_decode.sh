@@ -7,39 +7,20 @@
 # `tessera decode` of a model that has learned nothing: prompts of the command line and of files, in their order, once
 # each, the same on 1 and 2 ranks; samples, beams, stops; streams of whole characters; and what it says of bad input.
 set -u
-: "${TESSERA:=build/tessera}"
-top=$(mktemp -d "${TMPDIR:-/tmp}/tessera-decode.XXXXXX") || exit 1
-trap 'rm -rf "$top"' EXIT
-failures=0
+. tests/program.sh
 config=(run.dir="$top/run" run.threads=1 run.steps=2 run.evaluate=never checkpoint.every=2 backbone.layers=1
     backbone.width=32 backbone.context=32)
 
-# ranks N WORDS...: the program on N ranks; what it prints is in $top/out.
-ranks() {
-    local launch=(mpirun --oversubscribe --bind-to none -n "$1")
-    [ "$1" != 1 ] || launch=()
-    shift
-    timeout -k 5 60 "${launch[@]}" "$TESSERA" "$@" </dev/null >"$top/out" 2>&1
-}
-decode() { ranks "$1" decode "$top/job.yaml" "${config[@]}" "${@:2}"; }
+decode() { runs "$1" decode "$top/job.yaml" "${config[@]}" "${@:2}"; }
 
-# says REGEX: the output has it.
-says() {
-    grep -qE -- "$1" "$top/out" && return
-    printf 'expected /%s/ in:\n' "$1"
-    cat "$top/out"
-    failures=$((failures + 1))
-}
 # fails REGEX N WORDS...
 fails() {
-    decode "${@:2}" && { echo "no error where /$1/ was expected"; failures=$((failures + 1)); }
-    says "$1"
+    decode "${@:2}" && fail "no error where /$1/ was expected"
+    also "$1"
 }
 # same A B WHAT
 same() {
-    cmp "$1" "$2" && return
-    echo "$3"
-    failures=$((failures + 1))
+    cmp "$1" "$2" || fail "$3"
 }
 
 cat >"$top/words.tsv" <<'WORDS'
@@ -60,27 +41,27 @@ tasks:
       tokenizer: {type: bytes, specials: true}
       batch: 4
 JOB
-ranks 2 train "$top/job.yaml" "${config[@]}" || { cat "$top/out"; exit 1; }
+runs 2 train "$top/job.yaml" "${config[@]}" || { cat "$top/out"; exit 1; }
 
 # ---- prompts are written as they were learned, and once
 
-decode 1 --prompt ship decode.max_decode_steps=3 && says '^ship: '
-decode 1 --prompt 'ship: ' decode.max_decode_steps=3 && says '^ship: ' && ! grep -q 'ship: :' "$top/out" || failures=$((failures + 1))
-decode 1 --prompt ship decode.max_decode_steps=3 decode.prompt='<{prompt}>' && says '^<ship>'
-decode 1 --json --prompt ship decode.max_decode_steps=3 && says '^\{"index": 0, "prompt": "ship", "text": '
+decode 1 --prompt ship decode.max_decode_steps=3 && also '^ship: '
+decode 1 --prompt 'ship: ' decode.max_decode_steps=3 && also '^ship: ' && ! grep -q 'ship: :' "$top/out" || fail "a prompt that ends as the pattern does"
+decode 1 --prompt ship decode.max_decode_steps=3 decode.prompt='<{prompt}>' && also '^<ship>'
+decode 1 --json --prompt ship decode.max_decode_steps=3 && also '^\{"index": 0, "prompt": "ship", "text": '
 
 # ---- files: one line a prompt, in their order, the same on any number of ranks
 
 for ((i = 0; i < 7; i++)); do printf '{"prompt": "%s", "max_decode_steps": %d}\n' "$(printf 'x%.0s' $(seq $((1 + i * 3 % 5))))" $i; done >"$top/in.jsonl"
 for how in "decode.samples=3 decode.top_k=9 decode.top_p=0.9" "decode.beams=3" "decode.guidance=2" "decode.temperature=0"; do
     # shellcheck disable=SC2086
-    decode 1 --input "$top/in.jsonl" --output "$top/one.jsonl" --seed 4 decode.batch=3 $how || { cat "$top/out"; failures=$((failures + 1)); }
+    decode 1 --input "$top/in.jsonl" --output "$top/one.jsonl" --seed 4 decode.batch=3 $how || fail "$how"
     # shellcheck disable=SC2086
-    decode 2 --input "$top/in.jsonl" --output "$top/two.jsonl" --seed 4 decode.batch=3 $how || { cat "$top/out"; failures=$((failures + 1)); }
+    decode 2 --input "$top/in.jsonl" --output "$top/two.jsonl" --seed 4 decode.batch=3 $how || fail "$how"
     sed -E 's/("(log_probability|score)": -?[0-9]+\.[0-9]{3})[0-9]*/\1/g' -i "$top/one.jsonl" "$top/two.jsonl"
     same "$top/one.jsonl" "$top/two.jsonl" "$how: 2 ranks give other lines than 1"
     [ "$(grep -oE '^\{"index": [0-9]+' "$top/one.jsonl" | grep -oE '[0-9]+' | xargs)" = "0 1 2 3 4 5 6" ] ||
-        { echo "$how: not one line a prompt, in order"; cat "$top/one.jsonl"; failures=$((failures + 1)); }
+        fail "$how: not one line a prompt, in order: $(cat "$top/one.jsonl")"
 done
 # In other batches prompts are the same, and so are their samples.
 decode 1 --input "$top/in.jsonl" --output "$top/one.jsonl" --seed 4 decode.batch=7
@@ -88,14 +69,14 @@ decode 1 --input "$top/in.jsonl" --output "$top/two.jsonl" --seed 4 decode.batch
 sed -E 's/("log_probability": -?[0-9]+\.[0-9]{3})[0-9]*/\1/g' -i "$top/one.jsonl" "$top/two.jsonl"
 same "$top/one.jsonl" "$top/two.jsonl" "other batches give other samples"
 printf 'ship\n\ndog\r\n' >"$top/in.txt"
-decode 1 --input "$top/in.txt" && says '"index": 1, "prompt": "dog"'
+decode 1 --input "$top/in.txt" && also '"index": 1, "prompt": "dog"'
 
 # ---- a stream: whole characters, and what is printed otherwise
 
 decode 1 --prompt ship --seed 3 decode.temperature=1.5 && mv "$top/out" "$top/whole"
 decode 1 --prompt ship --seed 3 decode.temperature=1.5 --stream && mv "$top/out" "$top/streamed"
 same "$top/whole" "$top/streamed" "a stream prints other text"
-iconv -f UTF-8 -t UTF-8 "$top/streamed" >/dev/null || { echo "the stream is not UTF-8"; failures=$((failures + 1)); }
+iconv -f UTF-8 -t UTF-8 "$top/streamed" >/dev/null || fail "the stream is not UTF-8"
 
 # ---- bad input
 
@@ -117,6 +98,6 @@ fails 'has no \{prompt\} in it' 1 --prompt a decode.prompt=x
 fails 'prompt TEXT or --input FILE is needed' 1
 rm -f "$top/one.jsonl"
 fails 'more than the context' 1 --input "$top/long.txt" --output "$top/one.jsonl"
-[ ! -e "$top/one.jsonl" ] || { echo "an output was written in spite of an error"; failures=$((failures + 1)); }
+[ ! -e "$top/one.jsonl" ] || fail "an output was written in spite of an error"
 
-exit $((failures > 0))
+[ $failures = 0 ]

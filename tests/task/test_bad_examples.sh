@@ -7,13 +7,7 @@
 # Examples that are wrong: one line that says file, line and what was expected, before the first step, on all ranks; or
 # with bad_rows: skip the rows are counted and left out.
 set -u
-cd "$(dirname "$0")/../.." || exit 1
-: "${TESSERA:=build/tessera}"
-[ -x "$TESSERA" ] || { echo "there is no $TESSERA"; exit 77; }
-top=$(mktemp -d "${TMPDIR:-/tmp}/tessera-bad.XXXXXX") || exit 1
-trap 'rm -rf "$top"' EXIT
-failed=0
-verdict() { if [ "$2" = yes ]; then echo "good: $1"; else echo "bad: $1"; tail -5 "$top/out" | cut -c 1-300; failed=1; fi; }
+. tests/program.sh
 
 cat >"$top/class.yaml" <<YAML
 run: {dir: $top/run, steps: 2, log: 1 step, evaluate: never, threads: 1}
@@ -26,13 +20,10 @@ sed 's/sequence_classification/sequence_regression/' "$top/class.yaml" >"$top/va
 sed 's/sequence_classification/token_classification/; s/d\.csv/d.fasta/' "$top/class.yaml" >"$top/tokens.yaml"
 
 count=2
-# run CONFIG [override...]: trains on $count ranks, 0 being one without a launcher.
+# run CONFIG [override...]: trains on $count ranks.
 run() {
-    local config=$1 launcher=(mpirun --oversubscribe --bind-to none -n $count)
-    shift
-    [ $count != 0 ] || launcher=()
     rm -rf "$top/run"
-    timeout -k 5 60 "${launcher[@]}" "$TESSERA" train "$top/$config.yaml" "$@" </dev/null >"$top/out" 2>&1
+    runs $count train "$top/$1.yaml" "${@:2}"
 }
 # refused NAME WORDS CONFIG [override...]: ends with one error of these words before the first step.
 refused() {
@@ -40,21 +31,22 @@ refused() {
     shift 2
     run "$@"
     code=$?
-    verdict "$name ($words)" "$([ $code -ge 1 ] && [ $code -le 123 ] && [ "$(grep -acF -- "$words" "$top/out")" = 1 ] &&
-        [ "$(grep -acE 'tessera: (\[rank [0-9]+\] )?(error|fatal)' "$top/out")" = 1 ] && ! grep -qa '^step' "$top/out" && echo yes)"
+    one_error $code -F "$words" && ! grep -qa '^step' "$top/out"
+    check "$name ($words)" [ $? = 0 ]
 }
 # works NAME WORDS CONFIG [override...]: trains, and says these words.
 works() {
     local name=$1 words=$2
     shift 2
     run "$@"
-    verdict "$name" "$([ $? = 0 ] && grep -qaF -- "$words" "$top/out" && echo yes)"
+    [ $? = 0 ] && grep -qaF -- "$words" "$top/out"
+    check "$name" [ $? = 0 ]
 }
 
 printf 'text,label\none,1\ntwo,2\nthree,1\nfour,2\n' >"$top/d.csv"
 works "good examples" "step     2/2" class
 refused "a column that is not there" 'd.csv: has no column "gloss"; it has text, label' class tasks.t.data.columns.text=gloss
-count=0
+count=1
 refused "a role that is none" 'sequence_classification has no column lable; did you mean label?' class tasks.t.data.columns.lable=label
 refused "a label out of range" 'd.csv:3: the label "2" is none of the 1 classes' class 'tasks.t.classes=["1"]'
 refused "a label that is no number" 'd.csv:2: column text: expected a finite number, found "one"' values tasks.t.data.columns.label=text
@@ -67,7 +59,7 @@ refused "a quote that does not end" 'd.csv:3: the file ends inside quotes' class
 printf 'text,label\none,1\ntwo,nan\nthree,inf\nfour,\n' >"$top/d.csv"
 refused "a target that is NaN" 'd.csv:3: column label: expected a finite number, found "nan"' values
 works "rows without a number are skipped" '3 rows could not be read and are left out' values tasks.t.data.bad_rows=skip
-count=0
+count=1
 printf 'text,label\none,1\n\xff\xfe,2\n' >"$top/d.csv"
 refused "an encoding that is not UTF-8" 'd.csv:3: column text is not UTF-8 (encoding: any takes it as it is)' class
 works "any encoding, if asked for" 'step     2/2' class tasks.t.data.encoding=any
@@ -116,4 +108,4 @@ refused "a file whose name says nothing" 'its name does not say what it is' clas
 refused "a file that is not there" 'none.csv: cannot be read' class "tasks.t.data.files=[$top/none.csv]"
 gzip -c "$top/d.csv" | head -c 40 >"$top/cut.csv.gz"
 refused "a gzipped file that is cut off" 'cut.csv.gz: cannot be read beyond byte' class "tasks.t.data.files=[$top/cut.csv.gz]"
-exit $failed
+[ $failures = 0 ]

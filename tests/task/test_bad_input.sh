@@ -6,40 +6,18 @@
 #
 # What a user can get wrong: one clear line, a code that is not 0, nothing hangs, and nothing is lost.
 set -u
-cd "$(dirname "$0")/../.." || exit 1
-: "${TESSERA:=build/tessera}"
-[ -x "$TESSERA" ] || { echo "there is no $TESSERA"; exit 77; }
-top=$(mktemp -d "${TMPDIR:-/tmp}/tessera-bad.XXXXXX") || exit 1
+. tests/program.sh
 trap 'umount "$top/tiny" 2>/dev/null; rm -rf "$top"' EXIT
-failed=0
-count=2 # ranks; 0 is without a launcher
-
-run() {
-    if [ "$count" = 0 ]; then
-        timeout -k 5 60 "$TESSERA" "$@" </dev/null >"$top/out" 2>&1
-    else
-        timeout -k 5 60 mpirun --oversubscribe --bind-to none -n "$count" "$TESSERA" "$@" </dev/null >"$top/out" 2>&1
-    fi
-}
+count=2 # ranks
+run() { runs $count "$@"; }
 
 # verdict NAME GOOD: says it, with the output where it is bad.
 verdict() {
-    if [ "$2" = yes ]; then
-        echo "good: $1"
-    else
-        echo "bad: $1"
-        cat "$top/out"
-        failed=1
-    fi
+    if [ "$2" = yes ]; then ok "$1"; else fail "$1"; fi
 }
 
-# said CODE WORDS: CODE is in 1..123, exactly one line has WORDS, and no other line is an error.
-said() {
-    local good=no
-    [ "$1" -ge 1 ] && [ "$1" -le 123 ] && [ "$(grep -acF -- "$2" "$top/out")" = 1 ] &&
-        [ "$(grep -acE 'tessera: (\[rank [0-9]+\] )?(error|fatal)' "$top/out")" = 1 ] && good=yes
-    echo $good
-}
+# said CODE WORDS: whether it ended with one error that says WORDS.
+said() { one_error "$1" -F "$2" && echo yes; }
 
 # expect NAME WORDS COMMAND...: ends with an error that says WORDS.
 expect() {
@@ -80,7 +58,7 @@ expect "activations beyond the memory, on two ranks" "the smallest mesh with roo
 expect "a placement on an axis that is none, on two ranks" '"dta" is not a mesh axis' "${line[@]}" 'parameters.rules=[["bias", "0: dta"]]'
 expect "a placement of a dim that is none, on two ranks" '"1" is not a dim: expected 0 to 0' "${line[@]}" \
     'parameters.rules=[["norm/bias", "1: data"]]'
-count=0
+count=1
 expect "a mesh of two without a launcher" "there is 1 rank" "${line[@]}" mesh.data=2
 expect "a mesh larger than any number" "99999999999999999999" "${line[@]}" mesh.data=99999999999999999999
 
@@ -158,7 +136,7 @@ fi
 
 # ---- a run that goes on ----
 works "trains" "${line[@]}" run.steps=4 checkpoint.every=2
-count=0
+count=1
 expect "another configuration" "learner.clip: 1, now 2" "${line[@]}" learner.clip=2
 cp "$top/run/config.yaml" "$top/before.yaml"
 expect "a model of another shape, by force" "does not fit" "${line[@]}" backbone.width=64 --force
@@ -168,7 +146,7 @@ works "free keys may change" "${line[@]}" learner.clip=2 run.steps=6 mesh.data=1
 
 # ---- checkpoints that were damaged: steps 4, 5 and 6 are there ----
 skips() { # NAME WORDS: going on skips the newest with WORDS
-    run "${line[@]}" learner.clip=2 run.steps=6 || failed=1
+    run "${line[@]}" learner.clip=2 run.steps=6 || fail "$1: it does not run"
     verdict "$1" "$([ "$(grep -acF "$2" "$top/out")" = 1 ] && grep -qF 'going on after step 5' "$top/out" && echo yes)"
     rm -rf "$top/run"
     cp -r "$top/kept" "$top/run"
@@ -235,4 +213,4 @@ begin "run.dir=$top/shrunk" checkpoint.every=never "tasks.lm.data.text=$top/shri
 wait "$job"
 code=$?
 verdict "a text that shrinks (code $code)" "$([ $code -ge 1 ] && [ $code -le 123 ] && grep -q 'shrinks.txt: has become shorter' "$top/out" && echo yes)"
-exit $failed
+[ $failures = 0 ]

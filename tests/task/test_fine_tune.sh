@@ -5,34 +5,12 @@
 # Fine-tuning of a run's backbone: checkpoints hold what was learned and say where the rest is; evaluation, decoding and
 # going on find it there; export merges; on two ranks along model and with parameters cut along data it learns the same.
 set -u
-: "${TESSERA:=build/tessera}"
-top=$(mktemp -d "${TMPDIR:-/tmp}/tessera-tune.XXXXXX") || exit 1
-trap 'rm -rf "$top"' EXIT
-failures=0
+. tests/program.sh
 
 words=(train jobs/line.yaml run.threads=1 run.log=1 run.steps=3 learner.optimizer.rate=0.01 backbone.layers=1
     backbone.width=32 backbone.context=16 tasks.lm.data.length=16 tasks.lm.data.batch=8 run.precision=f64)
 lora=(init_from.path="$top/base" fine_tune.mode=lora fine_tune.r=4 'fine_tune.targets="attention/|feed_forward/"')
 
-fail() {
-    echo "$*"
-    cat "$top/out"
-    failures=$((failures + 1))
-}
-runs() { # runs RANKS WORDS…
-    local ranks=$1
-    shift
-    if [ "$ranks" = 1 ]; then timeout 60 "$TESSERA" "$@" </dev/null >"$top/out" 2>&1; else
-        timeout 60 mpirun --oversubscribe --bind-to none -n "$ranks" "$TESSERA" "$@" </dev/null >"$top/out" 2>&1
-    fi
-}
-works() { runs "$@" || fail "it fails: ${*:2}"; }
-says() { # says REGEX RANKS WORDS…: ends with an error that has it
-    local regex=$1
-    shift
-    runs "$@" && fail "no error: ${*:2}"
-    [ "$(grep -cE -- "error: .*$regex" "$top/out")" = 1 ] || fail "expected /$regex/ once"
-}
 validation() { sed -n 's/.*validation.*lm: loss \([0-9.]*\),.*/\1/p' "$top/out" | tail -1; }
 evaluated() { # evaluated WORDS…: the loss that eval prints
     timeout 60 "$TESSERA" eval "$@" 2>"$top/out" | awk '$2 == "loss" { printf "%.4f", $3 }'
@@ -113,4 +91,4 @@ says 'fine_tune.r: ' 1 "${words[@]}" "run.dir=$top/bad" "${lora[@]}" fine_tune.r
 says 'fine_tune.mode: ' 1 "${words[@]}" "run.dir=$top/bad" fine_tune.mode=some
 [ ! -e "$top/bad/checkpoints" ] || fail "an error left checkpoints"
 
-[ "$failures" = 0 ]
+[ $failures = 0 ]

@@ -7,23 +7,7 @@
 # All folds in one job: each is trained in a directory of its own, every example validates once, scores stand beside
 # their mean; the same command again goes on, and says the same.
 set -u
-cd "$(dirname "$0")/../.." || exit 1
-: "${TESSERA:=build/tessera}"
-[ -x "$TESSERA" ] || { echo "there is no $TESSERA"; exit 77; }
-top=$(mktemp -d "${TMPDIR:-/tmp}/tessera-folds.XXXXXX") || exit 1
-trap 'rm -rf "$top"' EXIT
-failed=0
-check() { # NAME CONDITION...: the condition holds
-    local name=$1
-    shift
-    if "$@"; then echo "good: $name"; else echo "bad: $name"; tail -5 "$top/out"; failed=1; fi
-}
-ranks() {
-    local count=$1
-    shift
-    [ "$count" != 1 ] || { timeout -k 5 60 "$TESSERA" "$@" </dev/null; return; }
-    timeout -k 5 60 mpirun --oversubscribe --bind-to none -n "$count" "$TESSERA" "$@" </dev/null
-}
+. tests/program.sh
 
 awk 'BEGIN { srand(5); for (i = 0; i < 47; i++) { w = ""; for (k = 0; k < 6; k++) w = w substr("abcd", int(rand() * 4) + 1, 1);
     printf "{\"text\": \"%s\", \"label\": %d}\n", w, gsub("a", "a", w) } }' >"$top/d.jsonl"
@@ -63,4 +47,4 @@ ranks 1 train "$top/job.yaml" tasks.count.data.split.fold=1 "run.dir=$top/one" >
 check "one fold alone is a run" [ -d "$top/one/checkpoints" ]
 ranks 1 train "$top/job.yaml" "run.dir=$top/wrong" 'tasks.other={type: embed, weight: 0, data: {files: ['"$top"'/d.jsonl], split: {type: k_fold, folds: 4}}}' >"$top/out" 2>&1
 check "tasks with other numbers of folds are refused" grep -q 'has 4 folds, another task 3: all the same' "$top/out"
-exit $failed
+[ $failures = 0 ]

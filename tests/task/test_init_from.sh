@@ -5,35 +5,13 @@
 # Initial weights from another run's checkpoint: as they are, by rules, with its optimizer and step; what does not fit
 # is listed, with the nearest names; where each array came from is in every checkpoint that follows.
 set -u
-: "${TESSERA:=build/tessera}"
-top=$(mktemp -d "${TMPDIR:-/tmp}/tessera-init.XXXXXX") || exit 1
-trap 'rm -rf "$top"' EXIT
-failures=0
+. tests/program.sh
 
 # A rate of 0 leaves parameters as they were initialized.
 words=(train jobs/line.yaml run.threads=1 run.log=never run.evaluate=never run.steps=2 learner.optimizer.decay=0
     backbone.width=32 backbone.context=16 tasks.lm.data.length=16)
 still=(learner.optimizer.rate=0 backbone.layers=1)
 
-fail() {
-    echo "$*"
-    cat "$top/out"
-    failures=$((failures + 1))
-}
-runs() { # runs RANKS WORDS…
-    local ranks=$1
-    shift
-    if [ "$ranks" = 1 ]; then timeout 60 "$TESSERA" "$@" </dev/null >"$top/out" 2>&1; else
-        timeout 60 mpirun --oversubscribe --bind-to none -n "$ranks" "$TESSERA" "$@" </dev/null >"$top/out" 2>&1
-    fi
-}
-works() { runs "$@" || fail "it fails: ${*:2}"; }
-says() { # says REGEX RANKS WORDS…: ends with an error that has it
-    local regex=$1
-    shift
-    runs "$@" && fail "no error: ${*:2}"
-    [ "$(grep -cE -- "error: .*$regex" "$top/out")" = 1 ] || fail "expected /$regex/ once"
-}
 norm() { # norm RUN NAME
     "$TESSERA" ckpt show "$1" | awk -v name="parameters/$2" '$1 == name { print $NF }'
 }
@@ -92,4 +70,4 @@ works 1 "${words[@]}" "${still[@]}" "run.dir=$top/wide" "init_from.path=$top/bas
 [ "$(norm "$top/wide" backbone/tokens/table)" = "$(norm "$top/base" backbone/tokens/table)" ] || fail "another norm in f64"
 works 1 "${words[@]}" run.dir="$top/part" backbone.layers=2 "init_from.path=$top/base" 'init_from.ignore=[layer_01]'
 
-[ "$failures" = 0 ] || { echo "$failures failed"; exit 1; }
+[ $failures = 0 ]

@@ -7,19 +7,7 @@
 # Modes of a run: with and without evaluations, followed by another job, ended early, by averages; a run with all of it
 # that is interrupted equals one that is not, to the bit; what is wrong is said before the first step.
 set -u
-cd "$(dirname "$0")/../.." || exit 1
-: "${TESSERA:=build/tessera}"
-[ -x "$TESSERA" ] || { echo "there is no $TESSERA"; exit 77; }
-top=$(mktemp -d "${TMPDIR:-/tmp}/tessera-modes.XXXXXX") || exit 1
-trap 'rm -rf "$top"' EXIT
-failed=0
-ok() { echo "good: $1"; }
-bad() { echo "bad: $1"; tail -5 "$top/out" 2>/dev/null; failed=1; }
-ranks() {
-    local count=$1
-    shift
-    timeout -k 5 60 mpirun --oversubscribe --bind-to none -n "$count" "$TESSERA" "$@" </dev/null
-}
+. tests/program.sh
 cat >"$top/job.yaml" <<YAML
 run: {dir: $top/run, steps: 24, log: 4 steps, evaluate: 8 steps, threads: 1}
 backbone: {layers: 2, heads: 2, width: 32, context: 16}
@@ -33,9 +21,9 @@ YAML
 says() { # says WHAT WORDS ARGUMENT...: the run fails, and says the words
     local what=$1 words=$2
     shift 2
-    if ranks 1 train "$top/job.yaml" "$@" >"$top/out" 2>&1; then bad "$what: it ran"
+    if ranks 1 train "$top/job.yaml" "$@" >"$top/out" 2>&1; then fail "$what: it ran"
     elif grep -qF -- "$words" "$top/out"; then ok "$what"
-    else bad "$what: not said: $words"; fi
+    else fail "$what: not said: $words"; fi
 }
 value() { awk -F'\t' -v name="$2" '$(NF-2) == name { print $(NF-1) }' "$1"; }
 
@@ -45,50 +33,50 @@ says 'no steps' 'run.steps: ' run.steps=0
 says 'a metric that is none' 'early_stop.by: no evaluation gives lm/los; there are lm/loss' early_stop.by=lm/los
 says 'a metric of the best' 'checkpoint.keep.by: no evaluation gives lm/x' checkpoint.keep.best=1 checkpoint.keep.by=lm/x
 says 'a metric without evaluations' 'there is none' run.mode=train early_stop.by=lm/loss
-[ ! -e "$top/run/log.txt" ] && ok 'nothing is left behind' || bad 'nothing is left behind'
+[ ! -e "$top/run/log.txt" ] && ok 'nothing is left behind' || fail 'nothing is left behind'
 
 # ---- training and evaluating, followed from its first checkpoint on
 
 timeout -k 5 60 mpirun --oversubscribe --bind-to none -n 1 "$TESSERA" eval --follow "$top/job.yaml" run.timeout=50 >"$top/followed" 2>"$top/follow.err" </dev/null &
 follower=$!
-if ranks 2 train "$top/job.yaml" >"$top/out" 2>&1; then ok 'trains and evaluates'; else bad 'trains and evaluates'; fi
+if ranks 2 train "$top/job.yaml" >"$top/out" 2>&1; then ok 'trains and evaluates'; else fail 'trains and evaluates'; fi
 if wait $follower && grep -q 'the run has ended; step 24' "$top/follow.err"; then ok 'the follower ends with the run'; else
-    cat "$top/follow.err"; bad 'the follower ends with the run'
+    cat "$top/follow.err"; fail 'the follower ends with the run'
 fi
-grep -q '"outcome": "done"' "$top/run/run.json" && grep -q "\"host\": \"$(hostname)\"" "$top/run/run.json" && ok 'the run is recorded' || bad 'the run is recorded'
-grep -q '% of peak' "$top/run/log.txt" && ok 'says how fast it is' || bad 'says how fast it is'
+grep -q '"outcome": "done"' "$top/run/run.json" && grep -q "\"host\": \"$(hostname)\"" "$top/run/run.json" && ok 'the run is recorded' || fail 'the run is recorded'
+grep -q '% of peak' "$top/run/log.txt" && ok 'says how fast it is' || fail 'says how fast it is'
 for part in train eval_lm; do
-    if ls "$top/run/summaries/$part"/events.out.tfevents.* >/dev/null 2>&1; then ok "summaries of $part"; else bad "summaries of $part"; fi
+    if ls "$top/run/summaries/$part"/events.out.tfevents.* >/dev/null 2>&1; then ok "summaries of $part"; else fail "summaries of $part"; fi
 done
-ranks 1 eval "$top/job.yaml" >"$top/eval" 2>"$top/out" || bad 'evaluates the last checkpoint'
+ranks 1 eval "$top/job.yaml" >"$top/eval" 2>"$top/out" || fail 'evaluates the last checkpoint'
 trained=$(grep '"kind":"eval"' "$top/run/metrics.jsonl" | tail -1 | grep -o '"lm/loss":[0-9.]*' | cut -d: -f2)
 followed=$(awk '$1 == 24' "$top/followed" >"$top/last"; value "$top/last" loss)
 near() { awk -v a="$1" -v b="$2" 'BEGIN { d = a - b; exit !(a > 0 && b > 0 && d < 1e-4 && d > -1e-4) }'; }
-near "$trained" "$(value "$top/eval" loss)" && ok "averages: $trained while training, the same by eval" || bad "averages: '$trained' while training, '$(value "$top/eval" loss)' by eval"
-near "$trained" "$followed" && ok 'and by the follower' || bad "and by the follower: '$followed'"
-ranks 1 eval "$top/job.yaml" learner.ema.evaluate=false >"$top/plain" 2>"$top/out" || bad 'evaluates without averages'
-near "$trained" "$(value "$top/plain" loss)" && bad 'parameters have another loss than averages' || ok 'parameters have another loss than averages'
+near "$trained" "$(value "$top/eval" loss)" && ok "averages: $trained while training, the same by eval" || fail "averages: '$trained' while training, '$(value "$top/eval" loss)' by eval"
+near "$trained" "$followed" && ok 'and by the follower' || fail "and by the follower: '$followed'"
+ranks 1 eval "$top/job.yaml" learner.ema.evaluate=false >"$top/plain" 2>"$top/out" || fail 'evaluates without averages'
+near "$trained" "$(value "$top/plain" loss)" && fail 'parameters have another loss than averages' || ok 'parameters have another loss than averages'
 
 # ---- interrupted at step 8, it ends with the same bits
 
-ranks 2 train "$top/job.yaml" run.dir="$top/again" run.steps=8 >"$top/out" 2>&1 || bad 'a part of the run'
-ranks 2 train "$top/job.yaml" run.dir="$top/again" >"$top/out" 2>&1 || bad 'the rest of the run'
+ranks 2 train "$top/job.yaml" run.dir="$top/again" run.steps=8 >"$top/out" 2>&1 || fail 'a part of the run'
+ranks 2 train "$top/job.yaml" run.dir="$top/again" >"$top/out" 2>&1 || fail 'the rest of the run'
 if ranks 1 ckpt diff "$top/run/checkpoints/step_00000024" "$top/again/checkpoints/step_00000024" >"$top/out" 2>&1; then
     ok 'resumed, parameters, optimizer state and averages are the same bits'
 else
-    bad 'resumed, parameters, optimizer state and averages are the same bits'
+    fail 'resumed, parameters, optimizer state and averages are the same bits'
 fi
 
 # ---- without evaluations; ended early; and not gone on with
 
-ranks 1 train "$top/job.yaml" run.dir="$top/alone" run.mode=train >"$top/out" 2>&1 || bad 'trains alone'
-grep -q validation "$top/alone/log.txt" && bad 'mode train evaluates nothing' || ok 'mode train evaluates nothing'
+ranks 1 train "$top/job.yaml" run.dir="$top/alone" run.mode=train >"$top/out" 2>&1 || fail 'trains alone'
+grep -q validation "$top/alone/log.txt" && fail 'mode train evaluates nothing' || ok 'mode train evaluates nothing'
 early=(run.dir="$top/early" early_stop.by=lm/loss early_stop.better=higher early_stop.patience=2 run.evaluate='2 steps')
-ranks 2 train "$top/job.yaml" "${early[@]}" >"$top/out" 2>&1 || bad 'ends early'
+ranks 2 train "$top/job.yaml" "${early[@]}" >"$top/out" 2>&1 || fail 'ends early'
 if grep -q 'early stop after step 6: lm/loss was best at step 2' "$top/out" && [ -e "$top/early/checkpoints/step_00000006/COMMIT" ]; then
     ok 'ends early, with a checkpoint'
 else
-    bad 'ends early, with a checkpoint'
+    fail 'ends early, with a checkpoint'
 fi
-ranks 2 train "$top/job.yaml" "${early[@]}" >"$top/out" 2>&1 && grep -q 'nothing to do: step 6' "$top/out" && ok 'and stays ended' || bad 'and stays ended'
-exit $failed
+ranks 2 train "$top/job.yaml" "${early[@]}" >"$top/out" 2>&1 && grep -q 'nothing to do: step 6' "$top/out" && ok 'and stays ended' || fail 'and stays ended'
+[ $failures = 0 ]

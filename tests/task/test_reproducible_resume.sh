@@ -7,12 +7,7 @@
 # numerics: reproducible from the command line: a run that stops on 4 ranks and goes on on 2, with other threads, has the
 # bits of one that ran through on 1 rank; and what cannot be is one clear line.
 set -u
-cd "$(dirname "$0")/../.." || exit 1
-: "${TESSERA:=build/tessera}"
-[ -x "$TESSERA" ] || { echo "there is no $TESSERA"; exit 77; }
-top=$(mktemp -d "${TMPDIR:-/tmp}/tessera-same.XXXXXX") || exit 1
-trap 'rm -rf "$top"' EXIT
-failed=0
+. tests/program.sh
 
 cat >"$top/job.yaml" <<'YAML'
 run: {seed: 5, numerics: reproducible, evaluate: 4 steps, log: 1 step}
@@ -25,36 +20,22 @@ YAML
 run() {
     local ranks=$1 dir=$2
     shift 2
-    timeout -k 5 60 mpirun --oversubscribe --bind-to none -n "$ranks" "$TESSERA" train "$top/job.yaml" \
-        run.dir="$top/$dir" "$@" </dev/null >"$top/out" 2>&1
-}
-
-# expect NAME COMMAND…
-expect() {
-    local name=$1
-    shift
-    if "$@"; then
-        echo "good: $name"
-    else
-        echo "bad: $name"
-        tail -20 "$top/out"
-        failed=1
-    fi
+    runs "$ranks" train "$top/job.yaml" run.dir="$top/$dir" "$@"
 }
 
 # What a run said of its losses, to the last digit: no times.
 losses() { grep -aoE '"(step|loss|lm)[^,}]*' "$1/metrics.jsonl"; }
 
-expect "1 rank" run 1 through run.steps=8 run.threads=1
-expect "4 ranks" run 4 resumed run.steps=4 run.threads=1 parameters.shard=data
-expect "then 2 ranks" run 2 resumed run.steps=8 run.threads=2
+check "1 rank" run 1 through run.steps=8 run.threads=1
+check "4 ranks" run 4 resumed run.steps=4 run.threads=1 parameters.shard=data
+check "then 2 ranks" run 2 resumed run.steps=8 run.threads=2
 same_bits() { "$TESSERA" ckpt diff "$top"/{through,resumed}/checkpoints/step_00000008 >"$top/out" 2>&1; }
 same_losses() {
     losses "$top/through" >"$top/one" && losses "$top/resumed" >"$top/other"
     diff "$top/one" "$top/other" >"$top/out" && [ "$(wc -l <"$top/one")" -ge 16 ]
 }
-expect "the same bits" same_bits
-expect "the same losses" same_losses
+check "the same bits" same_bits
+check "the same losses" same_losses
 
 # said NAME WORDS RANKS key=value…: ends with an error of one line that has the words.
 said() {
@@ -62,7 +43,7 @@ said() {
     shift 3
     run "$ranks" refused run.steps=2 "$@"
     [ "$(grep -acF -- "$words" "$top/out")" = 1 ] && [ "$(grep -ac 'tessera: .*error' "$top/out")" = 1 ]
-    expect "$name" [ $? = 0 ]
+    check "$name" [ $? = 0 ]
 }
 said "shards that do not divide the batch" "a batch of 12 examples is not divided by the 8 of run.virtual_shards" 1 \
     tasks.lm.data.batch=12
@@ -70,4 +51,4 @@ said "ranks that do not divide the shards" "3 ranks along data do not divide the
 said "shards that are no power of two" "virtual_shards: 6 is not a power of two" 1 run.virtual_shards=6
 said "more micro-batches than shards" "more of them take more virtual shards" 1 learner.accumulate=16
 
-exit $failed
+[ $failures = 0 ]

@@ -7,19 +7,7 @@
 # sequence_to_sequence through the whole program: three letters are learned backwards, decoded greedily and by beams, on
 # 1 and 2 ranks, and evaluated; what such a task does not go with is said.
 set -u
-: "${TESSERA:=build/tessera}"
-top=$(mktemp -d "${TMPDIR:-/tmp}/tessera-sequence.XXXXXX") || exit 1
-trap 'rm -rf "$top"' EXIT
-failures=0
-fail() { echo "$*"; failures=$((failures + 1)); }
-
-# ranks N WORDS...: the program on N ranks; what it prints is in $top/out.
-ranks() {
-    local launch=(mpirun --oversubscribe --bind-to none -n "$1")
-    [ "$1" != 1 ] || launch=()
-    shift
-    timeout -k 5 100 "${launch[@]}" "$TESSERA" "$@" </dev/null >"$top/out" 2>&1
-}
+. tests/program.sh
 
 letters=(a b c d e f)
 printf 'there\tback\n' >"$top/pairs.tsv"
@@ -42,15 +30,15 @@ tasks:
       batch: 32
 decode: {max_decode_steps: 6, temperature: 0}
 JOB
-ranks 1 train "$top/job.yaml" || { cat "$top/out"; exit 1; }
-ranks 2 eval "$top/job.yaml" || { cat "$top/out"; fail "eval ended with an error"; }
-grep -q loss "$top/out" || { cat "$top/out"; fail "eval says no loss"; }
+runs 1 train "$top/job.yaml" || { cat "$top/out"; exit 1; }
+runs 2 eval "$top/job.yaml" || fail "eval ended with an error"
+grep -q loss "$top/out" || fail "eval says no loss"
 
 printf 'abc\nfed\nbad\ncab\nfee\n' >"$top/in.txt"
 for how in decode.beams=0 decode.beams=3; do
     for n in 1 2; do
-        ranks $n decode "$top/job.yaml" --input "$top/in.txt" --output "$top/out$n.jsonl" decode.batch=3 $how ||
-            { cat "$top/out"; fail "decode $how on $n ranks ended with an error"; }
+        runs $n decode "$top/job.yaml" --input "$top/in.txt" --output "$top/out$n.jsonl" decode.batch=3 $how ||
+            fail "decode $how on $n ranks ended with an error"
         sed -E 's/("(log_probability|score)": -?[0-9]+\.[0-9]{2})[0-9e-]*/\1/g' -i "$top/out$n.jsonl"
     done
     [ "$how" = decode.beams=3 ] || cmp "$top/out1.jsonl" "$top/out2.jsonl" || fail "2 ranks decode otherwise than 1"
@@ -61,9 +49,9 @@ for how in decode.beams=0 decode.beams=3; do
     [ $right -ge 4 ] || { cat "$top/out1.jsonl"; fail "$how: $right of 5 are written backwards"; }
 done
 
-ranks 1 decode "$top/job.yaml" --prompt "abcabcabc" && fail "a source beyond the context was taken"
-grep -q 'prompt 0 has 11 tokens, more than the context of 8' "$top/out" || { cat "$top/out"; fail "no such error"; }
-ranks 1 train "$top/job.yaml" backbone.causal=true run.dir="$top/other" && fail "a causal encoder was taken"
-grep -q 'reverse reads its source in both directions: causal: false' "$top/out" || { cat "$top/out"; fail "no such error"; }
+runs 1 decode "$top/job.yaml" --prompt "abcabcabc" && fail "a source beyond the context was taken"
+grep -q 'prompt 0 has 11 tokens, more than the context of 8' "$top/out" || fail "no such error"
+runs 1 train "$top/job.yaml" backbone.causal=true run.dir="$top/other" && fail "a causal encoder was taken"
+grep -q 'reverse reads its source in both directions: causal: false' "$top/out" || fail "no such error"
 
-exit $((failures > 0))
+[ $failures = 0 ]

@@ -7,20 +7,7 @@
 # Tasks on one trunk, from files of examples: they learn; each example is evaluated and predicted once, on any number of
 # ranks; what is wrong is said before the first step.
 set -u
-cd "$(dirname "$0")/../.." || exit 1
-: "${TESSERA:=build/tessera}"
-[ -x "$TESSERA" ] || { echo "there is no $TESSERA"; exit 77; }
-top=$(mktemp -d "${TMPDIR:-/tmp}/tessera-tasks.XXXXXX") || exit 1
-trap 'rm -rf "$top"' EXIT
-failed=0
-ok() { echo "good: $1"; }
-bad() { echo "bad: $1"; tail -5 "$top/out" 2>/dev/null; failed=1; }
-ranks() { # COUNT WORD...: 1 without a launcher, which is sooner there
-    local count=$1
-    shift
-    [ "$count" != 1 ] || { timeout -k 5 60 "$TESSERA" "$@" </dev/null; return; }
-    timeout -k 5 60 mpirun --oversubscribe --bind-to none -n "$count" "$TESSERA" "$@" </dev/null
-}
+. tests/program.sh
 
 # Words of two kinds: the class is whether there is a z, the number how many a there are, labels say v or c of a letter.
 awk 'BEGIN {
@@ -52,80 +39,80 @@ YAML
 
 # ---- they learn, and beat trivial guesses
 
-if ranks 2 train "$top/job.yaml" >"$top/out" 2>&1; then ok "six tasks train on one trunk"; else bad "six tasks train on one trunk"; fi
-ranks 1 eval "$top/job.yaml" --baselines --confusion >"$top/eval1" 2>"$top/out" || bad "evaluates on 1 rank"
+if ranks 2 train "$top/job.yaml" >"$top/out" 2>&1; then ok "six tasks train on one trunk"; else fail "six tasks train on one trunk"; fi
+ranks 1 eval "$top/job.yaml" --baselines --confusion >"$top/eval1" 2>"$top/out" || fail "evaluates on 1 rank"
 score() { awk -F'\t' -v task="$1" -v name="$2" '$1 == task && $2 == name { print $3 }' "${3:-$top/eval1}"; }
 for pair in class:majority/accuracy letters:majority/accuracy; do
     task=${pair%%:*} base=${pair#*:}
     if awk -v a="$(score $task accuracy)" -v b="$(score $task $base)" 'BEGIN { exit !(a != "" && b != "" && a > b) }'; then
         ok "$task: accuracy $(score $task accuracy) above $(score $task $base)"
     else
-        bad "$task: accuracy '$(score $task accuracy)' not above '$(score $task $base)'"
+        fail "$task: accuracy '$(score $task accuracy)' not above '$(score $task $base)'"
     fi
 done
 if awk -v a="$(score count mae)" -v b="$(score count mean/mae)" 'BEGIN { exit !(a != "" && b != "" && a < b) }'; then
     ok "count: error $(score count mae) below the mean's $(score count mean/mae)"
 else
-    bad "count: error '$(score count mae)' not below '$(score count mean/mae)'"
+    fail "count: error '$(score count mae)' not below '$(score count mean/mae)'"
 fi
-[ "$(grep -c confusion "$top/eval1")" = 4 ] && ok "confusion of 2 and 2 classes" || bad "confusion of 2 and 2 classes"
+[ "$(grep -c confusion "$top/eval1")" = 4 ] && ok "confusion of 2 and 2 classes" || fail "confusion of 2 and 2 classes"
 
 if ranks 2 eval "$top/job.yaml" --task count --histograms 2>"$top/out" |
     awk -F'\t' '$2 ~ /^histogram (value|error) 0$/ { n++; all = 0; for (i = 7; i <= 26; i++) all += $i; if (all != $3 || $3 != 60 || $4 > $6 || $6 > $5) wrong = 1 }
         END { exit wrong || n != 2 }'; then
     ok "histograms of values and errors hold every example"
 else
-    bad "histograms of values and errors hold every example"
+    fail "histograms of values and errors hold every example"
 fi
 
 # ---- the same on any number of ranks, each example once
 
 for count in 2 3 5; do
-    ranks $count eval "$top/job.yaml" --baselines >"$top/eval$count" 2>"$top/out" || bad "evaluates on $count ranks"
+    ranks $count eval "$top/job.yaml" --baselines >"$top/eval$count" 2>"$top/out" || fail "evaluates on $count ranks"
     if grep -v confusion "$top/eval1" | paste - "$top/eval$count" | awk -F'\t' '
         $1 != $5 || $2 != $6 || $4 != $8 { wrong = 1 }
         { d = $3 - $7; if (d > 2e-4 || d < -2e-4) wrong = 1 }
         END { exit wrong || NR < 40 }'; then
         ok "the scores of $count ranks are those of 1"
     else
-        bad "the scores of $count ranks are those of 1"
+        fail "the scores of $count ranks are those of 1"
         grep -v confusion "$top/eval1" | paste - "$top/eval$count" | head -60
     fi
 done
 for count in 1 2 3 5; do
-    ranks $count predict "$top/job.yaml" --task letters --out "$top/p$count.tsv" >"$top/out" 2>&1 || bad "predicts on $count ranks"
-    ranks $count predict "$top/job.yaml" --task class --part test --out "$top/c$count.jsonl" >"$top/out" 2>&1 || bad "predicts on $count ranks"
+    ranks $count predict "$top/job.yaml" --task letters --out "$top/p$count.tsv" >"$top/out" 2>&1 || fail "predicts on $count ranks"
+    ranks $count predict "$top/job.yaml" --task class --part test --out "$top/c$count.jsonl" >"$top/out" 2>&1 || fail "predicts on $count ranks"
     if cmp -s "$top/p1.tsv" "$top/p$count.tsv" && [ "$(wc -l <"$top/p$count.tsv")" = 61 ] &&
         [ "$(wc -l <"$top/c$count.jsonl")" = 10 ] &&
         awk -F'[:,]' '{ if ($2 != NR - 1) wrong = 1 } END { exit wrong }' "$top/c$count.jsonl"; then
         ok "$count ranks predict each example once, in order"
     else
-        bad "$count ranks predict each example once, in order"
+        fail "$count ranks predict each example once, in order"
     fi
 done
 for task in tags count guess states; do
-    if ranks 2 predict "$top/job.yaml" --task $task 2>"$top/out" | awk 'END { exit NR != 60 }'; then ok "predicts $task"; else bad "predicts $task"; fi
+    if ranks 2 predict "$top/job.yaml" --task $task 2>"$top/out" | awk 'END { exit NR != 60 }'; then ok "predicts $task"; else fail "predicts $task"; fi
 done
 
 # ---- other files, without labels: classes and scales are the checkpoint's
 
 cut -f2 "$top/d.tsv" >"$top/texts.tsv"
 for part in train validation test; do
-    ranks 2 predict "$top/job.yaml" --task count --part $part --out "$top/$part.tsv" >"$top/out" 2>&1 || bad "predicts counts of $part"
+    ranks 2 predict "$top/job.yaml" --task count --part $part --out "$top/$part.tsv" >"$top/out" 2>&1 || fail "predicts counts of $part"
 done
-ranks 3 predict "$top/job.yaml" --task count --file "$top/texts.tsv" --out "$top/all.tsv" >"$top/out" 2>&1 || bad "predicts counts of a file"
+ranks 3 predict "$top/job.yaml" --task count --file "$top/texts.tsv" --out "$top/all.tsv" >"$top/out" 2>&1 || fail "predicts counts of a file"
 tail -qn +2 "$top"/{train,validation,test}.tsv | cut -f2 | sort -g >"$top/parts"
 if tail -n +2 "$top/all.tsv" | cut -f2 | sort -g | paste - "$top/parts" | awk '{ d = $1 - $2; if (d > 1e-4 || d < -1e-4) wrong = 1 } END { exit wrong || NR != 203 }'; then
     ok "a file of texts is predicted as the parts of the data are"
 else
-    bad "a file of texts is predicted as the parts of the data are"
+    fail "a file of texts is predicted as the parts of the data are"
 fi
 printf 'text\nabcde\nzzz\n' >"$top/new.tsv"
 if ranks 2 predict "$top/job.yaml" --task class --file "$top/new.tsv" 2>"$top/out" >"$top/new.jsonl" &&
     [ "$(grep -cE '"class":"(with|without)"' "$top/new.jsonl")" = 2 ]; then
     ok "names of classes come from the checkpoint"
 else
-    bad "names of classes come from the checkpoint"
+    fail "names of classes come from the checkpoint"
 fi
 cat >"$top/again.yaml" <<YAML
 run: {dir: $top/again, threads: 1}
@@ -139,7 +126,7 @@ if ranks 2 predict "$top/job.yaml" --task class --out "$top/p.h5" >"$top/out" 2>
     ranks 1 data show "$top/again.yaml" --count 60 >"$top/shown" 2>"$top/out" && [ "$(grep -c 'text  *"with' "$top/shown")" = 60 ]; then
     ok "predictions in HDF5 are examples again"
 else
-    bad "predictions in HDF5 are examples again"
+    fail "predictions in HDF5 are examples again"
 fi
 
 # ---- what is wrong is said
@@ -153,7 +140,7 @@ expect() {
     if [ $code != 0 ] && [ $code -lt 124 ] && [ "$(grep -cF -- "$words" "$top/out")" = 1 ] && ! grep -q '^step' "$top/out"; then
         ok "$words"
     else
-        bad "$words (code $code)"
+        fail "$words (code $code)"
     fi
 }
 count=2
@@ -173,4 +160,4 @@ expect 'more than the backbone' tasks.class.data.length=17
 expect 'none is left to learn from' 'tasks.class.data.split={type: column, column: class, train: [never]}'
 expect 'run.steps' run.steps=0
 expect 'with multi_label it may have several' tasks.tags.class_weights=balanced
-[ $failed = 0 ]
+[ $failures = 0 ]
