@@ -256,8 +256,19 @@ void ts_balance_coefficients(TsBalance *balance, double *coefficient, const doub
         }
 }
 
+/* Numbers that went bad skip the step, and teach nothing. */
+static bool is_finite(const TsBalance *balance, const double *loss, const double *gram, const bool *active)
+{
+    bool finite = true;
+    for (int i = 0; i < balance->count; i++)
+        finite &= !is_active(active, i) || (isfinite(loss[i]) && (!gram || isfinite(gram[i * balance->count + i])));
+    return finite;
+}
+
 void ts_balance_update(TsBalance *balance, const double *loss, const double *gram, const bool *active)
 {
+    if (!is_finite(balance, loss, gram, active))
+        return;
     if (balance->method == UNCERTAINTY)
         learn_variances(balance, loss, active);
     else if (balance->method == DYNAMIC_AVERAGE)

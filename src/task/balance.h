@@ -52,8 +52,8 @@ bool ts_balance_takes_gram(const TsBalance *balance);
 void ts_balance_coefficients(TsBalance *balance, double *coefficient, const double *gram, const bool *active,
                              int64_t step);
 
-/* Learns from the step: loss (count), weighted; gram (count, count) of the gradients of those losses, NULL where it is
- * not taken. */
+/* Learns from the step, unless its numbers are not finite: loss (count), weighted; gram (count, count) of the gradients
+ * of those losses, NULL where it is not taken. */
 void ts_balance_update(TsBalance *balance, const double *loss, const double *gram, const bool *active);
 
 /* What a checkpoint keeps of it: *state (the result) numbers, read and written in place; borrowed. */

@@ -6,15 +6,16 @@
  *     joint         a step runs one batch of every task, one after another, on all ranks; one update follows from all
  *     concurrent    the same, but the tasks run side by side, on groups of ranks: the update is that of joint
  *
- * In the last two, gradients are added up on each rank as they come, and summed over ranks once: shared parameters and
- * their optimizer state lie on the flattened whole, whatever the groups. In `concurrent`, groups are cut by what each
- * task's passes were measured to cost, and cut anew when that changes: parameters lie whole along data, so nothing
- * moves but the meshes that tasks run on.
+ * In the last two, gradients are added up on each rank as they come, and summed over ranks once, or kept apart
+ * (apart.h) where the balance asks for that: shared parameters and their optimizer state lie on the flattened whole,
+ * whatever the groups. In `concurrent`, groups are cut by what each task's passes were measured to cost, and cut anew
+ * when that changes: parameters lie whole along data, so nothing moves but the meshes that tasks run on.
  *
  * What a step runs is a function of (seed, step, places in the data), the same on every rank.
  */
 #pragma once
 
+#include "task/cut.h"
 #include "task/job.h"
 #include "task/learner.h"
 #include "task/metrics.h"
@@ -54,6 +55,18 @@ TsMetrics *ts_courses_metrics(const TsCourses *courses, int task);
 /* The part of all that is counted which a task has from `step` on, and the steps that it had. */
 double ts_courses_rate(TsCourses *courses, int task, int64_t step);
 int64_t ts_courses_steps(const TsCourses *courses, int task);
+
+/* gram (tasks, tasks): the products of the gradients of tasks over what they share, as they last came: those of the
+ * last step, or, interleaved, of each task's last one; 0 where there is none. False, and nothing, unless gradients are
+ * kept apart (mixture.conflicts, or a balance that needs them). Collective; the same on all ranks. */
+bool ts_courses_conflicts(TsCourses *courses, double *gram);
+
+/* The groups of a concurrent mixture as they are cut now; NULL: they are not. Borrowed. */
+const TsCut *ts_courses_cut(const TsCourses *courses);
+
+/* From now on passes of the task count so many seconds a step, whatever they take: so that tests know how groups are to
+ * be cut. Not collective; the same on all ranks. */
+void ts_courses_say_cost(TsCourses *courses, int task, double seconds);
 
 /* Programs record into the timeline of the recording, which is borrowed and marked, from now on, or where that is NULL,
  * no more. Not collective. */

@@ -4,6 +4,7 @@
  * small reduction.
  */
 #include <jansson.h>
+#include <math.h>
 
 #include "base/log.h"
 #include "base/memory.h"
@@ -87,6 +88,24 @@ static void collect_losses(TsTraining *training, TsReportTask *tasks, TsWeighted
     whole->value = whole->weight > 0 ? whole->value / whole->weight : 0;
 }
 
+/* The norms of the tasks' gradients, and the cosines between them (count, count), owned by the caller; NULL: they are
+ * not known. */
+static double *collect_conflicts(TsTraining *training, TsReportTask *tasks)
+{
+    int count = training->job->task_count;
+    double *gram = ts_calloc((size_t)count * (size_t)count, sizeof *gram);
+    if (!ts_courses_conflicts(training->courses, gram)) {
+        ts_free(gram);
+        return NULL;
+    }
+    for (int i = 0; i < count; i++)
+        tasks[i].grad_norm = sqrt(gram[i * count + i]);
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j < count; j++)
+            gram[i * count + j] /= tasks[i].grad_norm * tasks[j].grad_norm; /* NaN where there is none */
+    return gram;
+}
+
 static void say(TsTraining *training)
 {
     int count = training->job->task_count;
@@ -99,8 +118,11 @@ static void say(TsTraining *training)
                        .skipped_steps = training->skipped_steps,
                        .speed = ts_speed_take(&training->speed, training->job->group)};
     collect_losses(training, tasks, &report.loss);
+    double *cosines = collect_conflicts(training, tasks);
+    report.cosines = cosines;
     ts_progress_say(&training->progress, training->dir, &report);
     ts_summaries_report(training->summaries, &report);
+    ts_free(cosines);
     ts_free(tasks);
     training->said_s = ts_progress_now();
 }

@@ -28,6 +28,10 @@ static const TsKey keys[] = {
                 .fallback = "interleaved"),
     TS_KEY_CHOICE(TsMixtureConfig, balance, &ts_balances, "what each gradient counts in a step of several tasks",
                   .fallback = "fixed"),
+    TS_KEY_BOOL(TsMixtureConfig, conflicts,
+                "summaries tell the norm of each task's gradient, and the cosines between them: gradients are kept "
+                "apart, each cut along data",
+                .fallback = "false"),
     TS_KEY_REAL(TsMixtureConfig, scaling, "the efficiency of a group of twice as many ranks, by which groups are cut",
                 .fallback = "0.9", .range = TS_BETWEEN(0.5, 1)),
     TS_KEY_INT(TsMixtureConfig, recut, "how often it is looked at whether groups are to be cut anew", .fallback = "50",

@@ -25,6 +25,7 @@ typedef struct TsSubmixtureConfig {
 typedef struct TsMixtureConfig {
     TsMixtureMode mode;
     TsChoice balance; /* of ts_balances: of what a joint or concurrent step adds up */
+    bool conflicts;   /* gradients are kept apart, and what they have to do with one another is said */
     double scaling;   /* concurrent: the efficiency of a group of twice as many ranks */
     int64_t recut;    /* concurrent: how often groups are looked at, in steps */
     TsChoice sampler; /* of ts_samplers */

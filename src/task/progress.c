@@ -47,6 +47,25 @@ static json_t *real(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
+/* "TASK/grad_norm", and "conflict": {"TASK/TASK": cosine}. */
+static void add_conflicts(json_t *object, const TsReport *report)
+{
+    json_t *conflict = json_object();
+    char name[512];
+    for (int i = 0; i < report->task_count; i++) {
+        if (!(report->tasks[i].grad_norm > 0))
+            continue;
+        snprintf(name, sizeof name, "%s/grad_norm", report->tasks[i].name);
+        json_object_set_new(object, name, real(report->tasks[i].grad_norm));
+        for (int j = 0; j < i; j++) {
+            snprintf(name, sizeof name, "%s/%s", report->tasks[j].name, report->tasks[i].name);
+            if (report->tasks[j].grad_norm > 0)
+                json_object_set_new(conflict, name, real(report->cosines[i * report->task_count + j]));
+        }
+    }
+    json_object_set_new(object, "conflict", conflict);
+}
+
 static void add_metrics(TsRunDir *dir, const TsReport *report)
 {
     const TsSpeedReport *speed = &report->speed;
@@ -63,6 +82,8 @@ static void add_metrics(TsRunDir *dir, const TsReport *report)
         if (report->tasks[i].loss.weight > 0)
             json_object_set_new(object, name, real(report->tasks[i].loss.value));
     }
+    if (report->cosines)
+        add_conflicts(object, report);
     ts_run_dir_add_metrics(dir, object);
 }
 

@@ -14,12 +14,14 @@ typedef struct TsReportTask {
     TsWeightedScalar loss; /* since the last report; weight 0: it did not run */
     double rate;           /* of the mixture, from now on */
     int64_t steps;         /* that it had so far */
+    double grad_norm;      /* of its gradient over what tasks share; 0 where it is not known */
 } TsReportTask;
 
 typedef struct TsReport {
     int64_t step;
     const TsReportTask *tasks; /* (task_count) */
     int task_count;
+    const double *cosines;   /* (task_count, task_count) between their gradients; NULL: not known */
     TsWeightedScalar loss;   /* of all that ran, by their weights */
     TsLearnerReport learner; /* of the last step */
     double weight_norm;

@@ -76,6 +76,19 @@ static void add(TsEventFile *file, int64_t step, double value, const char *forma
     ts_event_file_scalar(file, step, tag, value);
 }
 
+static void add_conflicts(TsEventFile *file, const TsReport *report)
+{
+    for (int i = 0; i < report->task_count; i++) {
+        if (!(report->tasks[i].grad_norm > 0))
+            continue;
+        add(file, report->step, report->tasks[i].grad_norm, "mixture/grad_norm/%s", report->tasks[i].name);
+        for (int j = 0; j < i; j++)
+            if (report->tasks[j].grad_norm > 0)
+                add(file, report->step, report->cosines[i * report->task_count + j], "mixture/conflict/%s/%s",
+                    report->tasks[j].name, report->tasks[i].name);
+    }
+}
+
 void ts_summaries_report(TsSummaries *summaries, const TsReport *report)
 {
     TsEventFile *file = summaries->train;
@@ -93,6 +106,8 @@ void ts_summaries_report(TsSummaries *summaries, const TsReport *report)
         add(file, step, task->rate, "mixture/rate/%s", task->name);
         add(file, step, (double)task->steps, "mixture/count/%s", task->name);
     }
+    if (report->cosines)
+        add_conflicts(file, report);
     add(file, step, report->learner.rate, "learning/rate");
     add(file, step, report->learner.gradient_norm, "learning/grad_norm");
     add(file, step, report->learner.factor == 0 ? 0 : report->learner.factor * report->learner.gradient_norm,

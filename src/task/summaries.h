@@ -4,6 +4,8 @@
  *
  *   loss                                     of all tasks that ran, by their weights
  *   TASK/METRIC, TASK/METRIC/weight          of a task: in train its loss, in eval_TASK all its scores
+ *   mixture/grad_norm/TASK                   of the gradient of a task over what tasks share, where mixture.conflicts
+ *   mixture/conflict/TASK/TASK               asks for that; and the cosine between two of them
  *   learning/rate, grad_norm, clipped_norm, skipped_steps, weight_norm
  *   mixture/rate/TASK, mixture/count/TASK    what is drawn from now on; steps so far
  *   speed/steps_per_s, tokens_per_s, flops_fraction, communication_fraction, imbalance

@@ -127,6 +127,63 @@ static void expect_same(const char *words, const char *reference, double bound)
 /* In f32 the gradient of a key's bias, zero in theory, is a rounding, which must not move it by a whole rate. */
 #define SINGLE "learner.optimizer.epsilon=1e-4"
 
+/* Balances that need gradients by themselves. */
+static void gradients_kept_apart(void)
+{
+    static const char *const balances[] = {"pcgrad", "gradnorm"};
+    for (int k = 0; k < 2; k++) {
+        char joint[128], other[256];
+        snprintf(joint, sizeof joint, "run.precision=f64 mixture.balance=%s", balances[k]);
+        expect_same(joint, joint, 1e-10);
+        snprintf(other, sizeof other, "%s parameters.shard=data", joint);
+        expect_same(other, joint, 1e-10);
+        snprintf(other, sizeof other, "%s mixture.mode=concurrent", joint);
+        expect_same(other, joint, 1e-10);
+    }
+    if (ts_group_size(test_world) % 2 == 0)
+        expect_same("run.precision=f64 mixture.balance=pcgrad mixture.mode=concurrent mesh.model=2",
+                    "run.precision=f64 mixture.balance=pcgrad", 1e-10);
+}
+
+/* Where gradients are kept apart and nothing is done with them, steps are what they are without. */
+static void keeping_apart_changes_nothing(void)
+{
+    expect_same("run.precision=f64 mixture.conflicts=true", "run.precision=f64", 1e-10);
+    expect_same("run.precision=f64 mixture.conflicts=true mixture.mode=concurrent", "run.precision=f64", 1e-10);
+    expect_same("run.precision=f64 mixture.conflicts=true mixture.mode=interleaved",
+                "run.precision=f64 mixture.mode=interleaved", 1e-10);
+}
+
+/* In each mode the Gram matrix is that of one rank: symmetric, of a positive diagonal. */
+static void conflicts_are_told(void)
+{
+    static const char *const modes[] = {"joint", "concurrent", "interleaved"};
+    for (int k = 0; k < 3; k++) {
+        TsGroup *self = alone();
+        Run here, there;
+        double one[9], all[9];
+        char words[128], reference[128];
+        snprintf(words, sizeof words, "run.precision=f64 mixture.conflicts=true mixture.mode=%s", modes[k]);
+        snprintf(reference, sizeof reference, "run.precision=f64 mixture.conflicts=true mixture.mode=%s",
+                 modes[k == 2 ? 2 : 0]);
+        TEST_OK(open_run(&there, self, reference));
+        TEST_OK(open_run(&here, test_world, words));
+        run_steps(&there, 0, 25);
+        run_steps(&here, 0, 25);
+        CU_ASSERT(ts_courses_conflicts(there.courses, one));
+        CU_ASSERT(ts_courses_conflicts(here.courses, all));
+        for (int i = 0; i < 9; i++) {
+            CU_ASSERT_DOUBLE_EQUAL(all[i], one[i], 1e-9 * sqrt(one[i / 3 * 4] * one[i % 3 * 4]));
+            CU_ASSERT_EQUAL(one[i], one[i % 3 * 3 + i / 3]);
+        }
+        for (int i = 0; i < 3; i++)
+            CU_ASSERT(one[4 * i] > 0);
+        close_run(&here);
+        close_run(&there);
+        ts_group_free(&self);
+    }
+}
+
 static void joint_is_the_same_on_every_mesh(void)
 {
     expect_same("run.precision=f64", "run.precision=f64", 1e-10);
@@ -152,6 +209,32 @@ static void data_that_end(void)
                 "run.precision=f64 mixture.exhausted=drop mixture.epochs=0.002", 1e-10);
     expect_same("run.precision=f64 mixture.mode=concurrent mixture.exhausted=stop mixture.epochs=0.002",
                 "run.precision=f64 mixture.exhausted=stop mixture.epochs=0.002", 1e-10);
+}
+
+/* When a task costs three times what it did, at step 200, groups are cut anew by step 250, and nothing else changes.
+ * Two ranks have no better cut. */
+static void costs_that_change(void)
+{
+    enum { BEFORE = 200, BY = 250, END = 260 };
+    static const char words[] = "run.precision=f64 mixture.mode=concurrent mixture.recut=20 mixture.scaling=0.6";
+    TsGroup *self = alone();
+    Run here, there;
+    TEST_OK(open_run(&there, self, "run.precision=f64"));
+    TEST_OK(open_run(&here, test_world, words));
+    for (int task = 0; task < 3; task++)
+        ts_courses_say_cost(here.courses, task, 1);
+    run_steps(&here, 0, BEFORE);
+    TsCut before = *ts_courses_cut(here.courses);
+    ts_courses_say_cost(here.courses, 1, 3);
+    run_steps(&here, BEFORE, BY);
+    TsCut after = *ts_courses_cut(here.courses);
+    CU_ASSERT(ts_group_size(test_world) < 3 || after.slots[after.group_of[1]] > before.slots[before.group_of[1]]);
+    run_steps(&here, BY, END);
+    run_steps(&there, 0, END);
+    CU_ASSERT(distance(&there, &here, END) < 1e-10);
+    close_run(&here);
+    close_run(&there);
+    ts_group_free(&self);
 }
 
 /* What is packed after twelve steps, and packed again by who read it, is the same, the balance's numbers with it; the
@@ -191,13 +274,13 @@ static void what_cannot_be_is_said(void)
     Run run;
     TEST_ERROR(open_run(&run, test_world, "mixture.mode=concurrent parameters.shard=data"), "whole along data");
     close_run(&run);
-    TEST_ERROR(open_run(&run, test_world, "mixture.balance=pcgrad"), "gradients of each task apart");
-    close_run(&run);
     TEST_ERROR(open_run(&run, test_world, "mixture.of.long=1 mixture.of.nothing=1"),
                "nothing is neither a task nor a mixture");
     close_run(&run);
 }
 
 TEST_MAIN("courses", {"joint is the same on every mesh", joint_is_the_same_on_every_mesh},
-          {"concurrent is joint", concurrent_is_joint}, {"data that end", data_that_end}, {"goes on", goes_on},
+          {"concurrent is joint", concurrent_is_joint}, {"gradients kept apart", gradients_kept_apart},
+          {"keeping apart changes nothing", keeping_apart_changes_nothing}, {"conflicts are told", conflicts_are_told},
+          {"costs that change", costs_that_change}, {"data that end", data_that_end}, {"goes on", goes_on},
           {"what cannot be is said", what_cannot_be_is_said})

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "task/lanes.h"
+
+#include <math.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "comm/collectives.h"
+
+static const TsMixtureConfig *keys_of(const TsLanes *lanes)
+{
+    return &lanes->job->keys->mixture;
+}
+
+TsStatus ts_lanes_check(const TsJob *job)
+{
+    if (job->sharding.shard == TS_SHARD_DATA)
+        return ts_config_error_at(job->config, "parameters.shard",
+                                  "mixture.mode: concurrent needs parameters whole along data: tasks on different "
+                                  "ranks use them at different times");
+    if (job->sharding.virtual_shards > 0)
+        return ts_config_error_at(job->config, "mixture.mode",
+                                  "concurrent: what groups add up depends on how they are cut, so it is not "
+                                  "reproducible: joint is");
+    if (job->task_count > TS_MAX_CUT)
+        return ts_config_error_at(job->config, "mixture.mode", "concurrent: %d tasks; %d can run side by side",
+                                  job->task_count, TS_MAX_CUT);
+    if (ts_mesh_size(job->mesh, TS_AXIS_STAGE) > 1)
+        return ts_config_error_at(job->config, "mesh.stage",
+                                  "mixture.mode: concurrent cuts the ranks along data, and a pipeline along stage: "
+                                  "give one of them");
+    return TS_OK;
+}
+
+/* Along data, the only axis on which groups differ. */
+static int slots_of(const TsLanes *lanes)
+{
+    return ts_mesh_size(lanes->job->mesh, TS_AXIS_DATA);
+}
+
+bool ts_lanes_run_here(const TsLanes *lanes, int task)
+{
+    return lanes->partition && lanes->cut.group_of[task] == ts_partition_part(lanes->partition);
+}
+
+static void say_cut(const TsLanes *lanes)
+{
+    TsText line = {0};
+    if (ts_group_rank(lanes->job->group) != 0)
+        return;
+    for (int g = 0; g < lanes->cut.groups; g++) {
+        const char *between = "";
+        int ranks = ts_partition_ranks(lanes->partition, g);
+        ts_text_append(&line, "%s", g ? "; " : "");
+        for (int i = 0; i < lanes->cut.tasks; i++)
+            if (lanes->cut.group_of[i] == g) {
+                ts_text_append(&line, "%s%s", between, lanes->job->tasks[i]->name);
+                between = ", ";
+            }
+        ts_text_append(&line, " on %d rank%s", ranks, ranks == 1 ? "" : "s");
+    }
+    ts_log(TS_LOG_INFO, "side by side: %s", line.data ? line.data : "nothing");
+    ts_text_free(&line);
+}
+
+TsStatus ts_lanes_cut(TsLanes *lanes, TsCut cut)
+{
+    TsMeshShape shapes[TS_MAX_CUT];
+    ts_partition_free(&lanes->partition);
+    lanes->cut = cut;
+    for (int g = 0; g < cut.groups; g++) {
+        shapes[g] = ts_mesh_shape(lanes->job->mesh);
+        shapes[g].size[TS_AXIS_DATA] = cut.slots[g];
+    }
+    TS_TRY(ts_partition_create(&lanes->partition, lanes->job->group, shapes, NULL, cut.groups));
+    say_cut(lanes);
+    return TS_OK;
+}
+
+/* The largest over ranks of what each task cost since the last look. */
+static void measure(const TsLanes *lanes, double *load, TsCourse *courses)
+{
+    int count = lanes->job->task_count;
+    double *mine = ts_calloc((size_t)count, sizeof *mine);
+    for (int i = 0; i < count; i++) {
+        mine[i] = courses[i].seconds;
+        courses[i].seconds = 0;
+    }
+    ts_all_reduce(lanes->job->group, (TsTransfer){.out = load,
+                                                  .in = mine,
+                                                  .count_elems = count,
+                                                  .dtype = TS_F64,
+                                                  .reduction = TS_MAX,
+                                                  .label = "mixture/cost"});
+    ts_free(mine);
+}
+
+/* What a step of each task costs one slot, of those that are active: by the seconds since the last look; where there
+ * are none, by its tokens, at what a token of the others costs. */
+static void find_loads(const TsLanes *lanes, double *load, TsCourse *courses, const bool *active)
+{
+    double seconds = 0, tokens = 0;
+    measure(lanes, load, courses);
+    for (int i = 0; i < lanes->job->task_count; i++) {
+        int group = lanes->partition ? lanes->cut.group_of[i] : -1;
+        load[i] *= group >= 0 ? pow(lanes->cut.slots[group], 1 + log2(keys_of(lanes)->scaling)) : 0;
+        seconds += load[i];
+        tokens += load[i] > 0 ? (double)courses[i].task->tokens_a_batch : 0;
+    }
+    for (int i = 0; i < lanes->job->task_count; i++)
+        if (!active[i])
+            load[i] = 0;
+        else if (!(load[i] > 0))
+            load[i] = (double)courses[i].task->tokens_a_batch * (tokens > 0 ? seconds / tokens : 1);
+}
+
+bool ts_lanes_look(TsLanes *lanes, TsCut *cut, TsCourse *courses, const bool *active, int64_t step)
+{
+    bool changed = !lanes->partition;
+    int count = lanes->job->task_count;
+    for (int i = 0; i < count && !changed; i++)
+        changed = active[i] != (lanes->cut.group_of[i] >= 0);
+    if (!changed && step - lanes->looked_step < keys_of(lanes)->recut)
+        return false;
+    double scaling = keys_of(lanes)->scaling, *load = ts_calloc((size_t)count, sizeof *load);
+    find_loads(lanes, load, courses, active);
+    *cut = ts_cut_make(load, count, slots_of(lanes), scaling);
+    double now = changed ? INFINITY : ts_cut_time(&lanes->cut, load, scaling);
+    lanes->looked_step = step;
+    bool pays = ts_cut_time(cut, load, scaling) < 0.9 * now;
+    ts_free(load);
+    return pays;
+}
+
+void ts_lanes_free(TsLanes *lanes)
+{
+    ts_partition_free(&lanes->partition);
+}
