@@ -229,6 +229,31 @@ TsStatus ts_dist_cholesky_solve(TsDistMatrix *a, TsDistMatrix *b)
                : TS_OK;
 }
 
+void ts_dist_cholesky_again(const TsDistMatrix *a, TsDistMatrix *b)
+{
+    Context context = open_context(a->grid);
+    int info = 0, n = as_int(a->rows), columns = as_int(b->columns);
+    Descriptor of_a = describe(a, &context), of_b = describe(b, &context);
+    TS_CHECK(a->rows == a->columns && b->rows == a->rows, "a Cholesky solve of matrices that do not fit");
+    if (context.inside && n && columns)
+        CALL(a, potrs, "L", &n, &columns, a->data, &one, &one, of_a.entry, b->data, &one, &one, of_b.entry, &info);
+    agree_info(&context, info);
+    close_context(&context);
+}
+
+void ts_dist_diagonal(double *values, const TsDistMatrix *a)
+{
+    double *mine = ts_calloc((size_t)a->rows + 1, sizeof *mine);
+    for (int64_t i = 0; i < a->rows; i++) {
+        int64_t at = diagonal_at(a, i);
+        mine[i] = at < 0 ? 0 : value_of(a, a->data, at);
+    }
+    ts_all_reduce(
+        a->grid.group,
+        (TsTransfer){.out = values, .in = mine, .count_elems = a->rows, .dtype = TS_F64, .label = "linear algebra"});
+    ts_free(mine);
+}
+
 /* The least and the largest size of a diagonal element of the first n, over all ranks. */
 static void diagonal_range(const TsDistMatrix *a, int64_t n, double *least, double *largest)
 {
@@ -359,7 +384,8 @@ TsStatus ts_dist_inverse_root(TsDistMatrix *root, TsDistMatrix *a, int power, do
     TsDistMatrix *v = ts_dist_matrix_create(a->grid, a->dtype, n, n, a->block);
     TsStatus status = ts_dist_eigen(values, v, a);
     double added = n ? ridge * fmax(values[n - 1], 0) : 0;
-    if (!status && n && !(fmax(values[0], 0) + added > 0))
+    double precision = a->dtype == TS_F64 ? DBL_EPSILON : (double)FLT_EPSILON;
+    if (!status && n && !(fmax(values[0], 0) + added > precision * fmax(values[n - 1], 0)))
         status = ts_status_error(TS_CODE_INVALID, "the matrix of %lld rows has no inverse: add ridge", (long long)n);
     if (!status) {
         for (int64_t i = 0; i < n; i++)

@@ -35,6 +35,12 @@ void ts_dist_add_diagonal(TsDistMatrix *a, double value);
  * definite. */
 TS_MUST_USE TsStatus ts_dist_cholesky_solve(TsDistMatrix *a, TsDistMatrix *b);
 
+/* The same once more, for another b, with the factor that ts_dist_cholesky_solve left in a. */
+void ts_dist_cholesky_again(const TsDistMatrix *a, TsDistMatrix *b);
+
+/* values (n), on every rank: the diagonal of a (n, n). */
+void ts_dist_diagonal(double *values, const TsDistMatrix *a);
+
 /* The least-squares solution of a x = b by QR, for a (m, n), m >= n, of full rank: its rows stand in the first n of b
  * (m, k). a is replaced by its factors. An error where columns depend on one another, to the dtype's precision. */
 TS_MUST_USE TsStatus ts_dist_least_squares(TsDistMatrix *a, TsDistMatrix *b);

@@ -236,6 +236,45 @@ static void walk_all(const Plan *plan, const TsDistMatrix *matrix, Way way, char
     }
 }
 
+/* ---- panels ---- */
+
+/* Calls `visit` for each element of the panel that lies here, with its index in the local part and in the panel. */
+#define FOR_EACH_IN_PANEL(m, panel, visit)                                                                             \
+    for (int64_t j = next_at((panel).first_column, (m)->block, (m)->grid.column, (m)->grid.columns);                   \
+         (m)->grid.row >= 0 && j < (panel).first_column + (panel).columns;                                             \
+         j = next_at(j + 1, (m)->block, (m)->grid.column, (m)->grid.columns))                                          \
+        for (int64_t i = next_at((panel).first_row, (m)->block, (m)->grid.row, (m)->grid.rows);                        \
+             i < (panel).first_row + (panel).rows; i = next_at(i + 1, (m)->block, (m)->grid.row, (m)->grid.rows)) {    \
+            int64_t local = local_of(i, (m)->block, (m)->grid.rows) +                                                  \
+                            local_of(j, (m)->block, (m)->grid.columns) * ts_dist_matrix_stride(m);                     \
+            int64_t at = (i - (panel).first_row) * (panel).columns + j - (panel).first_column;                         \
+            visit;                                                                                                     \
+        }
+
+void ts_dist_matrix_put(TsDistMatrix *matrix, const void *values, TsPanel panel)
+{
+    if (matrix->dtype == TS_F64)
+        FOR_EACH_IN_PANEL(matrix, panel, ((double *)matrix->data)[local] = ((const double *)values)[at])
+    else
+        FOR_EACH_IN_PANEL(matrix, panel, ((float *)matrix->data)[local] = ((const float *)values)[at])
+}
+
+void ts_dist_matrix_get(double *values, const TsDistMatrix *matrix, TsPanel panel)
+{
+    memset(values, 0, (size_t)(panel.rows * panel.columns) * sizeof *values);
+    if (matrix->dtype == TS_F64)
+        FOR_EACH_IN_PANEL(matrix, panel, values[at] = ((const double *)matrix->data)[local])
+    else
+        FOR_EACH_IN_PANEL(matrix, panel, values[at] = (double)((const float *)matrix->data)[local])
+    ts_all_reduce(matrix->grid.group, (TsTransfer){.out = values,
+                                                   .in = values,
+                                                   .count_elems = panel.rows * panel.columns,
+                                                   .dtype = TS_F64,
+                                                   .label = "linear algebra/panel"});
+}
+
+/* ---- arrays ---- */
+
 void ts_dist_matrix_from_array(TsDistMatrix *matrix, const TsArray *array)
 {
     Plan plan = make_plan(matrix, array, false);

@@ -55,3 +55,15 @@ void ts_dist_matrix_from_array(TsDistMatrix *matrix, const TsArray *array);
 
 /* Fills the array, which is no partial sum, from the matrix. Collective on the grid's group. */
 void ts_dist_matrix_to_array(TsArray *array, const TsDistMatrix *matrix);
+
+/* Rows [first_row, first_row + rows) and columns [first_column, first_column + columns) of a matrix. */
+typedef struct TsPanel {
+    int64_t first_row, first_column, rows, columns;
+} TsPanel;
+
+/* Sets what this rank holds of the panel from values (rows, columns), row-major, of the matrix's dtype, of which every
+ * rank has those at least that are its own. Not collective. */
+void ts_dist_matrix_put(TsDistMatrix *matrix, const void *values, TsPanel panel);
+
+/* values (rows, columns), row-major, f64, on every rank: the panel. Collective on the grid's group. */
+void ts_dist_matrix_get(double *values, const TsDistMatrix *matrix, TsPanel panel);
