@@ -12,12 +12,15 @@ struct TsError {
 
 TsStatus ts_status_error(TsCode code, const char *format, ...)
 {
+    bool was_short = ts_memory_short();
     TsStatus status = ts_alloc(sizeof *status);
     va_list arguments;
     va_start(arguments, format);
     status->code = code;
     status->message = ts_format_list(format, arguments);
     va_end(arguments);
+    if (!was_short)
+        ts_memory_forget_shortage();
     return status;
 }
 
@@ -25,6 +28,7 @@ TsStatus ts_status_annotate(TsStatus status, const char *format, ...)
 {
     if (!status)
         return status;
+    bool was_short = ts_memory_short();
     va_list arguments;
     va_start(arguments, format);
     char *context = ts_format_list(format, arguments);
@@ -32,6 +36,8 @@ TsStatus ts_status_annotate(TsStatus status, const char *format, ...)
     TsStatus annotated = ts_status_error(status->code, "%s: %s", context, status->message);
     ts_free(context);
     ts_status_free(&status);
+    if (!was_short)
+        ts_memory_forget_shortage();
     return annotated;
 }
 

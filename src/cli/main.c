@@ -75,7 +75,7 @@ int main(int argc, char **argv)
 {
     ts_matmul_settle(argv);
     TsGroup *world = ts_runtime_start((TsRuntimeOptions){0});
-    TsStatus status = run(world, argc > 0 ? argc - 1 : 0, (const char *const *)argv + 1);
+    TsStatus status = ts_comm_agree(world, run(world, argc > 0 ? argc - 1 : 0, (const char *const *)argv + 1));
     int exit_code = ts_status_exit_code(status);
     if (status && ts_group_rank(world) == 0) /* the same on all ranks */
         ts_log(TS_LOG_ERROR, "%s", ts_status_message(status));

@@ -30,6 +30,8 @@ TsStatus ts_comm_agree(TsGroup *group, TsStatus status)
     ts_watch_wait(&watch);
     ts_request_check(group, TS_COMM_AGREE, 0, TS_I32, "agree");
     double start_s = MPI_Wtime();
+    if (!status)
+        status = ts_memory_status();
     int source = status ? group->rank : INT_MAX;
     MPI_Request native;
     TS_MPI(MPI_Iallreduce(MPI_IN_PLACE, &source, 1, MPI_INT, MPI_MIN, group->comm, &native));

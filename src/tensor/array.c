@@ -5,7 +5,8 @@
 #include "base/memory.h"
 #include "comm/shared.h"
 
-TsArray *ts_array_create(const TsMesh *mesh, TsDtype dtype, TsShape shape, TsPlacement placement,
+/* All but where its values are. */
+static TsArray *describe(const TsMesh *mesh, TsDtype dtype, TsShape shape, TsPlacement placement,
                          TsArrayOptions options)
 {
     TsArray *array = ts_alloc(sizeof *array);
@@ -23,11 +24,35 @@ TsArray *ts_array_create(const TsMesh *mesh, TsDtype dtype, TsShape shape, TsPla
         for (int micro = 0; micro < array->micros; micro++)
             array->block.shape.size[d] += ts_array_block(array, micro).shape.size[d];
     }
-    TsGroup *group = mesh ? ts_mesh_all(mesh) : NULL; /* none where the mesh is only described */
-    array->shared = options.shared && group;
-    array->data =
-        array->shared ? ts_shared_alloc(group, ts_array_local_bytes(array)) : ts_calloc(1, ts_array_local_bytes(array));
+    array->shared = options.shared && mesh && ts_mesh_all(mesh); /* none where the mesh is only described */
+    if (array->shared)
+        array->data = ts_shared_alloc(ts_mesh_all(mesh), ts_array_local_bytes(array));
     return array;
+}
+
+TsArray *ts_array_create(const TsMesh *mesh, TsDtype dtype, TsShape shape, TsPlacement placement,
+                         TsArrayOptions options)
+{
+    TsArray *array = describe(mesh, dtype, shape, placement, options);
+    if (!array->shared)
+        array->data = ts_calloc(1, ts_array_local_bytes(array));
+    return array;
+}
+
+TsStatus ts_array_try_create(TsArray **created, const TsMesh *mesh, TsDtype dtype, TsShape shape, TsPlacement placement,
+                             TsArrayOptions options)
+{
+    TsArray *array = describe(mesh, dtype, shape, placement, options);
+    size_t bytes = ts_array_local_bytes(array);
+    if (!array->shared)
+        array->data = ts_try_calloc(1, bytes);
+    *created = array;
+    if (array->data)
+        return TS_OK;
+    ts_array_free(created);
+    ts_memory_forget_shortage(); /* this error says it */
+    return ts_status_error(TS_CODE_RESOURCES, "out of memory: an array %s %s takes %zu bytes on this rank",
+                           ts_dtype_name(dtype), ts_shape_text(shape).text, bytes);
 }
 
 void ts_array_free(TsArray **array)

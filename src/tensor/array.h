@@ -26,9 +26,14 @@ typedef struct TsArrayOptions {
                   */
 } TsArrayOptions;
 
-/* A zeroed array, owned by the caller. Not collective but where options.shared. */
+/* A zeroed array, owned by the caller. Not collective but where options.shared. Without memory for it the job aborts,
+ * where base/memory.h's reserve has none either. */
 TsArray *ts_array_create(const TsMesh *mesh, TsDtype dtype, TsShape shape, TsPlacement placement,
                          TsArrayOptions options);
+
+/* The same for what may be large: without memory an error, and *array is NULL. Ranks may not find the same: agree. */
+TS_MUST_USE TsStatus ts_array_try_create(TsArray **array, const TsMesh *mesh, TsDtype dtype, TsShape shape,
+                                         TsPlacement placement, TsArrayOptions options);
 
 /* Sets *array to NULL; NULL is fine. Collective where it is shared. */
 void ts_array_free(TsArray **array);

@@ -110,7 +110,7 @@ TsTensor ts_graph_error(TsGraph *graph, const char *format, ...)
 TsStatus ts_graph_status(const TsGraph *graph)
 {
     if (!graph->errors)
-        return TS_OK;
+        return ts_memory_status();
     char message[2048];
     size_t length = 0;
     int kept = graph->errors < KEPT_ERRORS ? graph->errors : KEPT_ERRORS;
@@ -303,6 +303,12 @@ void ts_graph_add(TsTensor *out, const TsOp *op, const TsTensor *in, int inputs,
     for (int i = 0; i < inputs && !graph; i++)
         graph = in[i].graph;
     TS_CHECK(graph, "%s: no operand is a tensor of a graph", op->name);
+    TsStatus lack = ts_memory_status();
+    if (lack) { /* what needs this node is not added either */
+        keep_error(graph, lack);
+        give(out, graph, op->outputs, -1, 0);
+        return;
+    }
     ts_graph_add_to(graph, out, op, in, inputs, attributes);
 }
 

@@ -23,7 +23,7 @@ TsGraph *ts_graph_create(void);
 /* Sets *graph to NULL; NULL is fine. */
 void ts_graph_free(TsGraph **graph);
 
-/* The errors of tracing so far as one Status, or success. The caller owns it. */
+/* The errors of tracing so far as one Status, a lack of memory among them, or success. The caller owns it. */
 TS_MUST_USE TsStatus ts_graph_status(const TsGraph *graph);
 
 /* Keeps an error, with the current path before it; later ones than the first few are only counted. Gives the tensor

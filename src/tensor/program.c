@@ -72,9 +72,11 @@ static TsStatus run_passes(TsProgram *program)
     TS_TRY(ts_graph_status(program->graph));
     if (!options.without_passes)
         program->graph = ts_pass_prune(program->graph);
+    TS_TRY(ts_memory_status());
     TS_TRY(ts_pass_place(&program->graph, program->mesh_shape, sums_of(&options)));
     if (!options.without_passes) {
         program->graph = ts_pass_prune(program->graph); /* what was made anew where it was wanted */
+        TS_TRY(ts_memory_status());
         TS_TRY(ts_pass_rematerialize(&program->graph, options.memory, arena_of, program));
     }
     Passed passed = {.graph = program->graph};
@@ -84,7 +86,7 @@ static TsStatus run_passes(TsProgram *program)
     program->schedule = passed.schedule;
     program->schedule.pieces = &program->pieces;
     program->layout = passed.layout;
-    return TS_OK;
+    return ts_memory_status();
 }
 
 static TsStatus make_arena(TsProgram *program)
@@ -137,16 +139,18 @@ TsStatus ts_program_compile(TsProgram **handle, TsGraph *graph, TsCompileOptions
     if (options.mesh)
         program->mesh_shape = ts_mesh_shape(options.mesh);
     make_meshes(program);
-    *handle = NULL;
     TsStatus status = run_passes(program);
     if (!status)
         status = make_arena(program);
     if (!status) {
         ts_program_lower(program);
-        *handle = program;
-    } else {
-        ts_program_free(&program);
+        status = ts_memory_status();
     }
+    if (status) {
+        ts_program_free(&program);
+        ts_memory_forget_shortage(); /* of what was done behind the error */
+    }
+    *handle = program;
     return status;
 }
 

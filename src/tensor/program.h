@@ -49,8 +49,8 @@ typedef struct TsCompileOptions {
 } TsCompileOptions;
 
 /* Compiles `graph`, which the Program owns from now on, also where this fails. Not collective; all ranks compile the
- * same. Errors: those of tracing; a placement that cannot be; an arena larger than what memory is left, which ranks on
- * other hosts may not find: agree on the Status (ts_comm_agree) before anyone branches. */
+ * same. Errors: those of tracing; a placement that cannot be; too little memory, or an arena larger than what is left,
+ * which ranks on other hosts may not find: agree on the Status (ts_comm_agree) before anyone branches. */
 TS_MUST_USE TsStatus ts_program_compile(TsProgram **program, TsGraph *graph, TsCompileOptions options);
 
 /* Sets *program to NULL; NULL is fine. */

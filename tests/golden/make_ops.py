@@ -93,6 +93,7 @@ def main():
     rows()
     experts()
     random()
+    optimizers()
 
 
 def rotary(x, interleaved):
@@ -252,6 +253,45 @@ def random():
     kept = torch.tensor((words >= 2**30).astype(float)).reshape(5, 8)
     case("drop", lambda x: x * kept / 0.75, torch.randn(5, 8))
     case("norm", lambda x: F.layer_norm(x, (7,), None, None, 1e-5), torch.randn(3, 7))
+
+
+def optimizers():
+    """The third step from a parameter p, a gradient g, a mean m and a variance v; rate 2^-4, factor 2^-1."""
+    rate, half, decay, epsilon, t = 0.0625, 0.5, 0.125, 0.0625, 3
+    p, g, m, v = torch.randn(3, 7), torch.randn(3, 7), torch.randn(3, 7), torch.rand(3, 7)
+
+    def step(optimizer, state):
+        """What PyTorch's makes of p and its state, one behind another."""
+        x = p.clone().requires_grad_()
+        made = optimizer(x)
+        made.state[x] = {key: value.clone() for key, value in state.items()}
+        x.grad = half * g
+        made.step()
+        return torch.cat([x.detach()] + [made.state[x][key] for key in state if key != "step"])
+
+    def sgd(**options):
+        return lambda x: torch.optim.SGD([x], lr=rate, weight_decay=decay, **options)
+
+    values("sgd", lambda p, g: step(sgd(), {}), p, g)
+    values("momentum", lambda p, m, g: step(sgd(momentum=0.75), {"momentum_buffer": m}), p, m, g)
+    values("nesterov", lambda p, m, g: step(sgd(momentum=0.75, nesterov=True), {"momentum_buffer": m}), p, m, g)
+    state = {"step": torch.tensor(t - 1.0), "exp_avg": m, "exp_avg_sq": v}
+    adam = lambda x: torch.optim.Adam([x], lr=rate, betas=(0.75, 0.875), eps=epsilon, weight_decay=decay)
+    values("adam", lambda p, m, v, g: step(adam, state), p, m, v, g)
+
+    # Chen et al. 2023, algorithm 2; Loshchilov and Hutter 2019; and an average that begins quickly
+    c = half * g
+    values("lion", lambda p, m, g: torch.cat(
+        [p - rate * (torch.sign(0.75 * m + 0.25 * c) + decay * p), 0.875 * m + 0.125 * c]), p, m, g)
+    mean, variance = 0.75 * m + 0.25 * c, 0.875 * v + 0.125 * c * c
+    update = mean / (1 - 0.75**t) / ((variance / (1 - 0.875**t)).sqrt() + epsilon) + decay * p
+    values("adam_update", lambda m, v, p, g: torch.cat([mean, variance, update]), m, v, p, g)
+    velocity = 0.75 * m + 0.25 * c
+    values("velocity", lambda m, g: torch.cat([velocity, velocity]), m, g)
+    values("velocity_nesterov", lambda m, g: torch.cat([velocity, 0.75 * velocity + 0.25 * c]), m, g)
+    values("descend", lambda p, u: p - rate * (2 * u + decay * p), p, g)
+    d = min(0.875, t / (9 + t))
+    values("average", lambda a, p: a + (1 - d) * (p - a), m, p)
 
 
 def adamw():

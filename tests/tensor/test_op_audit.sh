@@ -21,12 +21,7 @@ gradient uniform normal gumbel: they depend on no float
 gradient adamw clip_factor sum_squares_parts: they stand behind all gradients, and refuse to have any
 gradient cross_entropy_rows: a pass makes it, when all gradients are there
 gradient sgd momentum adam lion adam_update velocity descend average: behind all gradients, and they refuse too
-golden sgd momentum adam lion adam_update velocity descend average: tests/task/test_optimizers.c, by learning.txt
-cut sgd momentum adam lion adam_update velocity descend average: tests/task/test_optimizers.c
 bf16 sgd momentum adam lion adam_update velocity descend average: masters and moments are f32
-empty sgd momentum adam lion adam_update velocity descend average: tests/task/test_optimizers.c
-one sgd momentum adam lion adam_update velocity descend average: tests/task/test_optimizers.c
-odd sgd momentum adam lion adam_update velocity descend average: tests/task/test_optimizers.c
 gradient d_attend d_attend_bias: attention has no second derivative, and says so
 bf16 adamw clip_factor: masters, moments and norms are f32
 bf16 uniform normal gumbel: noise is f32

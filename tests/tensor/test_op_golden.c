@@ -5,6 +5,7 @@
  * it), in f64, f32 and, loosely, bf16. On two ranks: in f64, with the last dim of the first operand cut.
  */
 #include "op_test.h"
+#include "tensor/optimizer_ops.h"
 
 enum { RECORDS = 512 };
 
@@ -224,6 +225,53 @@ BUILD(normal, ts_normal(ts_constant(in[0].graph, TS_I64, ts_scalar, 7), ts_shape
 BUILD(gumbel, ts_gumbel(ts_constant(in[0].graph, TS_I64, ts_scalar, 7), ts_shape(5, 8), 0x123456789abcdef0u))
 BUILD(drop, ts_drop(in[0], ts_constant(in[0].graph, TS_I64, ts_scalar, 7), 0.25, 0x123456789abcdef0u))
 
+/* ---- what ends a step: rate 2^-4, factor 2^-1, step 3; all that it gives, one behind another ---- */
+
+static TsOptimizerScalars third_step(const TsTensor *in)
+{
+    TsGraph *graph = in[0].graph;
+    return (TsOptimizerScalars){.rate = ts_constant(graph, TS_F32, ts_scalar, 0.0625),
+                                .factor = ts_constant(graph, TS_F32, ts_scalar, 0.5),
+                                .step = ts_constant(graph, TS_I64, ts_scalar, 3)};
+}
+
+static TsTensor joined(TsOptimizerOut out)
+{
+    TsTensor parts[] = {out.first, out.second, out.third};
+    return ts_concatenate(parts, out.third.graph ? 3 : 2, 0);
+}
+
+static TsTensor twice(const TsTensor *in)
+{
+    return ts_constant(in[0].graph, ts_dtype_of(in[0]), ts_scalar, 2);
+}
+
+#define RULE(...)                                                                                                      \
+    third_step(in), (TsOptimizerRuleOptions)                                                                           \
+    {                                                                                                                  \
+        __VA_ARGS__                                                                                                    \
+    }
+#define ADAM .beta1 = 0.75, .beta2 = 0.875, .epsilon = 0.0625, .decay = 0.125
+BUILD(sgd, ts_sgd(in[0], in[1], RULE(.decay = 0.125)))
+BUILD(momentum, joined(ts_momentum(in[0], in[1], in[2], RULE(.beta1 = 0.75, .decay = 0.125))))
+BUILD(nesterov, joined(ts_momentum(in[0], in[1], in[2], RULE(.beta1 = 0.75, .decay = 0.125, .nesterov = true))))
+BUILD(adam, joined(ts_adam(in[0], in[1], in[2], in[3], RULE(ADAM))))
+BUILD(lion, joined(ts_lion(in[0], in[1], in[2], RULE(.beta1 = 0.75, .beta2 = 0.875, .decay = 0.125))))
+BUILD(adam_update, joined(ts_adam_update(in[0], in[1], in[2], in[3], RULE(ADAM))))
+BUILD(velocity, joined(ts_velocity(in[0], in[1], RULE(.beta1 = 0.75))))
+BUILD(velocity_nesterov, joined(ts_velocity(in[0], in[1], RULE(.beta1 = 0.75, .nesterov = true))))
+BUILD(descend, ts_descend(in[0], in[1], twice(in), RULE(.decay = 0.125)))
+BUILD(average, ts_average(in[0], in[1], RULE(.beta1 = 0.875)))
+
+/* In f32 and f64 alone. */
+static const Golden optimizers[] = {
+    {"sgd", build_sgd},           {"momentum", build_momentum},
+    {"nesterov", build_nesterov}, {"adam", build_adam},
+    {"lion", build_lion},         {"adam_update", build_adam_update},
+    {"velocity", build_velocity}, {"velocity_nesterov", build_velocity_nesterov},
+    {"descend", build_descend},   {"average", build_average},
+};
+
 static const Golden goldens[] = {
     {"gelu", build_gelu},
     {"gelu_tanh", build_gelu_tanh},
@@ -314,6 +362,8 @@ static void equal_pytorch(TsDtype dtype, double bound)
     read_records();
     for (size_t i = 0; i < sizeof goldens / sizeof goldens[0]; i++)
         check(&goldens[i], dtype, bound, mesh);
+    for (size_t i = 0; i < sizeof optimizers / sizeof optimizers[0] && dtype != TS_BF16; i++)
+        check(&optimizers[i], dtype, bound, mesh);
     free_records();
     ts_mesh_free(&mesh);
 }
