@@ -60,10 +60,10 @@ typedef struct Tiny {
     TsProgram *program;
 } Tiny;
 
-static inline TsStatus tiny_compile(Tiny *tiny, const TsLanguageModel *model, TsDtype dtype, TsCompileOptions options)
+/* With batch, parameters and outputs as they are. */
+static inline TsStatus tiny_trace(Tiny *tiny, const TsLanguageModel *model, TsDtype dtype, TsCompileOptions options)
 {
     const TsMesh *mesh = options.mesh;
-    *tiny = (Tiny){.parameters = ts_parameters_create(mesh), .batch = tiny_batch(mesh), .outputs = ts_batch_create()};
     TsGraph *graph = ts_graph_create();
     TsScope scope = {.graph = graph, .parameters = tiny->parameters, .dtype = dtype, .seed = 5, .training = true};
     scope.step = ts_input(graph, "step", TS_I64, ts_scalar, ts_replicated);
@@ -91,6 +91,13 @@ static inline TsStatus tiny_compile(Tiny *tiny, const TsLanguageModel *model, Ts
     ts_bind_batch(tiny->program, tiny->arrays);
     ts_bind_new(tiny->program, tiny->outputs, TS_BIND_OUTPUT, mesh);
     return TS_OK;
+}
+
+static inline TsStatus tiny_compile(Tiny *tiny, const TsLanguageModel *model, TsDtype dtype, TsCompileOptions options)
+{
+    const TsMesh *mesh = options.mesh;
+    *tiny = (Tiny){.parameters = ts_parameters_create(mesh), .batch = tiny_batch(mesh), .outputs = ts_batch_create()};
+    return tiny_trace(tiny, model, dtype, options);
 }
 
 static inline TsStatus tiny_create(Tiny *tiny, const TsMesh *mesh, const TsLanguageModel *model, TsDtype dtype)
