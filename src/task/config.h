@@ -84,8 +84,9 @@ typedef struct TsCheckpointConfig {
 
 typedef struct TsTaskConfig {
     TsChoice kind; /* of ts_task_kinds */
-    double weight, loss_weight;
-    TsList metrics; /* of names; empty: all that fit */
+    double weight, loss_weight, evaluation_weight;
+    int64_t evaluation_batches; /* 0: all */
+    TsList metrics;             /* of names; empty: all that fit */
     TsObjectiveConfig objective;
     const TsVnConfig *vn; /* NULL: none */
 } TsTaskConfig;

@@ -69,9 +69,14 @@ static TsStatus create_mixture(TsCourses *courses)
                                    .rows = task->train ? ts_loader_rows(task->train) : 1,
                                    .tokens = task->tokens_a_batch > 0 ? task->tokens_a_batch : 1};
     }
+    double whole = 0;
+    for (int i = 0; i < courses->count; i++)
+        whole += keys[i].loss_weight;
     TsStatus status =
         ts_mixture_create(&courses->mixture, courses->config, tasks, courses->count, (uint64_t)job->keys->run.seed);
     ts_free(tasks);
+    if (!status && !(whole > 0))
+        status = ts_status_error(TS_CODE_INVALID, "loss_weight of all tasks is 0: nothing is learned");
     if (!status)
         return TS_OK;
     TsStatus located = ts_config_error_at(job->config, "mixture", "%s", ts_status_message(status));

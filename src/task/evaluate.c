@@ -104,17 +104,43 @@ void ts_evaluation_free(TsEvaluation *evaluation)
     *evaluation = (TsEvaluation){0};
 }
 
+static void print_scores(const char *task, const TsScores *scores)
+{
+    for (int s = 0; s < scores->count; s++)
+        printf("%s\t%s\t%.6g\t%.0f\n", task, scores->score[s].name, scores->score[s].scalar.value,
+               scores->score[s].scalar.weight);
+}
+
+/* The average over tasks, where there are several. */
+static void print_average(const TsEvaluation *evaluation, const TsJobConfig *keys)
+{
+    const TsTaskConfig *task = keys->tasks.items;
+    TsScores *scores = ts_calloc((size_t)evaluation->count + 1, sizeof *scores), average;
+    double *weight = ts_calloc((size_t)evaluation->count + 1, sizeof *weight);
+    int averaged = 0;
+    for (int t = 0; t < evaluation->count; t++) {
+        scores[t] = evaluation->tasks[t].scores;
+        for (int64_t i = 0; i < keys->tasks.count; i++)
+            if (strcmp(keys->tasks.names[i], evaluation->tasks[t].task) == 0)
+                weight[t] = task[i].evaluation_weight;
+        averaged += weight[t] > 0;
+    }
+    ts_scores_average(&average, scores, weight, evaluation->count);
+    if (averaged > 1)
+        print_scores(TS_AVERAGE, &average);
+    ts_free(scores);
+    ts_free(weight);
+}
+
 TsStatus ts_evaluate(TsGroup *group, const TsConfig *config, TsEvalOptions options)
 {
     TsEvaluation evaluation;
     TsStatus status = ts_evaluation_run(&evaluation, group, config, options);
     bool prints = !status && ts_group_rank(group) == 0;
     for (int t = 0; t < evaluation.count && prints; t++)
-        for (int s = 0; s < evaluation.tasks[t].scores.count; s++) {
-            TsWeightedScalar scalar = evaluation.tasks[t].scores.score[s].scalar;
-            printf("%s\t%s\t%.6g\t%.0f\n", evaluation.tasks[t].task, evaluation.tasks[t].scores.score[s].name,
-                   scalar.value, scalar.weight);
-        }
+        print_scores(evaluation.tasks[t].task, &evaluation.tasks[t].scores);
+    if (prints)
+        print_average(&evaluation, ts_config_value(config));
     if (prints && fflush(stdout) != 0)
         status = ts_status_error(TS_CODE_IO, "the scores could not be printed");
     ts_evaluation_free(&evaluation);

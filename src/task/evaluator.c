@@ -12,6 +12,7 @@ struct TsEvaluator {
     TsLoader *data;
     TsStep *steps[TS_MAX_LENGTHS]; /* one a length of batches */
     TsObservations observations;
+    int64_t limit; /* batches of a run; 0: all */
 };
 
 TsStatus ts_evaluator_create(TsEvaluator **evaluator, const TsJob *job, const TsTask *task, TsLoader *data)
@@ -43,6 +44,11 @@ void ts_evaluator_bind(TsEvaluator *evaluator, const TsBatch *parameters)
 {
     for (int k = 0; k < TS_MAX_LENGTHS && evaluator->steps[k]; k++)
         ts_step_bind(evaluator->steps[k], parameters, NULL);
+}
+
+void ts_evaluator_limit(TsEvaluator *evaluator, int64_t batches)
+{
+    evaluator->limit = batches;
 }
 
 void ts_evaluator_free(TsEvaluator **evaluator)
@@ -77,6 +83,8 @@ void ts_evaluator_run(TsEvaluator *evaluator, TsScores *scores, TsRowVisitor *vi
     int64_t place = 0, batches = ts_loader_batches(evaluator->data), rows = ts_loader_local_rows(evaluator->data);
     TsGroup *group = ts_mesh_group(evaluator->job->mesh, ts_batch_axes());
     *scores = (TsScores){0};
+    if (evaluator->limit && evaluator->limit < batches)
+        batches = evaluator->limit;
     ts_metrics_reset(ts_step_metrics(evaluator->steps[0]));
     ts_observations_clear(&evaluator->observations);
     for (int64_t number = 0; number < batches; number++) {

@@ -16,14 +16,17 @@ TS_MUST_USE TsStatus ts_evaluator_create(TsEvaluator **evaluator, const TsJob *j
 /* Evaluates these parameters, by path, instead of the job's: borrowed for its life. Not collective. */
 void ts_evaluator_bind(TsEvaluator *evaluator, const TsBatch *parameters);
 
+/* Runs end after so many batches, or with the data; 0: with the data. Not collective; the same on all ranks. */
+void ts_evaluator_limit(TsEvaluator *evaluator, int64_t batches);
+
 /* Sets *evaluator to NULL; NULL is fine. */
 void ts_evaluator_free(TsEvaluator **evaluator);
 
 /* Called for each local row of each batch, in the order of batches, with what was given out for it. */
 typedef void TsRowVisitor(void *visitor, const TsBatch *given, const TsBatch *batch, int64_t row, int64_t example);
 
-/* Runs over all the data with the parameters as they are; the scores are the same on all ranks. `visit` may be NULL.
- * Collective on the mesh. */
+/* Runs over the data, all of it but for a limit, with the parameters as they are; the scores are the same on all ranks.
+ * `visit` may be NULL. Collective on the mesh. */
 void ts_evaluator_run(TsEvaluator *evaluator, TsScores *scores, TsRowVisitor *visit, void *visitor);
 
 /* What the last run observed on this rank; borrowed. */

@@ -139,21 +139,37 @@ static void note_scores(TsTraining *training, const char *task, const TsScores *
     }
 }
 
+/* Says, writes and keeps what an evaluation gave; task `index`, or behind the last the average. */
+static void give_scores(TsTraining *training, int index, const TsScores *scores)
+{
+    const char *name = index < training->job->task_count ? training->job->tasks[index]->name : TS_AVERAGE;
+    ts_progress_say_evaluation(training->dir, training->step, name, scores);
+    ts_summaries_scores(training->summaries, index, training->step, scores);
+    note_scores(training, name, scores);
+}
+
 void ts_training_evaluate(TsTraining *training)
 {
     const TsEmaConfig *ema = training->keys->learner.ema;
+    const TsTaskConfig *keys = training->keys->tasks.items;
+    int count = training->job->task_count;
+    TsScores *scores = ts_calloc((size_t)count, sizeof *scores), average;
+    double *weight = ts_calloc((size_t)count, sizeof *weight);
     if (ema && ema->evaluate)
         ts_averages_gather(ts_learner_averages(training->learner));
-    for (int i = 0; i < training->job->task_count; i++) {
-        const char *name = training->job->tasks[i]->name;
+    for (int i = 0; i < count; i++) {
         if (!training->evaluators[i])
             continue;
-        TsScores scores;
-        ts_evaluator_run(training->evaluators[i], &scores, NULL, NULL);
-        ts_progress_say_evaluation(training->dir, training->step, name, &scores);
-        ts_summaries_scores(training->summaries, i, training->step, &scores);
-        note_scores(training, name, &scores);
+        ts_evaluator_run(training->evaluators[i], &scores[i], NULL, NULL);
+        weight[i] = keys[i].evaluation_weight;
+        give_scores(training, i, &scores[i]);
     }
+    if (training->averaged_count > 1) {
+        ts_scores_average(&average, scores, weight, count);
+        give_scores(training, count, &average);
+    }
+    ts_free(scores);
+    ts_free(weight);
     training->evaluated_s = ts_progress_now();
 }
 
@@ -223,15 +239,23 @@ static TsStatus taken_over(TsTraining *training)
                            training->keys->run.dir, (long long)training->step, last_saved_step(training));
 }
 
+static void say_early_stop(const TsTraining *training)
+{
+    const TsEarlyStop *stop = &training->early_stop;
+    for (int i = 0; i < stop->count; i++) {
+        const TsWatchedMetric *metric = &stop->watched[i];
+        ts_log(TS_LOG_INFO,
+               "early stop after step %lld: %s was best at step %lld, %.6g; %lld evaluation%s since were not better",
+               (long long)training->step, metric->path, (long long)metric->best_step, metric->best,
+               (long long)metric->worse, metric->worse == 1 ? "" : "s");
+    }
+}
+
 /* Why a run ends before run.steps, if it does. */
 static void say_end(const TsTraining *training)
 {
-    const TsEarlyStop *stop = &training->early_stop;
-    if (ts_early_stop_now(stop))
-        ts_log(TS_LOG_INFO,
-               "early stop after step %lld: %s was best at step %lld, %.6g; %lld evaluation%s since were not better",
-               (long long)training->step, stop->config->by, (long long)stop->best_step, stop->best,
-               (long long)stop->worse, stop->worse == 1 ? "" : "s");
+    if (ts_early_stop_now(&training->early_stop))
+        say_early_stop(training);
     else if (training->exhausted && training->step < training->keys->run.steps)
         ts_log(TS_LOG_INFO, "data are exhausted after step %lld: mixture.exhausted says what then",
                (long long)training->step);

@@ -93,6 +93,26 @@ void ts_scores_add(TsScores *scores, const char *name, TsWeightedScalar scalar)
     scores->score[scores->count++].scalar = scalar;
 }
 
+void ts_scores_average(TsScores *average, const TsScores *scores, const double *weight, int count)
+{
+    const TsScores *first = NULL;
+    *average = (TsScores){0};
+    for (int i = count - 1; i >= 0; i--)
+        first = weight[i] > 0 ? &scores[i] : first;
+    for (int k = 0; first && k < first->count; k++) {
+        TsWeightedScalar mean = {0};
+        bool everywhere = true;
+        for (int i = 0; i < count; i++) {
+            const TsWeightedScalar *one = weight[i] > 0 ? ts_scores_find(&scores[i], first->score[k].name) : NULL;
+            everywhere &= one || !(weight[i] > 0);
+            mean.value += one ? weight[i] * one->value : 0;
+            mean.weight += one ? weight[i] : 0;
+        }
+        if (everywhere)
+            ts_scores_add(average, first->score[k].name, (TsWeightedScalar){mean.value / mean.weight, mean.weight});
+    }
+}
+
 const TsWeightedScalar *ts_scores_find(const TsScores *scores, const char *name)
 {
     for (int i = 0; i < scores->count; i++)

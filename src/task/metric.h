@@ -48,6 +48,12 @@ typedef struct TsScores {
 /* Appends one; beyond TS_MAX_SCORES is a bug. */
 void ts_scores_add(TsScores *scores, const char *name, TsWeightedScalar scalar);
 
+#define TS_AVERAGE "average" /* in the place of a task's name: the mean over tasks */
+
+/* The means over tasks of each score that all of them have, in the order of the first: scores (count), those of weight
+ * 0 left out. */
+void ts_scores_average(TsScores *average, const TsScores *scores, const double *weight, int count);
+
 /* The score of that name, or NULL. */
 const TsWeightedScalar *ts_scores_find(const TsScores *scores, const char *name);
 

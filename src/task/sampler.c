@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/text.h"
+
 typedef enum Kind { UNIFORM, PROPORTIONAL, EXAMPLES, ANNEALING, SCHEDULE, ROUND_ROBIN } Kind;
 
 static const TsKey proportional_keys[] = {
@@ -166,6 +168,17 @@ static TsStatus check_row(const TsSamplerRow *row, const char *where, const TsSa
     return TS_OK;
 }
 
+static TsStatus nothing_to_run(const char *where, const TsSamplerPart *parts, int count, double sum)
+{
+    TsText names = {0};
+    for (int i = 0; i < count; i++)
+        ts_text_append(&names, "%s%s", i ? ", " : "", parts[i].name);
+    TsStatus status = ts_status_error(TS_CODE_INVALID, "%sthe rates of %s add up to %g: there is nothing to run", where,
+                                      names.data, sum);
+    ts_text_free(&names);
+    return status;
+}
+
 TsStatus ts_sampler_check(TsChoice sampler, const char *where, const TsSamplerPart *parts, int count)
 {
     double sum = 0;
@@ -180,7 +193,5 @@ TsStatus ts_sampler_check(TsChoice sampler, const char *where, const TsSamplerPa
         for (int64_t i = 0; i < schedule->table.count; i++)
             TS_TRY(check_row((const TsSamplerRow *)schedule->table.items + i, where, parts, count));
     }
-    if (!(sum > 0) || !isfinite(sum))
-        return ts_status_error(TS_CODE_INVALID, "%sthe rates add up to %g: there is nothing to run", where, sum);
-    return TS_OK;
+    return sum > 0 && isfinite(sum) ? TS_OK : nothing_to_run(where, parts, count, sum);
 }

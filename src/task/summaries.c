@@ -50,7 +50,7 @@ void ts_summaries_free(TsSummaries **summaries)
     if (!*summaries)
         return;
     ts_event_file_close(&(*summaries)->train);
-    for (int i = 0; i < (*summaries)->count; i++)
+    for (int i = 0; i <= (*summaries)->count; i++)
         ts_event_file_close(&(*summaries)->evaluations[i]);
     ts_free((*summaries)->evaluations);
     ts_free((*summaries)->dir);
@@ -125,7 +125,7 @@ void ts_summaries_report(TsSummaries *summaries, const TsReport *report)
 void ts_summaries_scores(TsSummaries *summaries, int index, int64_t step, const TsScores *scores)
 {
     TsEventFile **file = &summaries->evaluations[index];
-    const char *name = summaries->names[index];
+    const char *name = index < summaries->count ? summaries->names[index] : TS_AVERAGE;
     if (!summaries->train)
         return;
     if (!*file) {

@@ -30,7 +30,7 @@ void ts_summaries_free(TsSummaries **summaries);
 
 void ts_summaries_report(TsSummaries *summaries, const TsReport *report);
 
-/* What an evaluation of task `index` gave. */
+/* What an evaluation of task `index` gave; the number of tasks: the average over them. */
 void ts_summaries_scores(TsSummaries *summaries, int index, int64_t step, const TsScores *scores);
 
 /* Text under a tag of train. */

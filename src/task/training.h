@@ -21,6 +21,7 @@ typedef struct TsTraining {
     TsCourses *courses;
     bool exhausted;           /* there are no data for a further step */
     TsEvaluator **evaluators; /* (job->task_count) NULL: no validation data */
+    int averaged_count;       /* tasks whose scores are averaged, if it is more than one */
     TsLearner *learner;       /* of the courses */
     TsSaving *saving;
     TsBatch *kept; /* parameters and optimizer state, lent: what a checkpoint holds */

@@ -24,12 +24,15 @@ static TsStatus create_evaluators(TsTraining *training)
     const TsEmaConfig *ema = training->keys->learner.ema;
     const TsBatch *evaluated =
         ema && ema->evaluate ? ts_averages_arrays(ts_learner_averages(training->learner)) : job->arrays;
+    const TsTaskConfig *keys = training->keys->tasks.items;
     training->evaluators = ts_calloc((size_t)job->task_count, sizeof(TsEvaluator *));
     for (int i = 0; i < job->task_count; i++) {
         if (!job->tasks[i]->validation || training->keys->run.mode == TS_MODE_TRAIN)
             continue;
         TS_TRY(ts_evaluator_create(&training->evaluators[i], job, job->tasks[i], job->tasks[i]->validation));
         ts_evaluator_bind(training->evaluators[i], evaluated);
+        ts_evaluator_limit(training->evaluators[i], keys[i].evaluation_batches);
+        training->averaged_count += keys[i].evaluation_weight > 0;
     }
     return TS_OK;
 }
@@ -45,21 +48,47 @@ static void collect_kept(TsTraining *training)
 
 /* ---- what must hold ---- */
 
-/* That an evaluation gives the metric `by`, which `key` names. */
-static TsStatus expect_metric(const TsTraining *training, const char *key, const char *by)
+/* The names of what an evaluation will give, into names (owned by the caller); returns how many. The averages are found
+ * as in an evaluation. */
+static int list_metrics(const TsTraining *training, char ***names)
 {
-    TsText names = {0};
-    bool found = false;
-    for (int i = 0; i < training->job->task_count && !found; i++) {
+    int tasks = training->job->task_count, count = 0;
+    const TsTaskConfig *keys = training->keys->tasks.items;
+    TsScores *scores = ts_calloc((size_t)tasks + 1, sizeof *scores);
+    double *weight = ts_calloc((size_t)tasks, sizeof *weight);
+    *names = ts_calloc((size_t)(tasks + 1) * TS_MAX_SCORES, sizeof **names);
+    for (int i = 0; i < tasks; i++) {
         const char *name[TS_MAX_SCORES];
-        int count = training->evaluators[i] ? ts_evaluator_names(training->evaluators[i], name) : 0;
-        for (int k = 0; k < count; k++) {
-            char *path = ts_format("%s/%s", training->job->tasks[i]->name, name[k]);
-            ts_text_append(&names, "%s%s", names.size_bytes ? ", " : "", path);
-            found |= strcmp(path, by) == 0;
-            ts_free(path);
-        }
+        int given = training->evaluators[i] ? ts_evaluator_names(training->evaluators[i], name) : 0;
+        for (int k = 0; k < given; k++)
+            ts_scores_add(&scores[i], name[k], (TsWeightedScalar){0});
+        weight[i] = given ? keys[i].evaluation_weight : 0;
     }
+    if (training->averaged_count > 1)
+        ts_scores_average(&scores[tasks], scores, weight, tasks);
+    for (int i = 0; i <= tasks; i++)
+        for (int k = 0; k < scores[i].count; k++)
+            (*names)[count++] =
+                ts_format("%s/%s", i < tasks ? training->job->tasks[i]->name : TS_AVERAGE, scores[i].score[k].name);
+    ts_free(scores);
+    ts_free(weight);
+    return count;
+}
+
+/* That an evaluation gives the metric `by`, which `key` names; `all` of every task, if that means something there. */
+static TsStatus expect_metric(const TsTraining *training, const char *key, const char *by, bool all)
+{
+    char **name;
+    TsText names = {0};
+    int count = list_metrics(training, &name);
+    TsEarlyStopConfig stop = {.by = by};
+    bool found = false;
+    for (int i = 0; i < count; i++) {
+        ts_text_append(&names, "%s%s", i ? ", " : "", name[i]);
+        found |= all ? ts_early_stop_watches(&stop, name[i]) : strcmp(name[i], by) == 0;
+        ts_free(name[i]);
+    }
+    ts_free(name);
     TsStatus status = found ? TS_OK
                             : ts_config_error_at(training->job->config, key, "no evaluation gives %s; there %s %s", by,
                                                  names.data ? "are" : "is", names.data ? names.data : "none");
@@ -67,14 +96,31 @@ static TsStatus expect_metric(const TsTraining *training, const char *key, const
     return status;
 }
 
+/* Names that stand for several tasks. */
+static TsStatus check_names(const TsTraining *training)
+{
+    static const char *const taken[] = {TS_AVERAGE, "all"};
+    for (int i = 0; i < training->job->task_count; i++)
+        for (int k = 0; k < 2; k++)
+            if (strcmp(training->job->tasks[i]->name, taken[k]) == 0) {
+                char *key = ts_format("tasks.%s", taken[k]);
+                TsStatus status = ts_config_error_at(training->job->config, key,
+                                                     "the name means several tasks in names of metrics: take another");
+                ts_free(key);
+                return status;
+            }
+    return TS_OK;
+}
+
 /* The metrics that decide something are known before the first step. */
 static TsStatus expect_metrics(const TsTraining *training)
 {
     const TsKeepConfig *keep = &training->keys->checkpoint.keep;
     const TsEarlyStopConfig *stop = training->keys->early_stop;
+    TS_TRY(check_names(training));
     if (keep->best > 0)
-        TS_TRY(expect_metric(training, "checkpoint.keep.by", keep->by));
-    return stop ? expect_metric(training, "early_stop.by", stop->by) : TS_OK;
+        TS_TRY(expect_metric(training, "checkpoint.keep.by", keep->by, false));
+    return stop ? expect_metric(training, "early_stop.by", stop->by, true) : TS_OK;
 }
 
 /* ---- where the run stands ---- */
@@ -247,6 +293,7 @@ void ts_training_end(TsTraining *training)
     ts_timeline_free(&training->recording.timeline);
     ts_courses_free(&training->courses);
     ts_summaries_free(&training->summaries);
+    ts_early_stop_free(&training->early_stop);
     ts_saving_free(&training->saving);
     ts_batch_free(&training->kept);
     ts_run_dir_close(&training->dir);
