@@ -8,10 +8,10 @@
 #include "comm/collectives.h"
 
 /* Of one core. The steps meanwhile get slower by about as much. */
-static const double share = 0.06;
+static const double share = 0.05;
 
-/* How long a thread sleeps between two looks at whether the others have come. */
-static const struct timespec nap = {.tv_nsec = 2000000};
+/* How long a thread sleeps between two looks at whether the others have come. A look takes time from the steps. */
+static const double nap_s = 0.02;
 
 static double seconds(clockid_t clock)
 {
@@ -53,23 +53,32 @@ void ts_pace_hurry(TsPace *pace)
     pthread_mutex_unlock(&pace->mutex);
 }
 
+/* With the mutex held. */
+static void sleep_unless_hurried(TsPace *pace, double sleep_s)
+{
+    double until_s = seconds(CLOCK_MONOTONIC) + sleep_s;
+    struct timespec until = {.tv_sec = (time_t)until_s, .tv_nsec = (long)((until_s - (double)(time_t)until_s) * 1e9)};
+    while (!pace->hurry && pthread_cond_timedwait(&pace->changed, &pace->mutex, &until) != ETIMEDOUT) {
+    }
+}
+
 void ts_pace_rest(TsPace *pace)
 {
     if (!pace)
         return;
     double worked_s = seconds(CLOCK_THREAD_CPUTIME_ID);
     pthread_mutex_lock(&pace->mutex);
-    double until_s = seconds(CLOCK_MONOTONIC) + (worked_s - pace->worked_s) * (1 / share - 1);
-    struct timespec until = {.tv_sec = (time_t)until_s, .tv_nsec = (long)((until_s - (double)(time_t)until_s) * 1e9)};
+    double rest_s = (worked_s - pace->worked_s) * (1 / share - 1);
     pace->worked_s = worked_s;
-    while (!pace->hurry && pthread_cond_timedwait(&pace->changed, &pace->mutex, &until) != ETIMEDOUT) {
-    }
+    sleep_unless_hurried(pace, rest_s);
     pthread_mutex_unlock(&pace->mutex);
 }
 
+/* Sleeps for a while, or returns true at once. */
 static bool hurries(TsPace *pace)
 {
     pthread_mutex_lock(&pace->mutex);
+    sleep_unless_hurried(pace, nap_s);
     bool hurry = pace->hurry;
     pthread_mutex_unlock(&pace->mutex);
     return hurry;
@@ -87,7 +96,7 @@ void ts_pace_meet(TsPace *pace, TsGroup *group)
                                                                  .reduction = TS_SUM,
                                                                  .algorithm = TS_ALGORITHM_LIBRARY,
                                                                  .label = "checkpoint: meet"});
-    while (!ts_request_poll(request) && !hurries(pace))
-        nanosleep(&nap, NULL);
+    while (!ts_request_poll(request) && !hurries(pace)) {
+    }
     ts_request_end(&request); /* in a hurry the watchdog sees who is waited for */
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ckpt/snapshot.h"
 
-#include <string.h>
-
+#include "base/copy.h"
 #include "base/memory.h"
 #include "ckpt/slab.h"
 
@@ -38,7 +37,7 @@ static char *copy_dims(char *out, const char *in, const TsSegmentPart *part, con
         together = k == d || part->slab.shape.size[k] == part->block.shape.size[k];
     }
     if (together) {
-        memcpy(out, in, (size_t)whole * elem_bytes);
+        ts_copy_past_caches(out, in, (size_t)whole * elem_bytes);
         return out + (size_t)whole * elem_bytes;
     }
     for (int64_t i = 0; i < part->slab.shape.size[d]; i++)
