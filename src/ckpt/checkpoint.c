@@ -189,7 +189,8 @@ TsCheckpointEntry ts_checkpoint_entry(const TsCheckpoint *checkpoint, int index)
 {
     TS_CHECK(index >= 0 && index < checkpoint->manifest->count, "array %d of %d", index, checkpoint->manifest->count);
     const TsManifestArray *array = &checkpoint->manifest->arrays[index];
-    return (TsCheckpointEntry){.name = array->name, .dtype = array->dtype, .shape = array->shape};
+    return (TsCheckpointEntry){
+        .name = array->name, .dtype = array->dtype, .shape = array->shape, .placement = array->placement};
 }
 
 TsStatus ts_checkpoint_verify(TsCheckpoint *checkpoint)

@@ -118,6 +118,7 @@ typedef struct TsCheckpointEntry {
     const char *name; /* borrowed until ts_checkpoint_close */
     TsDtype dtype;
     TsShape shape;
+    const char *placement; /* how it lay on the mesh that saved it, as ts_placement_text has it; NULL: not known */
 } TsCheckpointEntry;
 int ts_checkpoint_count(const TsCheckpoint *checkpoint);
 TsCheckpointEntry ts_checkpoint_entry(const TsCheckpoint *checkpoint, int index);

@@ -33,7 +33,8 @@ TsManifest *ts_manifest_create(int64_t step, const TsBatch *arrays, const json_t
                                                 .dtype = array->dtype,
                                                 .shape = array->shape,
                                                 .segments = segments,
-                                                .crc = ts_calloc((size_t)segments, sizeof(uint32_t))};
+                                                .crc = ts_calloc((size_t)segments, sizeof(uint32_t)),
+                                                .placement = ts_strdup(ts_placement_text(array->placement).text)};
     }
     return manifest;
 }
@@ -45,6 +46,7 @@ void ts_manifest_free(TsManifest **manifest)
     for (int i = 0; i < (*manifest)->count; i++) {
         ts_free((*manifest)->arrays[i].name);
         ts_free((*manifest)->arrays[i].crc);
+        ts_free((*manifest)->arrays[i].placement);
     }
     json_decref((*manifest)->state); /* NULL is fine */
     json_decref((*manifest)->provenance);
@@ -82,6 +84,8 @@ static json_t *array_json(const TsManifestArray *array)
     json_t *json = json_pack("{s:s, s:s, s:o, s:s}", "name", array->name, "dtype", ts_dtype_name(array->dtype), "shape",
                              shape, "crc32c", crc);
     ts_free(crc);
+    if (array->placement)
+        json_object_set_new(json, "placement", json_string(array->placement));
     return json;
 }
 
@@ -155,6 +159,8 @@ static TsStatus parse_array(TsManifestArray *array, json_t *json, size_t index, 
     if (!parse_crc(array, crc))
         return ts_status_error(TS_CODE_CORRUPT, "%s: %s has not one checksum for each %d bytes", path, name,
                                TS_SEGMENT_BYTES);
+    const char *placement = json_string_value(json_object_get(json, "placement"));
+    array->placement = placement ? ts_strdup(placement) : NULL;
     array->name = ts_strdup(name);
     return TS_OK;
 }

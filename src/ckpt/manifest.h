@@ -6,10 +6,11 @@
  *    "state": {…},                                    what the trainer keeps beside its arrays
  *    "provenance": {"time": "2026-01-31T12:00:00Z", "host": …, "ranks": 8, "mesh": {"data": 4, "model": 2}, …},
  *    "segment_bytes": 4194304,
- *    "arrays": [{"name": "params/wte", "dtype": "f32", "shape": [50257, 768], "crc32c": "89abcdef 01234567 …"}, …]}
+ *    "arrays": [{"name": "params/wte", "dtype": "f32", "shape": [50257, 768],
+ *                "placement": "0: data", "crc32c": "89abcdef 01234567 …"}, …]}
  *
  * crc32c holds the CRC-32C of each segment of 4 MiB of the array's bytes, row-major, little-endian; the last segment
- * may be shorter, and an array of no elements has none.
+ * may be shorter, and an array of no elements has none. placement is for people: reading does not depend on it.
  */
 #pragma once
 
@@ -25,7 +26,8 @@ typedef struct TsManifestArray {
     TsDtype dtype;
     TsShape shape;
     int64_t segments;
-    uint32_t *crc; /* (segments), owned */
+    uint32_t *crc;   /* (segments), owned */
+    char *placement; /* how it lay on the mesh that saved it, as ts_placement_text has it; NULL: not known. Owned */
 } TsManifestArray;
 
 typedef struct TsManifest {

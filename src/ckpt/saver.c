@@ -20,6 +20,7 @@
 #include "ckpt/commit.h"
 #include "ckpt/directory.h"
 #include "ckpt/hdf5_file.h"
+#include "ckpt/parts.h"
 #include "ckpt/root.h"
 #include "ckpt/save.h"
 
@@ -115,6 +116,8 @@ static json_t *provenance(const TsCheckpointSaver *saver, const TsBatch *arrays)
                   stamp, "host", ts_log_host(), "ranks", ts_group_size(saver->group), "hdf5", ts_hdf5_library());
     if (saver->config_hash)
         json_object_set_new(json, "config_hash", json_string(saver->config_hash));
+    int files = saver->part_group ? ts_parts_count(ts_group_size(saver->group), saver->options.ranks_per_file) : 1;
+    json_object_set_new(json, "files", json_integer(files));
     json_object_set_new(json, "keep", ts_keep_json(&saver->options.keep));
     const TsMesh *mesh = NULL;
     for (int i = 0; !mesh && i < ts_batch_count(arrays); i++)

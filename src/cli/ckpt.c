@@ -171,6 +171,22 @@ static size_t longest_name(const TsCheckpoint *checkpoint)
     return longest;
 }
 
+/* "4, by 0: data", of an array that lay in four shards on the mesh that saved it; "1" of one that was whole. */
+static void append_shards(TsText *text, const TsCheckpoint *checkpoint, const char *placement)
+{
+    const char *axis;
+    json_t *size, *mesh = json_object_get(ts_checkpoint_provenance(checkpoint), "mesh");
+    long long shards = 1;
+    json_object_foreach(mesh, axis, size) if (placement && strstr(placement, axis)) /* no name is in another */
+        shards *= json_integer_value(size);
+    if (!placement)
+        ts_text_append(text, "not known");
+    else if (shards == 1)
+        ts_text_append(text, "1");
+    else
+        ts_text_append(text, "%lld, by %s", shards, placement);
+}
+
 static TsStatus show_open(TsGroup *world, TsCheckpoint *checkpoint)
 {
     int count = ts_checkpoint_count(checkpoint), width = (int)longest_name(checkpoint);
@@ -178,11 +194,13 @@ static TsStatus show_open(TsGroup *world, TsCheckpoint *checkpoint)
     TsStatus status = ts_checkpoint_norms(norms, world, checkpoint);
     TsText text = {0};
     append_header(&text, checkpoint);
-    ts_text_append(&text, "%-*s  dtype  %-24s norm\n", width, "name", "shape");
+    ts_text_append(&text, "%-*s  dtype  %-24s %-12s shards\n", width, "name", "shape", "norm");
     for (int i = 0; i < count; i++) {
         TsCheckpointEntry entry = ts_checkpoint_entry(checkpoint, i);
-        ts_text_append(&text, "%-*s  %-5s  %-24s %.6g\n", width, entry.name, ts_dtype_name(entry.dtype),
+        ts_text_append(&text, "%-*s  %-5s  %-24s %-12.6g ", width, entry.name, ts_dtype_name(entry.dtype),
                        ts_shape_text(entry.shape).text, norms[i]);
+        append_shards(&text, checkpoint, entry.placement);
+        ts_text_append(&text, "\n");
     }
     ts_free(norms);
     if (!status)

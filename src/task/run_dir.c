@@ -2,10 +2,12 @@
 #include "task/run_dir.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crc32c.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -199,6 +201,16 @@ void ts_run_dir_close(TsRunDir **dir)
     ts_free((*dir)->path);
     ts_free(*dir);
     *dir = NULL;
+}
+
+const char *ts_run_dir_path(const TsRunDir *dir)
+{
+    return dir->path;
+}
+
+char *ts_run_dir_config_hash(const TsRunDir *dir)
+{
+    return ts_format("%08" PRIx32, ts_crc32c(0, dir->config.data, dir->config.size_bytes));
 }
 
 bool ts_run_dir_lost(const TsRunDir *dir)

@@ -33,6 +33,13 @@ TS_MUST_USE TsStatus ts_run_dir_write_config(TsRunDir *dir);
 /* Whether another run has taken the directory over: then this one must end. Known on rank 0 alone. Not collective. */
 bool ts_run_dir_lost(const TsRunDir *dir);
 
+/* Where it is; borrowed. Not collective. */
+const char *ts_run_dir_path(const TsRunDir *dir);
+
+/* The CRC-32C of config.yaml, in hexadecimal: which configuration it is, for those that name it. Not collective, the
+ * same on all ranks. Owned by the caller: ts_free. */
+char *ts_run_dir_config_hash(const TsRunDir *dir);
+
 /* Closes log and metrics, and gives the directory free. Not collective. Sets *dir to NULL; NULL is fine. */
 void ts_run_dir_close(TsRunDir **dir);
 

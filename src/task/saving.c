@@ -28,16 +28,19 @@ static TsKeepPolicy keep_policy(const TsKeepConfig *keys)
                           .higher = keys->better == TS_BETTER_HIGHER};
 }
 
-TsStatus ts_saving_create(TsSaving **saving, TsGroup *group, const TsCheckpointConfig *keys, const char *run_dir)
+TsStatus ts_saving_create(TsSaving **saving, TsGroup *group, const TsCheckpointConfig *keys, const TsRunDir *dir)
 {
     TsSaving *made = ts_calloc(1, sizeof *made);
     *made = (TsSaving){
         .keys = keys, .saved_s = ts_progress_now(), .noted_step = -1, .metrics = json_object(), .evaluated_step = -1};
+    char *hash = ts_run_dir_config_hash(dir);
     TsCheckpointSaverOptions options = {.keep = keep_policy(&keys->keep),
                                         .skip_verify = !keys->verify,
                                         .asynchronous = keys->asynchronous,
-                                        .ranks_per_file = (int)keys->files};
-    TsStatus status = ts_checkpoint_saver_create(&made->saver, group, run_dir, options);
+                                        .ranks_per_file = (int)keys->files,
+                                        .config_hash = hash};
+    TsStatus status = ts_checkpoint_saver_create(&made->saver, group, ts_run_dir_path(dir), options);
+    ts_free(hash);
     if (status)
         ts_saving_free(&made);
     *saving = made;

@@ -10,13 +10,14 @@
 
 #include "ckpt/checkpoint.h"
 #include "task/config.h"
+#include "task/run_dir.h"
 
 typedef struct TsSaving TsSaving;
 
-/* Of a run in run_dir; `keys` is borrowed for its life. Collective on group; the same status on all ranks. Owned by
- * the caller. */
+/* Of a run in `dir`; `keys` is borrowed for its life. Collective on group; the same status on all ranks. Owned by the
+ * caller. */
 TS_MUST_USE TsStatus ts_saving_create(TsSaving **saving, TsGroup *group, const TsCheckpointConfig *keys,
-                                      const char *run_dir);
+                                      const TsRunDir *dir);
 
 /* Waits for a save that is under way. Collective. Sets *saving to NULL; NULL is fine. */
 void ts_saving_free(TsSaving **saving);

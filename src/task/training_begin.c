@@ -275,7 +275,7 @@ TsStatus ts_training_begin(TsTraining *training, TsGroup *group, const TsConfig 
     TS_TRY(expect_metrics(training));
     TS_TRY(ts_run_dir_open(&training->dir, group, training->keys->run.dir, config, options.force));
     introduce(training);
-    TS_TRY(ts_saving_create(&training->saving, group, &training->keys->checkpoint, training->keys->run.dir));
+    TS_TRY(ts_saving_create(&training->saving, group, &training->keys->checkpoint, training->dir));
     collect_kept(training);
     TS_TRY(resume(training));
     TS_TRY(ts_run_dir_write_config(training->dir));

@@ -23,7 +23,10 @@ ends 0 '^ +2 +[0-9.]+ [KM]iB +[0-9]+ s +committed' 1 ckpt ls "$top/run1"
 also '^ +4 +[0-9.]+ [KM]iB +[0-9]+ s +committed'
 ends 0 '^step +4$' 1 ckpt show "$top/run1"
 also '^mesh +.*"data":2'
-also '^parameters/.* f32 +\([0-9]+, [0-9]+\) +[0-9.e+-]+$'
+also '^files +1$'
+also '^config_hash +[0-9a-f]{8}$'
+also '^parameters/.* f32 +\([0-9]+, [0-9]+\) +[0-9.e+-]+ +1$'
+also '^optimizer/.* f32 +\([0-9]+, [0-9]+\) +[0-9.e+-]+ +2, by 0: data$'
 cp "$top/out" "$top/shown"
 ends 0 '^step +4$' 3 ckpt show "$one/step_00000004"
 diff <(grep / "$top/shown") <(grep / "$top/out") || fail "norms depend on the number of ranks"
