@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tessera plan CONFIG... [key=value...] [--ranks N] [--search] [--measure]
+ * tessera plan CONFIG... [key=value...] [--ranks N] [--search] [--measure] [--program FILE] [--graphviz FILE]
  */
 #include "cli/command.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@ typedef struct Words {
     int count;
     int64_t ranks; /* 0: those that the config speaks of */
     bool search, measure;
+    const char *program, *graphviz; /* files for what was compiled; NULL: none */
 } Words;
 
 enum { SEARCH_WORDS = 8, MOST_RANKS = 1 << 20, SHOWN = 20 };
@@ -33,6 +35,11 @@ static TsStatus read_words(Words *words, int count, const char *const *given)
             if (++i == count || !ts_unit_read_int(&words->ranks, given[i], "ranks") || words->ranks < 1 ||
                 words->ranks > MOST_RANKS)
                 return ts_status_error(TS_CODE_INVALID, "plan: --ranks takes a number from 1 to %d", MOST_RANKS);
+        } else if (strcmp(given[i], "--program") == 0 || strcmp(given[i], "--graphviz") == 0) {
+            const char **file = given[i][2] == 'p' ? &words->program : &words->graphviz;
+            if (i + 1 == count)
+                return ts_status_error(TS_CODE_INVALID, "plan: %s takes the name of a file", given[i]);
+            *file = given[++i];
         } else if (given[i][0] == '-') {
             return ts_status_error(TS_CODE_INVALID, "plan: unknown option %s; see tessera help plan", given[i]);
         } else {
@@ -41,21 +48,75 @@ static TsStatus read_words(Words *words, int count, const char *const *given)
     }
     if (words->count == 0 && !words->measure)
         return ts_status_error(TS_CODE_INVALID, "plan: which configuration? See tessera help plan");
+    if ((words->program || words->graphviz) && (words->search || words->measure))
+        return ts_status_error(TS_CODE_INVALID, "plan: --program and --graphviz are about one plan, not a search or a "
+                                                "measurement");
     return TS_OK;
 }
 
 /* ---- one plan ---- */
 
+/* Where Programs are written. */
+typedef struct Output {
+    FILE *program, *graphviz; /* NULL: nowhere, or no more */
+} Output;
+
+static void write_program(void *context, const char *what, const TsProgram *program)
+{
+    Output *output = context;
+    if (output->program) {
+        fprintf(output->program, "program   %s\n", what);
+        ts_program_describe(program, output->program);
+        fputc('\n', output->program);
+    }
+    if (output->graphviz && strstr(what, ", training ")) { /* one drawing a file: the first */
+        ts_program_describe_dot(program, output->graphviz);
+        output->graphviz = NULL;
+    }
+}
+
 /* Makes the plan of the sources with what a search adds. */
-static TsStatus plan_of(TsPlan **plan, TsGroup *self, const Words *words, int added)
+static TsStatus plan_of(TsPlan **plan, TsGroup *self, const Words *words, int added, Output *output)
 {
     TsConfig *config = NULL;
     TsMeshShape mesh;
     TS_TRY(ts_job_load(&config, self, words->sources, words->count + added));
     TsStatus status = ts_plan_mesh(&mesh, config, words->ranks ? (int)words->ranks : ts_plan_ranks(config));
     if (!status)
-        status = ts_plan_make(plan, self, config, mesh);
+        status = ts_plan_make(plan, self, config, mesh, (TsPlanVisitor){output ? write_program : NULL, output});
     ts_config_free(&config);
+    return status;
+}
+
+/* *file for writing; NULL where there is no path. */
+static TsStatus open_file(FILE **file, const char *path)
+{
+    *file = path ? fopen(path, "we") : NULL;
+    return path && !*file ? ts_status_error(TS_CODE_IO, "plan: %s: %s", path, strerror(errno)) : TS_OK;
+}
+
+static TsStatus close_file(FILE *file, const char *path)
+{
+    bool failed = file && ferror(file);
+    if (file && fclose(file) != 0)
+        failed = true;
+    return failed ? ts_status_error(TS_CODE_IO, "plan: %s: it could not be written", path) : TS_OK;
+}
+
+/* The plan, and what was compiled for it in the files that are asked for. */
+static TsStatus plan_with_files(TsPlan **plan, TsGroup *self, const Words *words)
+{
+    FILE *program, *graphviz;
+    TS_TRY(open_file(&program, words->program));
+    TsStatus status = open_file(&graphviz, words->graphviz);
+    if (!status)
+        status = plan_of(plan, self, words, 0, &(Output){program, graphviz});
+    TsStatus closed[] = {close_file(program, words->program), close_file(graphviz, words->graphviz)};
+    for (int i = 0; i < 2; i++)
+        if (status)
+            ts_status_free(&closed[i]);
+        else
+            status = closed[i];
     return status;
 }
 
@@ -63,7 +124,11 @@ static TsStatus show_plan(TsGroup *self, const Words *words)
 {
     TsPlan *plan = NULL;
     TsText text = {0};
-    TS_TRY(plan_of(&plan, self, words, 0));
+    TsStatus status = plan_with_files(&plan, self, words);
+    if (status) {
+        ts_free(plan);
+        return status;
+    }
     ts_plan_describe(plan, &text);
     fputs(text.data, stdout);
     ts_text_free(&text);
@@ -108,7 +173,7 @@ static TsStatus search(TsGroup *self, Words *words)
             for (int i = 0; i < 3; i++)
                 words->sources[words->count + i] = added[i];
             TsPlan *plan = NULL;
-            TsStatus status = plan_of(&plan, self, words, 3);
+            TsStatus status = plan_of(&plan, self, words, 3, NULL);
             for (int i = 0; i < 3; i++)
                 ts_free(added[i]);
             if (status) { /* more ranks along model than there are heads, for example */
@@ -175,11 +240,14 @@ static TsStatus plan(TsGroup *world, int count, const char *const *given)
 
 const TsCommand ts_command_plan = {
     .name = "plan",
-    .usage = "CONFIG... [key=value...] [--ranks N] [--search] [--measure]",
+    .usage = "CONFIG... [key=value...] [--ranks N] [--search] [--measure] [--program FILE] [--graphviz FILE]",
     .help = "Says what a run would take, without running it: memory, flops, messages, and the time of a step on the\n"
             "cluster: that the configuration describes, for any mesh. --ranks is how many there are, where mesh.data "
             "is auto.\n"
             "--search compares the meshes of so many ranks. --measure, under mpirun, prints the cluster: at hand, to "
             "be given\n"
-            "as one more CONFIG; with a CONFIG it also trains for a few steps, and so knows every kind of op.",
+            "as one more CONFIG; with a CONFIG it also trains for a few steps, and so knows every kind of op.\n"
+            "--program writes what was compiled: each step with its shapes, placements, flops, bytes, lifetimes and "
+            "messages.\n"
+            "--graphviz draws the first task's training step, for dot -Tsvg.",
     .run = plan};

@@ -66,7 +66,7 @@ TsStatus ts_fit_check_made(TsGroup *group)
 static double planned_bytes(TsGroup *self, const TsConfig *config, TsMeshShape shape)
 {
     TsPlan *plan = NULL;
-    TsStatus status = ts_plan_make(&plan, self, config, shape);
+    TsStatus status = ts_plan_make(&plan, self, config, shape, (TsPlanVisitor){NULL, NULL});
     double bytes = status ? INFINITY : plan->bytes;
     ts_status_free(&status);
     ts_free(plan);

@@ -58,7 +58,17 @@ typedef struct Planner {
     TsJob *job;
     TsMachineModel machine;
     TsLearner *learner;
+    TsPlanVisitor visitor;
 } Planner;
+
+static void show(const Planner *planner, const TsProgram *program, const char *task, const char *what)
+{
+    if (!planner->visitor.visit)
+        return;
+    char *about = ts_format("task %s, %s", task, what);
+    planner->visitor.visit(planner->visitor.context, about, program);
+    ts_free(about);
+}
 
 static double block_bytes(const Planner *planner, const TsParameter *row, TsPlacement placement)
 {
@@ -174,6 +184,10 @@ static TsStatus plan_task(Planner *planner, int index, double share)
             if (status)
                 break;
             planner->plan->arena_bytes += arena_of(ts_step_program(step));
+            char *what = ts_format("%s %s", training ? "training on" : "evaluating",
+                                   ts_shape_text(ts_batch_array(batch, 0)->shape).text);
+            show(planner, ts_step_program(step), task->name, what);
+            ts_free(what);
             if (training) {
                 memset(sum, 0, sizeof *sum);
                 ts_program_estimate(sum, ts_step_program(step), &planner->machine);
@@ -202,6 +216,7 @@ static TsStatus plan_all(Planner *planner)
     TS_TRY(ts_learner_create(&planner->learner, setting));
     for (int i = 0; i < job->task_count; i++) {
         planner->plan->arena_bytes += arena_of(ts_learner_program(planner->learner, i));
+        show(planner, ts_learner_program(planner->learner, i), job->tasks[i]->name, "learning");
         weights += items[i].weight;
     }
     for (int i = 0; i < job->task_count; i++)
@@ -209,11 +224,11 @@ static TsStatus plan_all(Planner *planner)
     return TS_OK;
 }
 
-TsStatus ts_plan_make(TsPlan **plan, TsGroup *self, const TsConfig *config, TsMeshShape mesh)
+TsStatus ts_plan_make(TsPlan **plan, TsGroup *self, const TsConfig *config, TsMeshShape mesh, TsPlanVisitor visitor)
 {
     const TsJobConfig *keys = ts_config_value(config);
     TsPlan *made = ts_calloc(1, sizeof *made);
-    Planner planner = {.plan = made};
+    Planner planner = {.plan = made, .visitor = visitor};
     made->mesh = mesh;
     made->ranks = 1;
     for (int axis = 1; axis < TS_AXES; axis++)

@@ -28,9 +28,16 @@ TS_MUST_USE TsStatus ts_plan_mesh(TsMeshShape *mesh, const TsConfig *config, int
 /* The ranks that the config speaks of: those of its cluster, or of its mesh; 1 if it says nothing. */
 int ts_plan_ranks(const TsConfig *config);
 
+/* Is shown every Program of a plan while it is made, with what it is for: "task lm, training on (16, 128)". */
+typedef struct TsPlanVisitor {
+    void (*visit)(void *context, const char *what, const TsProgram *program); /* NULL: nobody is */
+    void *context;
+} TsPlanVisitor;
+
 /* Makes the plan. `self` is a group of this rank alone, by which data are opened. Not collective beyond it. Errors: as
  * those of a run. Owned by the caller: ts_free. */
-TS_MUST_USE TsStatus ts_plan_make(TsPlan **plan, TsGroup *self, const TsConfig *config, TsMeshShape mesh);
+TS_MUST_USE TsStatus ts_plan_make(TsPlan **plan, TsGroup *self, const TsConfig *config, TsMeshShape mesh,
+                                  TsPlanVisitor visitor);
 
 /* Whether a node has the memory. */
 bool ts_plan_fits(const TsPlan *plan);

@@ -41,6 +41,21 @@ grep -q 'error: .*mesh: .*do not divide the 3 of this job' "$top/wrong" || { fai
 plan none --ranks none && fail '--ranks none is taken'
 grep -q 'plan: --ranks takes a number' "$top/none" || fail 'no error about --ranks'
 
+# What was compiled: every Program, with what each step is, takes and sends; and a drawing of the training step.
+plan programs --ranks 4 mesh.model=2 --program "$top/program.txt" --graphviz "$top/program.dot" || { fail 'no programs:'; cat "$top/programs"; }
+for words in '^program   task lm, learning$' '^program   task lm, training on (' '^program   task lm, evaluating (' \
+    '^parameter backbone/' '  0: data; 2: model' ' flops' ' bytes moved' ', steps [0-9]' '  over model  sends [1-9]' '^total     arena [1-9]'; do
+    grep -q -- "$words" "$top/program.txt" || fail "no \"$words\" in what was compiled"
+done
+[ "$(grep -c '^digraph' "$top/program.dot")" = 1 ] || fail 'not one drawing'
+grep -q 'backbone/layer_00/' "$top/program.dot" || fail 'no layer in the drawing'
+if command -v dot >/dev/null; then dot -Tplain "$top/program.dot" >/dev/null || fail 'Graphviz does not take it'; fi
+plan wrong --ranks 1 --program && fail '--program without a file is taken'
+grep -q 'plan: --program takes the name of a file' "$top/wrong" || fail 'no error about --program'
+plan wrong --ranks 1 --graphviz "$top/nowhere/x.dot" && fail 'a file in no directory is written'
+grep -q 'nowhere/x.dot: No such file or directory' "$top/wrong" || { fail 'no error about the file:'; cat "$top/wrong"; }
+plan wrong --search --ranks 4 --program "$top/program.txt" && fail 'a search writes programs'
+
 # Two ranks, one plan.
 timeout 60 mpirun --oversubscribe --bind-to none -n 2 "$TESSERA" plan jobs/line.yaml --ranks 1 >"$top/two" 2>/dev/null </dev/null || fail 'no plan under mpirun'
 cmp -s "$top/one" "$top/two" || { fail 'two ranks plan otherwise than one:'; diff "$top/one" "$top/two"; }

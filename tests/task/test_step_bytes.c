@@ -55,7 +55,7 @@ static void expect_plan(const MeshRun *run, const char *what)
 {
     TsGroup *self = ts_group_split(test_world, "self", ts_group_rank(test_world), 0);
     TsPlan *plan = NULL;
-    TEST_OK(ts_plan_make(&plan, self, run->config, ts_mesh_shape(run->job->mesh)));
+    TEST_OK(ts_plan_make(&plan, self, run->config, ts_mesh_shape(run->job->mesh), (TsPlanVisitor){NULL, NULL}));
     for (TsAxisSet axes = 2; plan && axes < 1u << TS_AXES; axes += 2) {
         double counted = (double)ts_account_total(axes, TS_COMM_KINDS).bytes / STEPS;
         double planned = planned_over(plan, axes);
