@@ -180,7 +180,7 @@ static bool is_cut(const Plan *plan, int file)
 {
     bool skips = plan->setting->config->bad_rows == TS_BAD_ROWS_SKIP;
     TsFormat format = format_of(plan, file);
-    return plan->sizes[file] >= 0 && format != TS_FORMAT_HDF5 && !(skips && format == TS_FORMAT_CSV);
+    return plan->sizes[file] >= 0 && format < TS_FORMAT_HDF5 && !(skips && format == TS_FORMAT_CSV);
 }
 
 static TsStatus measure(Plan *plan)

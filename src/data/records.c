@@ -8,7 +8,34 @@
 #include "base/memory.h"
 #include "data/records_format.h"
 
-const char *const ts_format_words[] = {"auto", "tsv", "csv", "jsonl", "fasta", "text", "hdf5", NULL};
+enum { MOST_SOURCES = 32 };
+static const TsRecordSource *sources[MOST_SOURCES];
+static int source_count;
+const char *ts_format_words[TS_FORMAT_SOURCE + MOST_SOURCES + 1] = {"auto",  "tsv",  "csv", "jsonl",
+                                                                    "fasta", "text", "hdf5"};
+
+TsStatus ts_record_source_add(const TsRecordSource *source)
+{
+    for (int i = 0; ts_format_words[i]; i++)
+        if (strcmp(ts_format_words[i], source->name) == 0)
+            return ts_status_error(TS_CODE_INVALID, "there is a format %s already", source->name);
+    if (source_count == MOST_SOURCES)
+        return ts_status_error(TS_CODE_INVALID, "no room for the format %s: there are %d", source->name, MOST_SOURCES);
+    ts_format_words[TS_FORMAT_SOURCE + source_count] = source->name;
+    sources[source_count++] = source;
+    return TS_OK;
+}
+
+const TsRecordSource *ts_record_source(TsFormat format)
+{
+    return format >= TS_FORMAT_SOURCE ? sources[format - TS_FORMAT_SOURCE] : NULL;
+}
+
+static bool ends_with(const char *path, size_t length, const char *ending)
+{
+    size_t bytes = strlen(ending);
+    return length > bytes && strncasecmp(path + length - bytes, ending, bytes) == 0;
+}
 
 TsFormat ts_format_of_name(const char *path)
 {
@@ -21,13 +48,14 @@ TsFormat ts_format_of_name(const char *path)
                    {".fna", TS_FORMAT_FASTA},   {".txt", TS_FORMAT_TEXT},     {".h5", TS_FORMAT_HDF5},
                    {".hdf5", TS_FORMAT_HDF5}};
     size_t length = strlen(path);
+    for (int i = 0; i < source_count; i++)
+        if (ends_with(path, length, sources[i]->ending))
+            return (TsFormat)(TS_FORMAT_SOURCE + i);
     if (length > 3 && strcasecmp(path + length - 3, ".gz") == 0)
         length -= 3;
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        size_t ending = strlen(endings[i].ending);
-        if (length > ending && strncasecmp(path + length - ending, endings[i].ending, ending) == 0)
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (ends_with(path, length, endings[i].ending))
             return endings[i].format;
-    }
     return TS_FORMAT_AUTO;
 }
 
@@ -220,6 +248,9 @@ static TsStatus begin(TsRecords *records, const char *path)
         return ts_status_error(
             TS_CODE_INVALID,
             "%s: its name does not say what it is: give the format: tsv, csv, jsonl, fasta, text or hdf5", path);
+    records->source = ts_record_source(records->options.format);
+    if (records->source)
+        return records->source->open(&records->source_self, path, records->columns, records->column_count);
     TS_TRY(ts_stream_open(&records->stream, path, NULL));
     if (ts_stream_peek(records->stream) < 0) {
         TS_TRY(ts_stream_status(records->stream));
@@ -260,6 +291,8 @@ void ts_records_close(TsRecords **records)
     if (!*records)
         return;
     ts_stream_close(&(*records)->stream);
+    if ((*records)->source && (*records)->source_self)
+        (*records)->source->close((*records)->source_self);
     for (int i = 0; i < (*records)->name_count; i++)
         ts_free((*records)->names[i]);
     ts_free((*records)->names);
@@ -313,6 +346,10 @@ static TsStatus check_encoding(const TsRecords *records, const TsField *fields)
 TsStatus ts_records_next(TsRecords *records, TsField *fields, bool *there)
 {
     *there = false;
+    if (records->source) {
+        TS_TRY(records->source->next(records->source_self, fields, &records->record_line, there));
+        return *there ? check_encoding(records, fields) : TS_OK;
+    }
     if (ts_records_left_range(records))
         return TS_OK;
     clear_cells(records);

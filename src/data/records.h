@@ -10,6 +10,7 @@
  *           whose ids are the same, also labels; any other column is what stands behind NAME= in a description, that
  *           of the sequence or that of the labels
  *   text    a line is an example: column text
+ *   NAME    a source of a plug-in, TsRecordSource
  *   hdf5    a dataset is a column: texts, numbers, (rows, width) of numbers, or lists of numbers, which count as their
  *           items with `separator` between; lines are rows, from 1
  *
@@ -29,11 +30,12 @@ typedef enum TsFormat {
     TS_FORMAT_JSONL,
     TS_FORMAT_FASTA,
     TS_FORMAT_TEXT,
-    TS_FORMAT_HDF5
+    TS_FORMAT_HDF5,
+    TS_FORMAT_SOURCE /* and from here on those of ts_record_source_add */
 } TsFormat;
 
 /* "auto", "tsv", ...; ends with NULL. */
-extern const char *const ts_format_words[];
+extern const char *ts_format_words[];
 
 enum { TS_MAX_FIELDS = 1024, TS_MAX_RECORD_BYTES = 1 << 28 };
 
@@ -42,6 +44,24 @@ typedef struct TsField {
     const char *text;
     size_t bytes;
 } TsField;
+
+/* A source of data of a user's own. */
+typedef struct TsRecordSource {
+    const char *name;   /* of the format */
+    const char *ending; /* of names of files, ".pdb" */
+
+    /* Opens what is behind path. An error names the path, and a column that is not there. */
+    TsStatus (*open)(void **self, const char *path, const char *const *columns, int column_count);
+
+    /* Fills in fields (column_count) of the next record, valid until the next call, and the line that it began on, from
+     * 1. *there is false at the end. An error is one of this record where *there is set, else of the file. */
+    TsStatus (*next)(void *self, TsField *fields, int64_t *line, bool *there);
+    void (*close)(void *self);
+} TsRecordSource;
+
+/* Adds one; it must live as long as the process. Its files are read whole by one rank. An error where there is a format
+ * of that name. Not collective; the same on all ranks, before the configuration is read. */
+TS_MUST_USE TsStatus ts_record_source_add(const TsRecordSource *source);
 
 typedef struct TsRecords TsRecords;
 

@@ -23,9 +23,11 @@ struct TsRecords {
     TsText cells;        /* the bytes of a record's cells, each with a zero behind it */
     size_t *cell_first;  /* (cell_capacity) where each begins in `cells` */
     int cell_count, cell_capacity;
-    TsFastaLabels *labels; /* owned */
-    TsFastaLabels *mask;   /* owned */
-    TsHdf5Table *table;    /* owned */
+    TsFastaLabels *labels;        /* owned */
+    TsFastaLabels *mask;          /* owned */
+    TsHdf5Table *table;           /* owned */
+    const TsRecordSource *source; /* NULL: a format that is built in */
+    void *source_self;            /* owned by the source; NULL: it is not open */
 };
 
 /* The next byte, counting lines; -1 at the end. */
@@ -54,6 +56,9 @@ TS_MUST_USE TsStatus ts_records_next_fasta(TsRecords *records, TsField *fields, 
 
 TS_MUST_USE TsStatus ts_fasta_labels_open(TsFastaLabels **labels, const char *path);
 void ts_fasta_labels_close(TsFastaLabels **labels);
+
+/* The source behind a format; NULL: it is built in. */
+const TsRecordSource *ts_record_source(TsFormat format);
 
 /* The datasets of these names (count, borrowed) of a file. */
 TS_MUST_USE TsStatus ts_hdf5_table_open(TsHdf5Table **table, const char *path, const char *const *names, int count);

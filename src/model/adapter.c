@@ -152,7 +152,7 @@ static const TsVariant items[] = {
     {"linear_cls", "one layer of the first token", NULL, &cls_kind},
     {"mlp_pool", "tokens become one, by mean, max, the first, the last or attention; then layers of it", &pool_table,
      &pool_kind}};
-const TsVariants ts_adapters = {"adapter", items, sizeof items / sizeof *items};
+TsVariants ts_adapters = {"adapter", items, sizeof items / sizeof *items};
 
 TsTensor ts_adapter(TsScope scope, TsChoice adapter, TsTensor hidden, TsTensor seen, int64_t outputs)
 {

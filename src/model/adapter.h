@@ -23,7 +23,7 @@ typedef struct TsAdapterKind {
 } TsAdapterKind;
 
 /* linear and mlp, of each token; linear_cls and mlp_pool, of a sequence. */
-extern const TsVariants ts_adapters;
+extern TsVariants ts_adapters;
 
 typedef enum TsPooling {
     TS_POOLING_MEAN,

@@ -29,10 +29,12 @@ static const TsKey conv1d_keys[] = {
 const TsConfigTable ts_conv1d_trunk_table = {"conv1d", "Convolutions along the sequence.", sizeof(TsTransformer),
                                              conv1d_keys, NULL};
 
-TsTransformer ts_trunk_options(const TsTransformer *value, TsTrunk trunk, int64_t vocab)
+TsTransformer ts_trunk_options(const TsTransformer *value, const TsTrunkKind *kind, int64_t vocab)
 {
     TsTransformer options = *value;
+    TsTrunk trunk = kind ? kind->trunk : TS_TRUNK_TRANSFORMER;
     options.trunk = trunk;
+    options.user = trunk == TS_TRUNK_USER ? kind : NULL;
     options.vocab = vocab;
     if (trunk == TS_TRUNK_ONEHOT)
         options.width = vocab;

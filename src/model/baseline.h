@@ -15,8 +15,9 @@
 /* The keys of these backbones; their values are TsTransformers, whose `trunk` ts_trunk_options sets. */
 extern const TsConfigTable ts_onehot_table, ts_conv1d_trunk_table;
 
-/* The options of a backbone as a task hands them to its model: `value` is what its table gave. */
-TsTransformer ts_trunk_options(const TsTransformer *value, TsTrunk trunk, int64_t vocab);
+/* The options of a backbone as a task hands them to its model: `value` is what its table gave; kind NULL: a
+ * transformer. */
+TsTransformer ts_trunk_options(const TsTransformer *value, const TsTrunkKind *kind, int64_t vocab);
 
 /* Hidden states of tokens (B, T): (B, T, V), what stands at each; no parameters. */
 TsTensor ts_onehot(TsScope scope, const TsTransformer *options, TsTensor tokens);

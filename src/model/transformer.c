@@ -324,6 +324,8 @@ TsTensor ts_transformer(TsScope scope, const TsTransformer *options, TsTensor to
         return ts_onehot(scope, options, tokens);
     if (options->trunk == TS_TRUNK_CONV1D)
         return ts_conv1d_trunk(scope, options, tokens, seen);
+    if (options->trunk == TS_TRUNK_USER)
+        return ts_leave(scope, options->user->apply(scope, options, tokens, seen));
     return run_blocks(scope, (Surroundings){.options = options, .cache = cache, .seen = seen}, tokens);
 }
 

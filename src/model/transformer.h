@@ -30,7 +30,8 @@ typedef enum TsPositions {
 } TsPositions;
 
 /* What a task that has a backbone runs: baseline.h. */
-typedef enum TsTrunk { TS_TRUNK_TRANSFORMER, TS_TRUNK_ONEHOT, TS_TRUNK_CONV1D } TsTrunk;
+typedef enum TsTrunk { TS_TRUNK_TRANSFORMER, TS_TRUNK_ONEHOT, TS_TRUNK_CONV1D, TS_TRUNK_USER } TsTrunk;
+typedef struct TsTrunkKind TsTrunkKind;
 
 typedef struct TsTransformer {
     int64_t layers, heads, width;
@@ -59,7 +60,16 @@ typedef struct TsTransformer {
     bool causal;        /* a token sees none that comes after it */
     TsTrunk trunk;      /* not a key: another one has some of these options */
     int64_t kernel;     /* of conv1d */
+    const TsTrunkKind *user; /* not a key: of TS_TRUNK_USER */
 } TsTransformer;
+
+/* Another trunk. */
+struct TsTrunkKind {
+    TsTrunk trunk;
+
+    /* Of TS_TRUNK_USER: hidden states (B, T, options->width) of tokens (B, T) i32; seen (B, T) bool, or TS_NONE. */
+    TsTensor (*apply)(TsScope scope, const TsTransformer *options, TsTensor tokens, TsTensor seen);
+};
 
 /* The keys of `backbone: {type: transformer, ...}`. */
 extern const TsConfigTable ts_transformer_table;

@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/memory.h"
+#include "base/plugin.h"
+#include "base/yaml.h"
 #include "comm/collectives.h"
 #include "task/task.h"
 
@@ -183,6 +185,9 @@ static const TsConfigTable trace_table = {
     sizeof(TsTraceConfig), trace_keys, NULL};
 
 static const TsKey job_keys[] = {
+    TS_KEY_LIST(TsJobConfig, plugins, TS_ELEMENT(TS_KIND_STRING),
+                "shared libraries with tasks, adapters, backbones, optimizers, metrics and sources of data of your own",
+                .fallback = "[]"),
     TS_KEY_STRUCT(TsJobConfig, run, &run_table, "the run"),
     TS_KEY_STRUCT(TsJobConfig, mesh, &mesh_table, "how ranks are laid out"),
     TS_KEY_CHOICE(TsJobConfig, backbone, &ts_backbones, "the trunk that tasks share", .fallback = "transformer"),
@@ -255,6 +260,28 @@ static TsStatus check_words(TsGroup *group, const char *const *words, int count)
     return ts_comm_agree(group, status);
 }
 
+/* Loads what `plugins` names, since other keys may mean something only then. What is wrong with the sources themselves
+ * is said when they are read again. */
+static TsStatus load_plugins(TsConfigSources sources)
+{
+    TsPool *pool = ts_pool_create();
+    const TsYaml *tree = NULL;
+    TsStatus status = ts_config_merge(pool, &tree, sources);
+    ts_status_free(&status);
+    const TsYaml *list = tree ? ts_yaml_get(tree, "plugins") : NULL;
+    for (int64_t i = 0; list && list->kind == TS_YAML_LIST && i < list->count && !status; i++)
+        if (list->items[i]->kind == TS_YAML_SCALAR) {
+            status = ts_plugin_load(list->items[i]->text);
+            if (status) {
+                TsStatus located = ts_yaml_error(list->items[i], "%s", ts_status_message(status));
+                ts_status_free(&status);
+                status = located;
+            }
+        }
+    ts_pool_free(&pool);
+    return status;
+}
+
 TsStatus ts_job_load(TsConfig **config, TsGroup *group, const char *const *words, int count)
 {
     TsConfigText *texts = ts_calloc((size_t)count + 1, sizeof *texts);
@@ -276,6 +303,8 @@ TsStatus ts_job_load(TsConfig **config, TsGroup *group, const char *const *words
         if (!status)
             texts[sources.text_count++] = (TsConfigText){words[i], bytes, (size_t)bytes_count};
     }
+    if (!status)
+        status = ts_comm_agree(group, load_plugins(sources));
     if (!status)
         status = ts_comm_agree(group, ts_config_load(config, &ts_job_table, sources));
     for (int64_t i = 0; i < sources.text_count; i++)

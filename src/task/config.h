@@ -97,6 +97,7 @@ typedef struct TsTraceConfig {
 } TsTraceConfig;
 
 typedef struct TsJobConfig {
+    TsList plugins; /* of paths; loaded before the rest is read */
     TsRunConfig run;
     TsMeshConfig mesh;
     TsChoice backbone; /* of ts_backbones */

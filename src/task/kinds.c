@@ -9,8 +9,8 @@
 
 TsTransformer ts_kind_backbone(const TsTaskSetting *setting)
 {
-    const TsTrunk *trunk = setting->backbone->variant->extra;
-    return ts_trunk_options(setting->backbone->value, trunk ? *trunk : TS_TRUNK_TRANSFORMER, setting->vocab);
+    const TsTrunkKind *kind = setting->backbone->variant->extra;
+    return ts_trunk_options(setting->backbone->value, kind, setting->vocab);
 }
 
 TsStatus ts_kind_check_transformer(const TsTaskSetting *setting, const TsChoice *backbone)

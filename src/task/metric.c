@@ -9,7 +9,7 @@
 
 enum { CLASSES = TS_OBSERVES_CLASSES, LABELS = TS_OBSERVES_LABELS, VALUES = TS_OBSERVES_VALUES };
 
-const TsMetricKind ts_metric_kinds[] = {
+static TsMetricKind kinds[TS_MAX_METRIC_KINDS] = {
     {"accuracy", "the part of all examples (labels) that was predicted right", CLASSES | LABELS, ts_metric_accuracy},
     {"top5", "the part whose class is among the five likeliest", CLASSES, ts_metric_top5},
     {"precision_micro", "true positives of all that were predicted, all classes together", CLASSES | LABELS,
@@ -35,9 +35,25 @@ const TsMetricKind ts_metric_kinds[] = {
     {"mae", "mean absolute error", VALUES, ts_metric_mae},
     {"mse", "mean squared error", VALUES, ts_metric_mse}};
 
+const TsMetricKind *const ts_metric_kinds = kinds;
+
 int ts_metric_kind_count(void)
 {
-    return sizeof ts_metric_kinds / sizeof *ts_metric_kinds;
+    int count = 0;
+    while (count < TS_MAX_METRIC_KINDS && kinds[count].name)
+        count++;
+    return count;
+}
+
+TsStatus ts_metric_add(TsMetricKind kind)
+{
+    if (ts_metric_find(kind.name))
+        return ts_status_error(TS_CODE_INVALID, "there is a metric %s already", kind.name);
+    if (ts_metric_kind_count() == TS_MAX_METRIC_KINDS)
+        return ts_status_error(TS_CODE_INVALID, "no room for the metric %s: there are %d", kind.name,
+                               TS_MAX_METRIC_KINDS);
+    kinds[ts_metric_kind_count()] = kind;
+    return TS_OK;
 }
 
 const TsMetricKind *ts_metric_find(const char *name)
@@ -51,7 +67,7 @@ const TsMetricKind *ts_metric_find(const char *name)
 static TsStatus unfit(const char *name, TsObserved observed)
 {
     TsText fit = {0};
-    const char *names[TS_MAX_METRICS];
+    const char *names[TS_MAX_METRIC_KINDS];
     int count = 0;
     for (int i = 0; i < ts_metric_kind_count(); i++)
         if (ts_metric_kinds[i].observes & observed) {

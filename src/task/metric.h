@@ -24,8 +24,13 @@ typedef struct TsMetricKind {
     TsWeightedScalar (*compute)(const TsObservations *observations, TsGroup *group);
 } TsMetricKind;
 
-extern const TsMetricKind ts_metric_kinds[];
+enum { TS_MAX_METRIC_KINDS = 64 };
+extern const TsMetricKind *const ts_metric_kinds; /* (ts_metric_kind_count) */
 int ts_metric_kind_count(void);
+
+/* Adds one; its strings must live as long as the process. An error where one of that name is there. Not collective; the
+ * same on all ranks, before tasks are made. */
+TS_MUST_USE TsStatus ts_metric_add(TsMetricKind kind);
 
 /* The kind of that name, or NULL. */
 const TsMetricKind *ts_metric_find(const char *name);

@@ -228,4 +228,4 @@ static const TsVariant optimizers[] = {
     {"lion", "the sign of a mean of gradients", &lion_table, &rules[5]},
     {"lamb", "Adam relative to the norm of each parameter, for large batches", &lamb_table, &rules[6]},
     {"muon", "orthogonal updates, of matrices", &muon_table, &rules[7]}};
-const TsVariants ts_optimizers = {"optimizer", optimizers, sizeof optimizers / sizeof *optimizers};
+TsVariants ts_optimizers = {"optimizer", optimizers, sizeof optimizers / sizeof *optimizers};

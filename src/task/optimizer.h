@@ -29,7 +29,7 @@ typedef struct TsOptimizerConfig {
 } TsOptimizerConfig;
 
 /* The kinds of `optimizer: {type: ...}`: the value of each is a TsOptimizerConfig, its `extra` a TsOptimizer. */
-extern const TsVariants ts_optimizers;
+extern TsVariants ts_optimizers;
 
 /* What tracing one parameter's update is about. */
 typedef struct TsUpdate {

@@ -18,15 +18,15 @@ static const TsVariant kinds[] = {
      &ts_sequence_task},
     {"embed", "hidden states of the trunk, for predictions", &ts_embed_task_table, &ts_embed_task},
     {"inference", "logits of the trunk, for predictions", &ts_embed_task_table, &ts_inference_task}};
-const TsVariants ts_task_kinds = {"task", kinds, sizeof kinds / sizeof *kinds};
+TsVariants ts_task_kinds = {"task", kinds, sizeof kinds / sizeof *kinds};
 
-static const TsTrunk onehot_trunk = TS_TRUNK_ONEHOT, conv1d_trunk = TS_TRUNK_CONV1D;
+static const TsTrunkKind onehot_trunk = {TS_TRUNK_ONEHOT, NULL}, conv1d_trunk = {TS_TRUNK_CONV1D, NULL};
 static const TsVariant backbones[] = {
     {"transformer", "pre-norm blocks, GPT-2 by its defaults", &ts_transformer_table, NULL},
     {"onehot", "each token a row of zeros with a single one: what is reached without a trunk", &ts_onehot_table,
      &onehot_trunk},
     {"conv1d", "convolutions along the sequence", &ts_conv1d_trunk_table, &conv1d_trunk}};
-const TsVariants ts_backbones = {"backbone", backbones, sizeof backbones / sizeof *backbones};
+TsVariants ts_backbones = {"backbone", backbones, sizeof backbones / sizeof *backbones};
 
 static TsStatus choose_metrics(TsTask *task, const TsTaskSetting *setting)
 {

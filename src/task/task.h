@@ -96,11 +96,11 @@ struct TsTask {
 };
 
 /* In the registry each variant's `extra` is a TsTaskKind. */
-extern const TsVariants ts_task_kinds;
+extern TsVariants ts_task_kinds;
 
-/* What backbones there are; the value of each is its options (model/transformer.h), and its `extra` a TsTrunk, or NULL
- * of a transformer. */
-extern const TsVariants ts_backbones;
+/* What backbones there are; the value of each is its options (model/transformer.h), and its `extra` a TsTrunkKind, or
+ * NULL of a transformer. */
+extern TsVariants ts_backbones;
 
 /* A task of the kind that `kind` names. Collective on setting.group; the same status on all ranks. Owned by the caller:
  * ts_task_free. */

@@ -291,12 +291,12 @@ static void baselines(void)
     TEST_OK(ts_config_load(&config, &head_table, (TsConfigSources){0}));
     const Heads *heads = config ? ts_config_value(config) : NULL;
     TsTransformer options = {.layers = 2, .width = 8, .kernel = 3, .context = LONGER};
-    TsHeadedModel onehot = {.backbone = ts_trunk_options(&options, TS_TRUNK_ONEHOT, VOCAB),
+    TsHeadedModel onehot = {.backbone = ts_trunk_options(&options, &(TsTrunkKind){TS_TRUNK_ONEHOT, NULL}, VOCAB),
                             .name = "t",
                             .objective = TS_OBJECTIVE_CLASSES,
                             .outputs = CLASSES};
     TsHeadedModel conv1d = onehot;
-    conv1d.backbone = ts_trunk_options(&options, TS_TRUNK_CONV1D, VOCAB);
+    conv1d.backbone = ts_trunk_options(&options, &(TsTrunkKind){TS_TRUNK_CONV1D, NULL}, VOCAB);
     if (heads) {
         onehot.adapter = conv1d.adapter = heads->mean;
         const Case cases[] = {{"onehot", &ts_headed_model, &onehot}, {"conv1d", &ts_headed_model, &conv1d}};
