@@ -29,6 +29,7 @@ TS_MUST_USE TsStatus ts_command_unknown(const char *name);
 extern const TsCommand ts_command_train;   /* train.c */
 extern const TsCommand ts_command_eval;    /* eval.c */
 extern const TsCommand ts_command_predict; /* predict.c */
+extern const TsCommand ts_command_probe;   /* probe.c */
 extern const TsCommand ts_command_data;    /* data.c */
 extern const TsCommand ts_command_decode;  /* decode.c */
 extern const TsCommand ts_command_plan;    /* plan.c */

@@ -12,17 +12,9 @@
 #include "tensor/matmul.h"
 
 /* In the order of `tessera help`. */
-const TsCommand *const ts_commands[] = {&ts_command_train,
-                                        &ts_command_eval,
-                                        &ts_command_predict,
-                                        &ts_command_data,
-                                        &ts_command_plan,
-                                        &ts_command_decode,
-                                        &ts_command_ckpt,
-                                        &ts_command_doctor,
-                                        &ts_command_help,
-                                        &ts_command_version,
-                                        NULL};
+const TsCommand *const ts_commands[] = {&ts_command_train,  &ts_command_eval, &ts_command_predict, &ts_command_probe,
+                                        &ts_command_data,   &ts_command_plan, &ts_command_decode,  &ts_command_ckpt,
+                                        &ts_command_doctor, &ts_command_help, &ts_command_version, NULL};
 
 const TsCommand *ts_command_find(const char *name)
 {

@@ -106,6 +106,11 @@ void ts_evaluator_run(TsEvaluator *evaluator, TsScores *scores, TsRowVisitor *vi
         ts_scores_add(scores, task->metrics[i]->name, task->metrics[i]->compute(&evaluator->observations, group));
 }
 
+const TsBatch *ts_evaluator_given(const TsEvaluator *evaluator)
+{
+    return ts_step_given(evaluator->steps[0]);
+}
+
 const TsObservations *ts_evaluator_observations(const TsEvaluator *evaluator)
 {
     return &evaluator->observations;

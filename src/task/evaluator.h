@@ -29,6 +29,9 @@ typedef void TsRowVisitor(void *visitor, const TsBatch *given, const TsBatch *ba
  * `visit` may be NULL. Collective on the mesh. */
 void ts_evaluator_run(TsEvaluator *evaluator, TsScores *scores, TsRowVisitor *visit, void *visitor);
 
+/* What its Programs give out, of the first length of batches; borrowed. */
+const TsBatch *ts_evaluator_given(const TsEvaluator *evaluator);
+
 /* What the last run observed on this rank; borrowed. */
 const TsObservations *ts_evaluator_observations(const TsEvaluator *evaluator);
 

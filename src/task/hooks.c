@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "comm/collectives.h"
+#include "task/closed_form/solve.h"
 #include "task/training.h"
 
 /* ---- what is due ---- */
@@ -148,15 +149,27 @@ static void give_scores(TsTraining *training, int index, const TsScores *scores)
     note_scores(training, name, scores);
 }
 
-void ts_training_evaluate(TsTraining *training)
+/* Finds the parameters of tasks that are solved and not trained, on the backbone as it is evaluated now. */
+static TsStatus solve(TsTraining *training, bool averages)
+{
+    const TsBatch *arrays =
+        averages ? ts_averages_arrays(ts_learner_averages(training->learner)) : training->job->arrays;
+    if (!ts_solve_is_needed(training->job))
+        return TS_OK;
+    return ts_solve(training->job, (TsSolveOptions){.arrays = arrays});
+}
+
+TsStatus ts_training_evaluate(TsTraining *training)
 {
     const TsEmaConfig *ema = training->keys->learner.ema;
     const TsTaskConfig *keys = training->keys->tasks.items;
     int count = training->job->task_count;
+    bool averages = ema && ema->evaluate;
+    if (averages)
+        ts_averages_gather(ts_learner_averages(training->learner));
+    TS_TRY(solve(training, averages));
     TsScores *scores = ts_calloc((size_t)count, sizeof *scores), average;
     double *weight = ts_calloc((size_t)count, sizeof *weight);
-    if (ema && ema->evaluate)
-        ts_averages_gather(ts_learner_averages(training->learner));
     for (int i = 0; i < count; i++) {
         if (!training->evaluators[i])
             continue;
@@ -171,6 +184,7 @@ void ts_training_evaluate(TsTraining *training)
     ts_free(scores);
     ts_free(weight);
     training->evaluated_s = ts_progress_now();
+    return TS_OK;
 }
 
 /* ---- checkpoints ---- */
@@ -273,7 +287,7 @@ TsStatus ts_training_hooks(TsTraining *training, int signal)
     if (training->skipped_in_row >= training->keys->learner.skip_limit)
         return too_many_skipped(training);
     if (due.evaluate)
-        ts_training_evaluate(training);
+        TS_TRY(ts_training_evaluate(training));
     bool ends_early = ts_early_stop_now(&training->early_stop); /* known on all ranks alike, from the scores */
     TsSavingMoment end = {.step = training->step, .last = true};
     if (due.save || (ends_early && ts_saving_is_due(training->saving, end)))

@@ -10,8 +10,10 @@
 
 extern const TsTaskKind ts_classification_task, ts_regression_task, ts_token_classification_task, ts_mlm_task,
     ts_embed_task, ts_inference_task, ts_sequence_task;
+extern const TsTaskKind ts_ridge_task, ts_logistic_task, ts_pca_task, ts_kmeans_task, ts_anomaly_task;
 extern const TsConfigTable ts_classification_task_table, ts_regression_task_table, ts_token_classification_task_table,
-    ts_mlm_task_table, ts_embed_task_table, ts_sequence_task_table;
+    ts_mlm_task_table, ts_embed_task_table, ts_sequence_task_table, ts_ridge_task_table, ts_logistic_task_table,
+    ts_pca_task_table, ts_kmeans_task_table, ts_anomaly_task_table;
 
 /* The options of the backbone, with its vocabulary. */
 TsTransformer ts_kind_backbone(const TsTaskSetting *setting);

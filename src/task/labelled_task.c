@@ -115,6 +115,8 @@ static TsStatus find_out(TsTask *task, TsLabelledTask *labelled)
         TS_TRY(labelled->options.measure(task));
         return ts_examples_check(&labelled->examples, labelled->options.check);
     }
+    if (labelled->label < 0) /* optional */
+        return TS_OK;
     TS_TRY(find_classes(labelled));
     labelled->model.outputs = ts_class_names_count(labelled->classes);
     TS_TRY(ts_examples_check(&labelled->examples, labelled->options.check));
@@ -165,6 +167,8 @@ static TsStatus recall(TsLabelledTask *labelled, const json_t *kept)
     bool of_classes = labelled->options.form != TS_LABEL_NUMBERS;
     labelled->model.outputs = json_integer_value(json_object_get(kept, "outputs"));
     labelled->measured_count = (int64_t)json_array_size(measured);
+    if (labelled->options.optional && labelled->model.outputs == 0 && !labelled->measured_count)
+        return TS_OK;
     if (labelled->model.outputs < 1 || (of_classes && (int64_t)json_array_size(classes) != labelled->model.outputs) ||
         labelled->measured_count != (of_classes ? 1 : 3) * labelled->model.outputs)
         return ts_status_error(TS_CODE_INVALID, "tasks.%s: the checkpoint's is another kind of task",
@@ -214,7 +218,7 @@ static TsStatus load(TsTask *task, TsLabelledTask *labelled)
         TS_TRY(find_out(task, labelled));
     else
         TS_TRY(recall(labelled, setting->kept));
-    if (setting->kept && labelled->label >= 0)
+    if (setting->kept && labelled->label >= 0 && (labelled->classes || labelled->options.form == TS_LABEL_NUMBERS))
         TS_TRY(ts_examples_check(&labelled->examples, labelled->options.check));
     labelled->columns[TS_LABELLED_TOKENS] = (TsRowColumn){"tokens", TS_I32, TS_ROW_LENGTH};
     labelled->columns[TS_LABELLED_SEEN] = (TsRowColumn){"seen", TS_BOOL, TS_ROW_LENGTH};
@@ -232,6 +236,7 @@ TsStatus ts_labelled_configure(TsTask *task, const TsTaskSetting *setting, TsLab
     const TsColumnSpec specs[] = {{.role = "text", .kind = TS_CELL_TOKENS},
                                   {.role = options.role,
                                    .kind = options.form == TS_LABEL_NUMBERS ? TS_CELL_NUMBERS : TS_CELL_TEXT,
+                                   .optional = options.optional,
                                    .may_be_empty = options.form == TS_LABEL_SEPARATED && !options.of_tokens}};
     labelled->options = options;
     labelled->model = options.model;

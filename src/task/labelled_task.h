@@ -35,6 +35,7 @@ typedef struct TsLabelledOptions {
 
     /* Fills in columns[TS_LABELLED_LABELS]. */
     TsRowColumn (*label_column)(const TsTask *task);
+    bool optional;  /* labels are taken where data.columns names them, and nothing is learned from them */
     bool of_tokens; /* a label a token: a row has no weight of its own */
 } TsLabelledOptions;
 

@@ -7,7 +7,13 @@
 #include "base/text.h"
 #include "task/metric_table.h"
 
-enum { CLASSES = TS_OBSERVES_CLASSES, LABELS = TS_OBSERVES_LABELS, VALUES = TS_OBSERVES_VALUES };
+enum {
+    CLASSES = TS_OBSERVES_CLASSES,
+    LABELS = TS_OBSERVES_LABELS,
+    VALUES = TS_OBSERVES_VALUES,
+    RANKING = TS_OBSERVES_RANKING,
+    CLUSTERS = TS_OBSERVES_CLUSTERS
+};
 
 static TsMetricKind kinds[TS_MAX_METRIC_KINDS] = {
     {"accuracy", "the part of all examples (labels) that was predicted right", CLASSES | LABELS, ts_metric_accuracy},
@@ -23,17 +29,22 @@ static TsMetricKind kinds[TS_MAX_METRIC_KINDS] = {
     {"f1_macro", "the same of each class, then the mean", CLASSES | LABELS, ts_metric_f1_macro},
     {"mcc", "Matthews' correlation of truth and prediction: Gorodkin 2004", CLASSES, ts_metric_mcc},
     {"log_loss", "-log of the probability of what is true", CLASSES | LABELS, ts_metric_log_loss},
-    {"auroc", "area under the receiver's curve; of several classes the mean of one against the rest", CLASSES | LABELS,
-     ts_metric_auroc},
-    {"average_precision", "area under precision over recall, by steps; of several classes the mean", CLASSES | LABELS,
-     ts_metric_average_precision},
+    {"auroc", "area under the receiver's curve; of several classes the mean of one against the rest",
+     CLASSES | LABELS | RANKING, ts_metric_auroc},
+    {"average_precision", "area under precision over recall, by steps; of several classes the mean",
+     CLASSES | LABELS | RANKING, ts_metric_average_precision},
     {"calibration_error", "mean gap of confidence and accuracy over 15 bins: Guo et al. 2017", CLASSES,
      ts_metric_calibration_error},
     {"pearson", "linear correlation; of several values the mean", VALUES, ts_metric_pearson},
     {"spearman", "correlation of ranks; of several values the mean", VALUES, ts_metric_spearman},
     {"r2", "1 - squared error over variance; of several values the mean", VALUES, ts_metric_r2},
     {"mae", "mean absolute error", VALUES, ts_metric_mae},
-    {"mse", "mean squared error", VALUES, ts_metric_mse}};
+    {"mse", "mean squared error", VALUES, ts_metric_mse},
+    {"silhouette", "how much nearer others of its cluster are than those of the next one: Rousseeuw 1987", CLUSTERS,
+     ts_metric_silhouette},
+    {"adjusted_rand", "pairs that clusters and classes agree on, above chance: Hubert and Arabie 1985", CLUSTERS,
+     ts_metric_adjusted_rand},
+    {"nmi", "what clusters say of classes, over the mean of their entropies", CLUSTERS, ts_metric_nmi}};
 
 const TsMetricKind *const ts_metric_kinds = kinds;
 

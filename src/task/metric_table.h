@@ -34,6 +34,12 @@ TS_METRIC(r2);
 TS_METRIC(mae);
 TS_METRIC(mse);
 
+/* metric_clusters.c: of clusters, by distances of features, or beside classes that are known; of examples without a
+ * class the last two mean nothing. */
+TS_METRIC(silhouette);
+TS_METRIC(adjusted_rand);
+TS_METRIC(nmi);
+
 /* Moments of pairs (x, y) that merge without loss. */
 typedef struct TsMoments {
     double count, mean_x, mean_y, square_x, square_y, product; /* squares and products of deviations from the means */

@@ -16,6 +16,7 @@ void ts_observations_free(TsObservations *observations)
     ts_free(observations->scores);
     ts_free(observations->truth);
     ts_free(observations->classes);
+    ts_free(observations->clusters);
     *observations = (TsObservations){.kind = observations->kind, .width = observations->width};
 }
 
@@ -31,7 +32,9 @@ static void grow(TsObservations *observations)
     observations->capacity = observations->capacity ? 2 * observations->capacity : 256;
     size_t rows = (size_t)observations->capacity, width = (size_t)observations->width;
     observations->scores = ts_realloc(observations->scores, rows * width * sizeof(double));
-    if (observations->kind == TS_OBSERVES_CLASSES)
+    if (observations->kind == TS_OBSERVES_CLUSTERS)
+        observations->clusters = ts_realloc(observations->clusters, rows * sizeof(int32_t));
+    if (observations->kind == TS_OBSERVES_CLASSES || observations->kind == TS_OBSERVES_CLUSTERS)
         observations->classes = ts_realloc(observations->classes, rows * sizeof(int32_t));
     else
         observations->truth = ts_realloc(observations->truth, rows * width * sizeof(double));
@@ -49,11 +52,26 @@ void ts_observations_add_class(TsObservations *observations, const double *score
 
 void ts_observations_add_values(TsObservations *observations, const double *scores, const double *truth)
 {
-    TS_CHECK(observations->kind == TS_OBSERVES_LABELS || observations->kind == TS_OBSERVES_VALUES, "kind %d",
-             (int)observations->kind);
+    TS_CHECK(observations->kind == TS_OBSERVES_LABELS || observations->kind == TS_OBSERVES_VALUES ||
+                 observations->kind == TS_OBSERVES_RANKING,
+             "kind %d", (int)observations->kind);
     grow(observations);
     size_t bytes = (size_t)observations->width * sizeof *scores;
     memcpy(observations->scores + observations->count * observations->width, scores, bytes);
     memcpy(observations->truth + observations->count * observations->width, truth, bytes);
     observations->count++;
+}
+
+void ts_observations_add_cluster(TsObservations *observations, const double *features, int64_t width, int32_t cluster,
+                                 int32_t class_index)
+{
+    TS_CHECK(observations->kind == TS_OBSERVES_CLUSTERS && (observations->width == width || observations->count == 0),
+             "features of %lld, not %lld", (long long)width, (long long)observations->width);
+    if (observations->width != width)
+        observations->capacity = 0;
+    observations->width = width;
+    grow(observations);
+    memcpy(observations->scores + observations->count * width, features, (size_t)width * sizeof *features);
+    observations->clusters[observations->count] = cluster;
+    observations->classes[observations->count++] = class_index;
 }

@@ -16,6 +16,13 @@ static const TsVariant kinds[] = {
     {"mlm", "guesses tokens that are hidden, from those on both sides", &ts_mlm_task_table, &ts_mlm_task},
     {"sequence_to_sequence", "writes a text for another one: translation, summaries", &ts_sequence_task_table,
      &ts_sequence_task},
+    {"ridge", "numbers of a text, by ridge regression on its features: solved, not trained", &ts_ridge_task_table,
+     &ts_ridge_task},
+    {"logistic", "the class of a text, by logistic regression on its features: solved", &ts_logistic_task_table,
+     &ts_logistic_task},
+    {"pca", "principal components of the features of texts", &ts_pca_task_table, &ts_pca_task},
+    {"kmeans", "clusters of the features of texts", &ts_kmeans_task_table, &ts_kmeans_task},
+    {"anomaly", "how unlike the training data a text is", &ts_anomaly_task_table, &ts_anomaly_task},
     {"embed", "hidden states of the trunk, for predictions", &ts_embed_task_table, &ts_embed_task},
     {"inference", "logits of the trunk, for predictions", &ts_embed_task_table, &ts_inference_task}};
 TsVariants ts_task_kinds = {"task", kinds, sizeof kinds / sizeof *kinds};

@@ -39,6 +39,18 @@ typedef struct TsTaskSetting {
     int train_micros, evaluation_micros; /* that loaders cut batches into */
 } TsTaskSetting;
 
+typedef struct TsEmbeddings TsEmbeddings;
+
+/* What a task's solution is found with. All borrowed. */
+typedef struct TsSolving {
+    TsGroup *group;            /* of the job */
+    const TsEmbeddings *train; /* the features of the training data (closed_form/embeddings.h) */
+    const TsBatch *arrays;     /* parameters by path */
+    int threads;
+    uint64_t seed;
+    json_t *report; /* an object: what is worth to be known of the solution goes in */
+} TsSolving;
+
 /* One kind of task. What is NULL is not there. */
 typedef struct TsTaskKind {
     /* The columns that examples must have, by their role: "text", "label"; ends with NULL. Checked against what the
@@ -70,6 +82,9 @@ typedef struct TsTaskKind {
 
     /* What a trivial guess from the training data reaches on `data`: majority, mean, unigram. Collective. */
     void (*baseline)(const TsTask *task, TsScores *scores, const TsLoader *data, TsGroup *group);
+
+    /* Of tasks that are solved, not trained: fills in their parameters. Collective; the same status on all ranks. */
+    TsStatus (*solve)(const TsTask *task, const TsSolving *solving);
 } TsTaskKind;
 
 struct TsTask {

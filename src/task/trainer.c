@@ -85,7 +85,7 @@ static TsStatus run_steps(TsTraining *training)
     if (ts_training_is_over(training)) {
         ts_log(TS_LOG_INFO, "nothing to do: step %lld of %lld is done", (long long)training->step,
                (long long)training->keys->run.steps);
-        ts_training_evaluate(training);
+        status = ts_training_evaluate(training);
     }
     while (!status && !ts_training_is_over(training))
         status = run_step(training);

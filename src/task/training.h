@@ -47,8 +47,9 @@ void ts_training_end(TsTraining *training);
  * rank to stop, or 0. Collective; the same status on all ranks. hooks.c */
 TS_MUST_USE TsStatus ts_training_hooks(TsTraining *training, int signal);
 
-/* Evaluates all tasks that have data for it. Collective. */
-void ts_training_evaluate(TsTraining *training);
+/* Solves the tasks that are solved, and evaluates all that have data for it. Collective; the same status on all ranks.
+ */
+TS_MUST_USE TsStatus ts_training_evaluate(TsTraining *training);
 
 /* Whether there is no further step. */
 bool ts_training_is_over(const TsTraining *training);

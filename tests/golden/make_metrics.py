@@ -4,8 +4,8 @@
 
 usage: make_metrics.py > metrics.txt      (numpy, scipy, scikit-learn)
 
-A case is a line "case NAME KIND EXAMPLES WIDTH", KIND classes, labels or values; a line for each example: its truth (the
-number of a class, or WIDTH numbers), then WIDTH scores; then lines "metric NAME VALUE", and "end".
+A case is a line "case NAME KIND EXAMPLES WIDTH", KIND classes, labels, values, ranking or clusters; a line for each example: its truth (the
+number of a class, or WIDTH numbers; of clusters a class or -1 and a cluster), then WIDTH scores (of clusters features); then lines "metric NAME VALUE", and "end".
 """
 import warnings
 
@@ -109,3 +109,29 @@ labels("labels_ties", 50, 3, ties=True)
 values("values", 70, 1)
 values("values_ties", 70, 2, ties=True)
 values("flat", 10, 1, flat=True)
+
+
+def ranking(name, n, ties=False):
+    truth = random.integers(0, 2, (n, 1))
+    scores = random.normal(size=(n, 1)) * 50 + 40 * truth
+    if ties:
+        scores = np.round(scores / 20) * 20
+    found = {"auroc": m.roc_auc_score(truth, scores), "average_precision": m.average_precision_score(truth, scores)}
+    write(name, "ranking", truth, scores, found)
+
+
+def clusters(name, n, width, k, alone=False):
+    truth = random.integers(0, 3, n)
+    features = random.normal(size=(n, width)) + 2 * random.normal(size=(3, width))[truth]
+    found = np.where(random.random(n) < 0.7, truth, random.integers(0, k, n))
+    if alone:
+        found[5] = k
+    scores = {"silhouette": m.silhouette_score(features, found), "adjusted_rand": m.adjusted_rand_score(truth, found),
+              "nmi": m.normalized_mutual_info_score(truth, found)}
+    write(name, "clusters", np.stack([truth, found], 1), features, scores)
+
+
+ranking("ranking", 40)
+ranking("ranking_ties", 40, ties=True)
+clusters("clusters", 50, 4, 3)
+clusters("clusters_alone", 40, 2, 5, alone=True)

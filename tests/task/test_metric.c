@@ -21,15 +21,17 @@
 static TsObservations read_case(FILE *file, TsObserved kind, int64_t examples, int64_t width)
 {
     TsObservations observations = ts_observations_create(kind, width);
-    double *truth = ts_calloc(2 * (size_t)width, sizeof *truth), *scores = truth + width;
+    double *truth = ts_calloc(2 * (size_t)width + 2, sizeof *truth), *scores = truth + width + 2;
     for (int64_t i = 0; i < examples; i++) {
-        int64_t truths = kind == TS_OBSERVES_CLASSES ? 1 : width;
+        int64_t truths = kind == TS_OBSERVES_CLASSES ? 1 : kind == TS_OBSERVES_CLUSTERS ? 2 : width;
         for (int64_t k = 0; k < truths + width; k++)
             CU_ASSERT_EQUAL(fscanf(file, "%lf", k < truths ? &truth[k] : &scores[k - truths]), 1);
         if (i % ts_group_size(test_world) != ts_group_rank(test_world))
             continue;
         if (kind == TS_OBSERVES_CLASSES)
             ts_observations_add_class(&observations, scores, (int32_t)truth[0]);
+        else if (kind == TS_OBSERVES_CLUSTERS)
+            ts_observations_add_cluster(&observations, scores, width, (int32_t)truth[1], (int32_t)truth[0]);
         else
             ts_observations_add_values(&observations, scores, truth);
     }
@@ -61,9 +63,11 @@ static void equals_scikit_learn(void)
     long examples, width;
     int cases = 0, metrics = 0;
     while (file && fscanf(file, " case %63s %63s %ld %ld", name, kind, &examples, &width) == 4) {
-        TsObserved observed = strcmp(kind, "classes") == 0  ? TS_OBSERVES_CLASSES
-                              : strcmp(kind, "labels") == 0 ? TS_OBSERVES_LABELS
-                                                            : TS_OBSERVES_VALUES;
+        TsObserved observed = strcmp(kind, "classes") == 0    ? TS_OBSERVES_CLASSES
+                              : strcmp(kind, "labels") == 0   ? TS_OBSERVES_LABELS
+                              : strcmp(kind, "ranking") == 0  ? TS_OBSERVES_RANKING
+                              : strcmp(kind, "clusters") == 0 ? TS_OBSERVES_CLUSTERS
+                                                              : TS_OBSERVES_VALUES;
         TsObservations observations = read_case(file, observed, examples, width);
         double expected;
         while (fscanf(file, "%63s", word) == 1 && strcmp(word, "metric") == 0) {
@@ -78,14 +82,15 @@ static void equals_scikit_learn(void)
     }
     if (file)
         fclose(file);
-    CU_ASSERT_EQUAL(cases, 11);
-    CU_ASSERT(metrics > 90);
+    CU_ASSERT_EQUAL(cases, 15);
+    CU_ASSERT(metrics > 100);
 }
 
 static void says_nothing_of_nothing(void)
 {
-    const TsObserved kinds[] = {TS_OBSERVES_CLASSES, TS_OBSERVES_LABELS, TS_OBSERVES_VALUES};
-    for (int k = 0; k < 3; k++) {
+    const TsObserved kinds[] = {TS_OBSERVES_CLASSES, TS_OBSERVES_LABELS, TS_OBSERVES_VALUES, TS_OBSERVES_RANKING,
+                                TS_OBSERVES_CLUSTERS};
+    for (int k = 0; k < 5; k++) {
         TsObservations none = ts_observations_create(kinds[k], 3);
         for (int i = 0; i < ts_metric_kind_count(); i++)
             if (ts_metric_kinds[i].observes & kinds[k]) {
