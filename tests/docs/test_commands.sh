@@ -52,7 +52,7 @@ cat >bin/tessera <<SH
 short=()
 case \${1:-} in
 train | eval | predict | decode | data | plan)
-    for word in "\$@"; do case \$word in *.yaml) short=(run.threads=1 backbone.layers=1 backbone.heads=2 backbone.width=16) ;; esac; done
+    for word in "\$@"; do case \$word in *.yaml) short=(run.threads=1 backbone.layers=1 backbone.heads=2 backbone.width=16); if grep -q onehot "\$word"; then short=(run.threads=1); fi ;; esac; done
     if [ \${#short[@]} -gt 0 ] && [ \$1 = train ]; then short+=(run.steps=2 run.evaluate="2 steps" run.log="1 step"); fi
     if [ \${#short[@]} -gt 0 ] && [ \$1 = decode ]; then short+=(decode.max_decode_steps=4); fi ;;
 esac
@@ -89,7 +89,9 @@ run() { # NAME COMMAND
 # ---- every job
 
 for job in jobs/*.yaml; do
-    run "$job" "mpirun -n 2 tessera train $job && tessera eval $job --baselines"
+    command=train part=validation
+    if grep -q '^ *type: ridge' "$job"; then command=probe part=test; fi # solved, not trained
+    run "$job" "mpirun -n 2 tessera $command $job && tessera eval $job --part $part --baselines"
     grep -q '^tasks:' "$job" || echo "note: $job has no tasks"
 done
 
