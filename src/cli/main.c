@@ -2,8 +2,10 @@
  *
  * tessera COMMAND ...: starts the runtime, calls the command on all ranks, says once what went wrong.
  */
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -63,6 +65,19 @@ static TsStatus run(TsGroup *world, int count, const char *const *words)
     return command->run(world, count - 1, words + 1);
 }
 
+/* Writes how it ended to the file that TESSERA_CODE_FILE names: batch scripts cannot rely on mpirun, which ends with 0 when
+ * Slurm loses a node. */
+static void note_exit_code(int code)
+{
+    const char *path = getenv("TESSERA_CODE_FILE");
+    char *text = ts_format("%d\n", code);
+    TsStatus status = path ? ts_file_write(path, text, strlen(text)) : TS_OK;
+    if (status)
+        ts_log(TS_LOG_WARNING, "TESSERA_CODE_FILE: %s", ts_status_message(status));
+    ts_status_free(&status);
+    ts_free(text);
+}
+
 int main(int argc, char **argv)
 {
     ts_matmul_settle(argv);
@@ -72,5 +87,7 @@ int main(int argc, char **argv)
     if (status && ts_group_rank(world) == 0) /* the same on all ranks */
         ts_log(TS_LOG_ERROR, "%s", ts_status_message(status));
     ts_status_free(&status);
+    if (ts_group_rank(world) == 0)
+        note_exit_code(exit_code);
     return ts_runtime_end(exit_code);
 }

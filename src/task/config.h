@@ -43,8 +43,9 @@ typedef struct TsRunConfig {
     const char *dir;
     TsRunMode mode;
     int64_t seed, steps;
-    double timeout_s; /* of continuous_eval */
-    int64_t threads;  /* of each rank; TS_AUTO: what ts_machine_threads says */
+    double timeout_s;     /* of continuous_eval */
+    double stop_before_s; /* the end of the job's time */
+    int64_t threads;      /* of each rank; TS_AUTO: what ts_machine_threads says */
     TsPrecision precision;
     TsCompute compute;
     TsNumerics numerics;

@@ -12,6 +12,7 @@
 #include "model/decode.h"
 #include "task/base.h"
 #include "task/prompts.h"
+#include "task/stop.h"
 #include "task/stream.h"
 
 static TsStatus check_keys(const void *value)
@@ -377,7 +378,11 @@ static TsStatus decode_all(Decoding *d)
     TsStatus status = TS_OK;
     for (int64_t first = 0; first < d->texts.count && !status; first += d->keys->batch) {
         int64_t left = d->texts.count - first;
-        status = decode_batch(d, first, left < d->keys->batch ? left : d->keys->batch);
+        int why = ts_stop_agreed(job->group);
+        if (why)
+            status = ts_stop_error(why);
+        else
+            status = decode_batch(d, first, left < d->keys->batch ? left : d->keys->batch);
     }
     if (!status && d->request->output)
         status = ts_comm_agree(
@@ -403,6 +408,7 @@ TsStatus ts_decode_run(TsGroup *group, const TsConfig *config, const TsDecodeReq
 {
     TsJob *job = NULL;
     TS_TRY(ts_job_open(&job, group, config, (TsJobOptions){.without_data = true}));
+    ts_stop_watch();
     Decoding d = {.job = job, .request = request, .keys = &job->keys->decode};
     TsStatus status = find_task(&d.task, job, request->task);
     if (!status)

@@ -9,6 +9,7 @@
 #include "task/evaluator.h"
 #include "task/histogram.h"
 #include "task/restored.h"
+#include "task/stop.h"
 
 static void print_confusion(const TsJob *job, const TsTask *task, const TsObservations *observations)
 {
@@ -61,15 +62,15 @@ static TsStatus evaluate_task(TsScores *scores, const TsJob *job, const TsTask *
 {
     TsEvaluator *evaluator = NULL;
     TS_TRY(ts_comm_agree(job->group, ts_evaluator_create(&evaluator, job, task, data)));
-    ts_evaluator_run(evaluator, scores, NULL, NULL);
-    if (options.baselines && task->kind->baseline)
+    TsStatus status = ts_evaluator_run(evaluator, scores, NULL, NULL);
+    if (!status && options.baselines && task->kind->baseline)
         task->kind->baseline(task, scores, data, job->group);
-    if (options.confusion)
+    if (!status && options.confusion)
         print_confusion(job, task, ts_evaluator_observations(evaluator));
-    if (options.histograms)
+    if (!status && options.histograms)
         print_histograms(job, task, ts_evaluator_observations(evaluator));
     ts_evaluator_free(&evaluator);
-    return TS_OK;
+    return status;
 }
 
 TsStatus ts_evaluation_run(TsEvaluation *evaluation, TsGroup *group, const TsConfig *config, TsEvalOptions options)
@@ -77,6 +78,7 @@ TsStatus ts_evaluation_run(TsEvaluation *evaluation, TsGroup *group, const TsCon
     TsJob *job = NULL;
     const TsTask *only = NULL;
     *evaluation = (TsEvaluation){0};
+    ts_stop_watch();
     TS_TRY(ts_restored_open(&job, group, config, (TsList){0}, NULL));
     TsStatus status = options.task ? ts_job_find_task(&only, job, options.task) : TS_OK;
     evaluation->tasks = ts_calloc((size_t)job->task_count, sizeof *evaluation->tasks);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "task/stop.h"
 
 struct TsEvaluator {
     const TsJob *job;
@@ -77,7 +78,7 @@ static void score_losses(const TsEvaluator *evaluator, TsScores *scores)
                       (TsWeightedScalar){losses[0].value * evaluator->task->nats_to_bits_a_byte, losses[0].weight});
 }
 
-void ts_evaluator_run(TsEvaluator *evaluator, TsScores *scores, TsRowVisitor *visit, void *visitor)
+TsStatus ts_evaluator_run(TsEvaluator *evaluator, TsScores *scores, TsRowVisitor *visit, void *visitor)
 {
     const TsTask *task = evaluator->task;
     int64_t place = 0, batches = ts_loader_batches(evaluator->data), rows = ts_loader_local_rows(evaluator->data);
@@ -88,6 +89,9 @@ void ts_evaluator_run(TsEvaluator *evaluator, TsScores *scores, TsRowVisitor *vi
     ts_metrics_reset(ts_step_metrics(evaluator->steps[0]));
     ts_observations_clear(&evaluator->observations);
     for (int64_t number = 0; number < batches; number++) {
+        int why = ts_stop_agreed(evaluator->job->group);
+        if (why)
+            return ts_stop_error(why);
         int k = ts_loader_next(evaluator->data, &place);
         const TsBatch *batch = ts_loader_batch(evaluator->data, k);
         ts_step_run(evaluator->steps[k], number, 1);
@@ -104,6 +108,7 @@ void ts_evaluator_run(TsEvaluator *evaluator, TsScores *scores, TsRowVisitor *vi
     score_losses(evaluator, scores);
     for (int i = 0; i < task->metric_count; i++)
         ts_scores_add(scores, task->metrics[i]->name, task->metrics[i]->compute(&evaluator->observations, group));
+    return TS_OK;
 }
 
 const TsBatch *ts_evaluator_given(const TsEvaluator *evaluator)

@@ -26,8 +26,9 @@ void ts_evaluator_free(TsEvaluator **evaluator);
 typedef void TsRowVisitor(void *visitor, const TsBatch *given, const TsBatch *batch, int64_t row, int64_t example);
 
 /* Runs over the data, all of it but for a limit, with the parameters as they are; the scores are the same on all ranks.
- * `visit` may be NULL. Collective on the mesh. */
-void ts_evaluator_run(TsEvaluator *evaluator, TsScores *scores, TsRowVisitor *visit, void *visitor);
+ * `visit` may be NULL. An error, the same on all ranks, where they were asked to stop meanwhile (stop.h): there are no
+ * scores then. Collective on the mesh. */
+TS_MUST_USE TsStatus ts_evaluator_run(TsEvaluator *evaluator, TsScores *scores, TsRowVisitor *visit, void *visitor);
 
 /* What its Programs give out, of the first length of batches; borrowed. */
 const TsBatch *ts_evaluator_given(const TsEvaluator *evaluator);

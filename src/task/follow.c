@@ -18,6 +18,7 @@
 #include "task/progress.h"
 #include "task/restored.h"
 #include "task/run_record.h"
+#include "task/stop.h"
 #include "task/summaries.h"
 
 static const double LOOKS_S = 0.5; /* between two looks at the directory */
@@ -133,7 +134,7 @@ static TsStatus evaluate(Follower *follower)
         TsScores scores;
         if (!follower->evaluators[i])
             continue;
-        ts_evaluator_run(follower->evaluators[i], &scores, NULL, NULL);
+        TS_TRY(ts_evaluator_run(follower->evaluators[i], &scores, NULL, NULL));
         ts_summaries_scores(follower->summaries, i, follower->step, &scores);
         TS_TRY(ts_comm_agree(job->group,
                              ts_group_rank(job->group) == 0 ? tell(follower, job->tasks[i]->name, &scores) : TS_OK));
@@ -159,6 +160,9 @@ static TsStatus follow(Follower *follower)
     double since_s = ts_progress_now();
     for (;;) {
         Sight sight = look(follower, since_s);
+        int why = ts_stop_agreed(follower->group);
+        if (why)
+            return ts_stop_error(why);
         if (sight.step > follower->step) {
             TS_TRY(take(follower));
             since_s = ts_progress_now();
@@ -178,6 +182,7 @@ TsStatus ts_follow(TsGroup *group, const TsConfig *config, TsFollowOptions optio
 {
     Follower follower = {
         .group = group, .config = config, .keys = ts_config_value(config), .options = options, .step = -1};
+    ts_stop_watch();
     TsStatus status = follow(&follower);
     for (int i = 0; follower.evaluators && i < follower.job->task_count; i++)
         ts_evaluator_free(&follower.evaluators[i]);

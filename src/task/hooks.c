@@ -11,13 +11,14 @@
 #include "base/text.h"
 #include "comm/collectives.h"
 #include "task/closed_form/solve.h"
+#include "task/stop.h"
 #include "task/training.h"
 
 /* ---- what is due ---- */
 
 /* What the ranks decide together after a step: any rank's wish is every rank's. */
 typedef struct Decision {
-    int32_t stop; /* the number of the signal, or 0 */
+    int32_t stop; /* why, as ts_stop_asked says; or 0 */
     int32_t say, evaluate, save;
     int32_t failed; /* the save in the background */
     int32_t lost;   /* the run directory is another run's now */
@@ -41,13 +42,14 @@ bool ts_training_is_over(const TsTraining *training)
            ts_early_stop_now(&training->early_stop);
 }
 
-static Decision decide(const TsTraining *training, int signal)
+static Decision decide(const TsTraining *training)
 {
+    int stop = ts_stop_asked();
     const TsJobConfig *keys = training->keys;
     bool failing = training->skipped_in_row >= keys->learner.skip_limit;
     bool last = ts_training_is_over(training) || failing;
-    TsSavingMoment moment = {.step = training->step, .last = last, .stopping = signal != 0};
-    Decision mine = {.stop = signal,
+    TsSavingMoment moment = {.step = training->step, .last = last, .stopping = stop != 0};
+    Decision mine = {.stop = stop,
                      .say = last || is_due(keys->run.log, training->step, training->said_s),
                      .evaluate = last || is_due(keys->run.evaluate, training->step, training->evaluated_s),
                      .save = !failing && ts_saving_is_due(training->saving, moment),
@@ -170,14 +172,20 @@ TsStatus ts_training_evaluate(TsTraining *training)
     TS_TRY(solve(training, averages));
     TsScores *scores = ts_calloc((size_t)count, sizeof *scores), average;
     double *weight = ts_calloc((size_t)count, sizeof *weight);
+    bool stopped = false;
     for (int i = 0; i < count; i++) {
         if (!training->evaluators[i])
             continue;
-        ts_evaluator_run(training->evaluators[i], &scores[i], NULL, NULL);
+        TsStatus asked = ts_evaluator_run(training->evaluators[i], &scores[i], NULL, NULL);
+        if (asked) {
+            ts_status_free(&asked);
+            stopped = true;
+            break;
+        }
         weight[i] = keys[i].evaluation_weight;
         give_scores(training, i, &scores[i]);
     }
-    if (training->averaged_count > 1) {
+    if (!stopped && training->averaged_count > 1) {
         ts_scores_average(&average, scores, weight, count);
         give_scores(training, count, &average);
     }
@@ -232,16 +240,20 @@ static TsStatus too_many_skipped(TsTraining *training)
         (long long)training->skipped_in_row, training->report.learner.gradient_norm, last_saved_step(training));
 }
 
-/* The run ends because a signal asked for it. */
-static TsStatus stopped(TsTraining *training, int signal)
+/* The run ends because it was asked to. */
+static TsStatus stopped(TsTraining *training, int why)
 {
     TS_TRY(ts_saving_wait(training->saving));
     long long saved = last_saved_step(training);
-    return ts_status_error(TS_CODE_INTERRUPTED, "stopped by signal %d after step %lld; the same command goes on %s%s",
-                           signal, (long long)training->step, saved == training->step ? "from there" : "from ",
-                           saved == training->step ? ""
-                           : saved < 0             ? "the beginning"
-                                                   : "the last checkpoint");
+    char *reason = ts_stop_reason(why);
+    TsStatus status =
+        ts_status_error(TS_CODE_INTERRUPTED, "stopped by %s after step %lld; the same command goes on from %s", reason,
+                        (long long)training->step,
+                        saved == training->step ? "there"
+                        : saved < 0             ? "the beginning"
+                                                : "the last checkpoint");
+    ts_free(reason);
+    return status;
 }
 
 /* The run ends because the directory is another's. */
@@ -275,9 +287,9 @@ static void say_end(const TsTraining *training)
                (long long)training->step);
 }
 
-TsStatus ts_training_hooks(TsTraining *training, int signal)
+TsStatus ts_training_hooks(TsTraining *training)
 {
-    Decision due = decide(training, signal);
+    Decision due = decide(training);
     if (due.lost)
         return taken_over(training);
     if (due.failed)
@@ -286,8 +298,12 @@ TsStatus ts_training_hooks(TsTraining *training, int signal)
         say(training);
     if (training->skipped_in_row >= training->keys->learner.skip_limit)
         return too_many_skipped(training);
-    if (due.evaluate)
+    if (due.evaluate && !due.stop) {
         TS_TRY(ts_training_evaluate(training));
+        due.stop = ts_stop_agreed(training->job->group); /* meanwhile */
+        TsSavingMoment moment = {.step = training->step, .stopping = true};
+        due.save |= due.stop && ts_saving_is_due(training->saving, moment);
+    }
     bool ends_early = ts_early_stop_now(&training->early_stop); /* known on all ranks alike, from the scores */
     TsSavingMoment end = {.step = training->step, .last = true};
     if (due.save || (ends_early && ts_saving_is_due(training->saving, end)))

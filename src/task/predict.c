@@ -11,6 +11,7 @@
 #include "model/sharding.h"
 #include "task/evaluator.h"
 #include "task/restored.h"
+#include "task/stop.h"
 
 /* The rows of batches on the rank that predicted them, as lines of JSON with their place. */
 typedef struct Rows {
@@ -125,7 +126,7 @@ static TsStatus predict_task(const TsJob *job, const TsTask *task, TsLoader *dat
     TsScores scores;
     Rows rows = {.task = task};
     TS_TRY(ts_comm_agree(job->group, ts_evaluator_create(&evaluator, job, task, data)));
-    ts_evaluator_run(evaluator, &scores, visit, &rows);
+    TsStatus status = ts_evaluator_run(evaluator, &scores, visit, &rows);
     TsGroup *group = ts_mesh_group(job->mesh, ts_batch_axes()); /* the others hold the same rows */
     bool writes = ts_group_rank(job->group) == 0;
     int32_t in[2] = {writes, 0}, with_root[2] = {0};
@@ -135,7 +136,8 @@ static TsStatus predict_task(const TsJob *job, const TsTask *task, TsLoader *dat
                                       .dtype = TS_I32,
                                       .reduction = TS_MAX,
                                       .label = "predictions"});
-    TsStatus status = with_root[0] ? write_rows(&rows, group, out) : TS_OK;
+    if (!status && with_root[0])
+        status = write_rows(&rows, group, out);
     ts_free(rows.places);
     ts_text_free(&rows.lines);
     ts_evaluator_free(&evaluator);
@@ -151,6 +153,7 @@ TsStatus ts_predict(TsGroup *group, const TsConfig *config, TsPredictOptions opt
     if (!options.task && tasks->count > 1)
         return ts_status_error(TS_CODE_INVALID, "predict: which of the %lld tasks? --task NAME",
                                (long long)tasks->count);
+    ts_stop_watch();
     TS_TRY(ts_restored_open(&job, group, config, options.files, options.task));
     TsStatus status = TS_OK;
     if (options.task)

@@ -1,46 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "task/trainer.h"
 
-#include <signal.h>
-
 #include "base/log.h"
 #include "task/run_record.h"
+#include "task/stop.h"
 #include "task/training.h"
-
-/* ---- signals ---- */
-
-static volatile sig_atomic_t stop_signal;
-static const int signals[] = {SIGTERM, SIGINT, SIGUSR1};
-enum { SIGNALS = sizeof signals / sizeof *signals };
-
-static void on_signal(int signal)
-{
-    stop_signal = signal;
-}
-
-/* The handler runs on a stack of its own: oneDNN 2.6's products keep values below the end of the stack, where the frame
- * of a handler would overwrite them. A signal to a process goes to its main thread, which is this one, if it takes it.
- */
-static void catch_signals(struct sigaction *before)
-{
-    static char stack[1 << 16];
-    stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
-    stop_signal = 0;
-    sigaltstack(&alternate, NULL);
-    for (int i = 0; i < SIGNALS; i++)
-        sigaction(signals[i], &action, &before[i]);
-}
-
-static void release_signals(const struct sigaction *before)
-{
-    stack_t none = {.ss_flags = SS_DISABLE};
-    for (int i = 0; i < SIGNALS; i++)
-        sigaction(signals[i], &before[i], NULL);
-    sigaltstack(&none, NULL);
-}
-
-/* ---- steps ---- */
 
 static TsStatus end_recording(TsTraining *training, bool at_end)
 {
@@ -73,7 +37,7 @@ static TsStatus run_step(TsTraining *training)
     /* The tasks that the mixture says: read, forward, backward; clip, skip, update, average. */
     TS_TRY(ts_courses_step(training->courses, &training->report, training->step + 1));
     count_step(training);
-    TsStatus status = ts_training_hooks(training, stop_signal); /* summaries, evaluation, checkpoint, ends */
+    TsStatus status = ts_training_hooks(training); /* summaries, evaluation, checkpoint, ends */
     ts_recording_mark(recording, "hooks");
     return status ? status : end_recording(training, false);
 }
@@ -99,16 +63,17 @@ static TsStatus run_steps(TsTraining *training)
 
 TsStatus ts_train(TsGroup *group, const TsConfig *config, TsTrainOptions options)
 {
-    struct sigaction before[SIGNALS];
     TsTraining training = {.job = NULL};
-    catch_signals(before);
+    ts_stop_watch();
     TsStatus status = ts_training_begin(&training, group, config, options);
-    if (!status)
+    if (!status) {
+        ts_stop_before_end(training.keys->run.stop_before_s);
         status = run_steps(&training);
+    }
     if (training.is_recorded && ts_group_rank(group) == 0 && !ts_run_dir_lost(training.dir))
         ts_run_record_end(training.keys->run.dir, status ? ts_status_message(status) : "done");
     ts_training_end(&training);
     if (!status) /* else ranks end with a code, and mpirun sends SIGTERM to those that end a little later */
-        release_signals(before);
+        ts_stop_ignore();
     return status;
 }

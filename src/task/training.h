@@ -43,12 +43,12 @@ TS_MUST_USE TsStatus ts_training_begin(TsTraining *training, TsGroup *group, con
                                        TsTrainOptions options);
 void ts_training_end(TsTraining *training);
 
-/* Summaries, evaluation, checkpoint, ends of the run, in this order, each where it is due. `signal` is what asks this
- * rank to stop, or 0. Collective; the same status on all ranks. hooks.c */
-TS_MUST_USE TsStatus ts_training_hooks(TsTraining *training, int signal);
+/* Summaries, evaluation, checkpoint, ends of the run, in this order, each where it is due. Collective; the same status
+ * on all ranks. hooks.c */
+TS_MUST_USE TsStatus ts_training_hooks(TsTraining *training);
 
-/* Solves the tasks that are solved, and evaluates all that have data for it. Collective; the same status on all ranks.
- */
+/* Solves the tasks that are solved, and evaluates all that have data for it, unless the ranks are asked to stop
+ * meanwhile. Collective; the same status on all ranks. */
 TS_MUST_USE TsStatus ts_training_evaluate(TsTraining *training);
 
 /* Whether there is no further step. */

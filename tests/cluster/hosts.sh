@@ -19,6 +19,8 @@ usage: tests/cluster/hosts.sh COMMAND
                                mpirun itself runs outside, or on the network of host --from
     on HOST PROGRAM …          runs something on one host, named by its number
     cut HOST, mend HOST        takes the link of a host down, and up again
+    kill HOST                  ends all that runs on a host, as a power cut does
+    about                      prints the folder of this cluster, the first three numbers of its addresses, and its hosts
     down                       takes everything down; nothing to take down is fine
     with N BANDWIDTH DELAY PROGRAM …
                                up, PROGRAM (which may use the other commands), and down, whatever happens
@@ -51,6 +53,9 @@ take_down() {
     local name try pid
     for pid in $(grep -laF "$all/$1/agent" /proc/[0-9]*/cmdline 2>/dev/null | sed 's/[^0-9]//g'); do
         { tr '\0' '\n' <"/proc/$pid/cmdline" | grep -qx plm_rsh_agent && kill -KILL "$pid"; } 2>/dev/null # its mpirun
+    done
+    for pid in $(grep -laF "$all/$1/slurm/" /proc/[0-9]*/cmdline 2>/dev/null | sed 's/[^0-9]//g'); do
+        [ "$pid" = $$ ] || kill -KILL "$pid" 2>/dev/null # daemons of slurm.sh outside the hosts
     done
     for try in 1 2 3; do
         for name in $(ip netns list | awk -v start="ts$1h" 'index($1, start) == 1 { print $1 }'); do
@@ -210,6 +215,15 @@ run() {
 cut() { need_rights; need_up; need_host "${1:-}"; ip link set "$(link "$id" "$1")" down; }
 mend() { need_rights; need_up; need_host "${1:-}"; ip link set "$(link "$id" "$1")" up; }
 
+kill_host() {
+    need_rights; need_up; need_host "${1:-}"
+    local pids
+    pids=$(ip netns pids "$(space "$id" "$1")")
+    [ -z "$pids" ] || kill -KILL $pids
+}
+
+about() { need_up; echo "$all/$id $(net) $(count)"; }
+
 with() {
     [ $# -ge 4 ] || fail "with needs N BANDWIDTH DELAY PROGRAM"
     up "$1" "$2" "$3"
@@ -224,7 +238,8 @@ with() {
 command=${1:-}
 [ $# -gt 0 ] && shift
 case $command in
-up | run | on | cut | mend | with) "$command" "$@" ;;
+up | run | on | cut | mend | with | about) "$command" "$@" ;;
+kill) kill_host "$@" ;;
 down) need_rights; take_down "$id" ;;
 -h | --help | help) usage ;;
 *) usage >&2; exit 2 ;;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# about: virtual hosts: collectives across three, and the scripts that bring hosts up (needs root)
+# about: virtual hosts: collectives across three, the scripts that bring hosts up, batch scripts on Slurm (needs root)
 # default: yes
 # packages: cluster
 # limit: 900
@@ -65,3 +65,4 @@ $hosts down
 run_ctest -L '^cluster$'
 bash tests/cluster/check_hosts.sh
 bash tests/cluster/check_plan.sh
+bash tests/cluster/check_slurm.sh

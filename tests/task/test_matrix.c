@@ -126,7 +126,7 @@ static TsStatus evaluate(TsJob *job)
     int64_t rows = 0, place = 0, expected = 0;
     TsLoader *data = job->tasks[0]->validation;
     TS_TRY(ts_evaluator_create(&evaluator, job, job->tasks[0], data));
-    ts_evaluator_run(evaluator, &scores, count_row, &rows);
+    TS_TRY(ts_evaluator_run(evaluator, &scores, count_row, &rows));
     for (int64_t b = 0; b < ts_loader_batches(data); b++) {
         ts_loader_next(data, &place);
         for (int64_t r = 0; r < ts_loader_local_rows(data); r++)
