@@ -13,7 +13,7 @@
 
 #include "comm/call.h"
 
-enum { TS_LANES = 4 }; /* lanes under way at a time; each has a tag of its own */
+enum { TS_LANES = 8 }; /* lanes under way at a time; each has a tag of its own */
 
 /* What one rank does in one round of one lane. Sends and receives first, then out = a (+) b (b NULL: a copy). What has
  * no elements is left out. */

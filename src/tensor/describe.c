@@ -65,7 +65,7 @@ static void print_step(TsNodeRoom *room, const TsProgram *program, FILE *file, c
     fprintf(file, "%6d  %s%s", action->step, kinds[action->kind], name_of(node).text);
     if (*graph->path[node->path].text)
         fprintf(file, "  %s", graph->path[node->path].text);
-    fprintf(file, "%s", node->backward ? "  (backward)" : "");
+    fprintf(file, "%s%s", node->backward ? "  (backward)" : "", action->last ? "  (last micro-batch)" : "");
     if (action->kind == TS_STEP_END) {
         fprintf(file, "\n");
         return;

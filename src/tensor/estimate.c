@@ -238,7 +238,8 @@ void ts_program_estimate(TsEstimate *estimate, const TsProgram *program, const T
     for (int32_t p = 0; p < program->pieces.pieces; p++)
         for (int run = 0; run < program->piece[p].runs; run++)
             for (int32_t a = program->piece[p].first_action; a < program->piece[p + 1].first_action; a++)
-                run_action(walker, &program->action[a]);
+                if (!program->action[a].last || run + 1 == program->piece[p].runs)
+                    run_action(walker, &program->action[a]);
     estimate->seconds += walker->now_s;
     ts_free(walker->over_s);
     ts_free(walker);

@@ -170,6 +170,7 @@ static void lower_end(TsProgram *program, int32_t begun, int32_t step)
     *action = program->action[begun];
     action->kind = TS_STEP_END;
     action->step = step;
+    action->last = false;
     for (int32_t v = program->varying_moves; v-- > 0;)
         if (program->varying_move[v].action == begun) {
             program->varying_move[v].end = program->actions;
@@ -207,7 +208,8 @@ static void lower_steps(TsProgram *program)
         *action = (TsAction){.kind = step.kind,
                              .op = node->op,
                              .call = step.members > 1 ? make_bucket_call(program, step) : make_call(program, node),
-                             .step = s};
+                             .step = s,
+                             .last = step.last};
         if (layout->scratch[s] >= 0)
             action->call.scratch = address(program, (TsLocation){.buffer = layout->scratch[s]});
         if (step.members > 1)

@@ -12,7 +12,7 @@
 #include "comm/watchdog.h"
 
 /* Polled after each node: more would cost more than it hides. */
-enum { DRIVEN_REQUESTS = 4 };
+enum { DRIVEN_REQUESTS = 8 };
 
 /* ---- passes ---- */
 
@@ -33,8 +33,9 @@ static void pass_on(Passed *passed, const TsProgram *program, TsMesh *const *mes
 {
     TsCompileOptions options = program->options;
     if (!options.without_passes && !options.without_fusion)
-        passed->graph = ts_pass_fuse(ts_pass_join_maxima(passed->graph));
+        passed->graph = ts_pass_fuse(ts_pass_join_tables(ts_pass_join_maxima(passed->graph)));
     TsScheduleOptions scheduling = {.bucket_bytes = options.bucket_bytes ? options.bucket_bytes : TS_BUCKET_BYTES,
+                                    .frugal = options.scatter_first,
                                     .plain = options.without_passes};
     passed->pieces = ts_pass_pieces(passed->graph, program->mesh_shape);
     passed->schedule = ts_pass_schedule(passed->graph, &passed->pieces, program->mesh_shape, scheduling);
@@ -252,31 +253,30 @@ size_t ts_program_constant_bytes(const TsProgram *program)
 
 /* ---- running ---- */
 
-/* Moves on the oldest collectives that are under way. Gives how many are left in `open`. */
-static int32_t drive(TsProgram *program, int32_t open)
+/* Moves on the oldest collectives that are under way. */
+static void drive(TsProgram *program)
 {
-    int32_t polled = open < DRIVEN_REQUESTS ? open : DRIVEN_REQUESTS, kept = 0;
+    int32_t open = program->opens, polled = open < DRIVEN_REQUESTS ? open : DRIVEN_REQUESTS, kept = 0;
     for (int32_t i = 0; i < polled; i++)
         if (!ts_request_poll(program->request[program->open[i]]))
             program->open[kept++] = program->open[i];
         else if (program->timeline)
             ts_program_record_over(program, program->open[i]);
-    if (kept < polled) {
+    if (kept < polled)
         memmove(program->open + kept, program->open + polled, (size_t)(open - polled) * sizeof *program->open);
-        open -= polled - kept;
-    }
-    return open;
+    program->opens -= polled - kept;
 }
 
 /* Takes a request that ends out of those that are driven. */
-static int32_t close_request(TsProgram *program, int32_t open, int32_t request)
+static void close_request(TsProgram *program, int32_t request)
 {
-    for (int32_t i = 0; i < open; i++)
-        if (program->open[i] == request) {
-            memmove(program->open + i, program->open + i + 1, (size_t)(open - i - 1) * sizeof *program->open);
-            return open - 1;
-        }
-    return open;
+    int32_t i = 0;
+    while (i < program->opens && program->open[i] != request)
+        i++;
+    if (i == program->opens)
+        return;
+    program->opens--;
+    memmove(program->open + i, program->open + i + 1, (size_t)(program->opens - i) * sizeof *program->open);
 }
 
 /* Turns what differs between micro-batches to this one. */
@@ -303,8 +303,9 @@ static void turn_to_micro(TsProgram *program, const TsProgramPiece *piece, int m
 /* One run: of a piece, for a micro-batch. */
 static void run_piece(TsProgram *program, const TsProgramPiece *piece, int micro)
 {
-    int32_t open = 0;
     for (int32_t a = piece[0].first_action; a < piece[1].first_action; a++) {
+        if (program->action[a].last && micro + 1 < piece->runs)
+            continue;
         program->action[a].call.micro = micro;
         TsAction *action = &program->action[a];
         const TsCall *call = &action->call;
@@ -316,17 +317,17 @@ static void run_piece(TsProgram *program, const TsProgramPiece *piece, int micro
             else
                 action->op->forward(call);
             ts_watch_alive(action->op->name); /* a step may compute for long between its collectives */
-            if (open)
-                open = drive(program, open);
+            if (program->opens)
+                drive(program);
             break;
         case TS_STEP_BEGIN:
             program->request[action->request] =
                 action->moves ? ts_moves_begin(action->moves, call->in, call->scratch)
                               : ts_move_begin(action->move, call->out[0].data, call->in[0].data, call->scratch);
-            program->open[open++] = action->request;
+            program->open[program->opens++] = action->request;
             break;
         case TS_STEP_END:
-            open = close_request(program, open, action->request);
+            close_request(program, action->request);
             if (action->moves)
                 ts_moves_end(action->moves, call->out, call->scratch, &program->request[action->request]);
             else

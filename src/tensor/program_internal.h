@@ -16,6 +16,7 @@ typedef struct TsAction {
     TsMoves *moves;  /* of a bucket of several, owned likewise: input and output k of the call are those of move k */
     int32_t request; /* of collectives: index into program->request */
     int32_t step;    /* index into the schedule */
+    bool last;       /* only in the last run of its piece */
 } TsAction;
 
 /* What this rank sends, by the formulas for rings; 0: it is no collective. */
@@ -72,8 +73,8 @@ struct TsProgram {
     int32_t *first_patch; /* (graph->bounds + 1) */
     TsArray **array;      /* (graph->bounds): what is bound; NULL: nothing yet */
     TsRequest **request;  /* (requests): under way, or NULL */
-    int32_t *open;        /* (requests): those that are to be driven on */
-    int32_t actions, blocks, patches, requests, unbound;
+    int32_t *open;        /* (opens): those that are to be driven on */
+    int32_t actions, blocks, patches, requests, opens, unbound;
     TsTimeline *timeline; /* borrowed; NULL: nothing is recorded */
     double *begun_s;      /* (2, requests) while recorded: when each began, and when it was seen to be over, or 0 */
     unsigned char *arena, *constants; /* owned; NULL on a mesh that is only described */

@@ -2,6 +2,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tensor/passes/passes.h"
 
+#include <stdio.h>
+
 #include "base/memory.h"
 #include "random_graph.h"
 #include "tensor/redistribute.h"
@@ -16,13 +18,13 @@ typedef struct Passed {
     TsLayout layout;
 } Passed;
 
-static Passed run_passes(TsGraph *graph, TsMeshShape shape, int rank, bool plain)
+static Passed run_passes(TsGraph *graph, TsMeshShape shape, int rank, bool plain, bool frugal)
 {
     Passed passed = {.mesh = ts_mesh_describe(shape, rank)};
     TEST_OK(ts_graph_status(graph));
     passed.graph = ts_pass_prune(graph);
-    TsScheduleOptions options = {.bucket_bytes = 4000, .plain = plain}; /* some are larger */
-    TEST_OK(ts_pass_place(&passed.graph, ts_mesh_shape(passed.mesh), TS_SUMS_ONCE));
+    TsScheduleOptions options = {.bucket_bytes = 4000, .plain = plain, .frugal = frugal}; /* some are larger */
+    TEST_OK(ts_pass_place(&passed.graph, ts_mesh_shape(passed.mesh), frugal ? TS_SUMS_SCATTERED : TS_SUMS_ONCE));
     passed.pieces = ts_alloc(sizeof *passed.pieces);
     *passed.pieces = ts_pass_pieces(passed.graph, ts_mesh_shape(passed.mesh));
     passed.schedule = ts_pass_schedule(passed.graph, passed.pieces, ts_mesh_shape(passed.mesh), options);
@@ -48,8 +50,14 @@ static TsGraph *trace_random(uint64_t seed, uint64_t places, bool gradients)
     ts_output("loss", loss, ts_replicated);
     if (gradients) {
         ts_gradients(d, loss, random.leaf, RANDOM_PARAMETERS);
-        for (int i = 0; i < RANDOM_PARAMETERS - 1; i++)
-            ts_assign(random.leaf[i], ts_sub(random.leaf[i], d[i]));
+        for (int i = 0; i < RANDOM_PARAMETERS - 1; i++) {
+            char name[16];
+            snprintf(name, sizeof name, "d/%d", i);
+            if (seed % 2)
+                ts_assign(random.leaf[i], ts_sub(random.leaf[i], d[i]));
+            else
+                ts_output(name, d[i], ts_replicated);
+        }
     }
     return graph;
 }
@@ -207,9 +215,9 @@ static void overwrites_nothing_that_is_needed(void)
     for (uint64_t seed = 1; seed <= 8; seed++)
         for (int m = 0; m < 4; m++)
             for (int rank = 0; rank < ranks_of[m]; rank++)
-                for (int plain = 0; plain < 2; plain++) {
-                    Passed passed =
-                        run_passes(trace_random(seed, 10 * seed + (uint64_t)m, true), meshes[m], rank, plain);
+                for (int way = 0; way < 3; way++) {
+                    Passed passed = run_passes(trace_random(seed, 10 * seed + (uint64_t)m, true), meshes[m], rank,
+                                               way == 1, way == 2);
                     buckets += expect_nothing_overwritten(&passed);
                     free_passed(&passed);
                 }
@@ -223,7 +231,7 @@ static void packs_close_to_the_largest_live_set(void)
     size_t arena_bytes = 0, live_bytes = 0, plain_bytes = 0;
     for (uint64_t seed = 1; seed <= 8; seed++)
         for (int plain = 0; plain < 2; plain++) {
-            Passed passed = run_passes(trace_random(seed, seed, true), meshes[0], 0, plain);
+            Passed passed = run_passes(trace_random(seed, seed, true), meshes[0], 0, plain, false);
             if (plain) {
                 plain_bytes += passed.layout.arena_bytes;
             } else {
@@ -246,7 +254,7 @@ static void works_in_place(void)
     TsTensor w = ts_parameter(graph, "w", TS_F32, ts_shape(1000), ts_replicated);
     ts_output("sum", ts_sum(ts_tanh(ts_exp(ts_scale(x, 2))), -1, false), ts_replicated);
     ts_assign(w, ts_add(w, x));
-    Passed passed = run_passes(graph, meshes[0], 0, false);
+    Passed passed = run_passes(graph, meshes[0], 0, false, false);
     CU_ASSERT_EQUAL(passed.layout.arena_bytes, 4032);
     CU_ASSERT_EQUAL(passed.layout.copies, 0);
     free_passed(&passed);

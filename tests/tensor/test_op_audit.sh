@@ -21,6 +21,7 @@ gradient uniform normal gumbel: they depend on no float
 gradient adamw clip_factor sum_squares_parts: they stand behind all gradients, and refuse to have any
 gradient cross_entropy_rows: a pass makes it, when all gradients are there
 gradient sgd momentum adam lion adam_update velocity descend average: behind all gradients, and they refuse too
+golden d_take_added: a pass makes it of an addition and take's gradient; tests/tensor/test_join_tables.c
 bf16 sgd momentum adam lion adam_update velocity descend average: masters and moments are f32
 gradient d_attend d_attend_bias: attention has no second derivative, and says so
 bf16 adamw clip_factor: masters, moments and norms are f32

@@ -4,6 +4,7 @@
  * Reductions, normalize, cross_entropy and take by the contract of op_test.h.
  */
 #include "op_test.h"
+#include "tensor/ops/rows.h"
 
 static TsTensor build_sum_last(const TsTensor *in)
 {
@@ -371,6 +372,12 @@ static TsTensor build_d_take(const TsTensor *in)
     return op_d_square(build_take(in), in);
 }
 
+/* The rows that ids name, added to a table: what a pass makes of a gradient and a sum. */
+static TsTensor build_d_take_added(const TsTensor *in)
+{
+    return ts_graph_add_one(&ts_op_d_take_added, in, 3, NULL);
+}
+
 static void takes(void)
 {
     static const OpCase tests[] = {
@@ -432,6 +439,38 @@ static void takes(void)
          .shape = {{2, {4, 3}}},
          .low = 0,
          .high = 0,
+         .id_shape = {1, {0}},
+         .id_limit = 4},
+        {.name = "rows (2, 3, 5) by (2, 3) added to (7, 5)",
+         .build = build_d_take_added,
+         .inputs = 2,
+         .shape = {{2, {7, 5}}, {3, {2, 3, 5}}},
+         .id_shape = {2, {2, 3}},
+         .id_limit = 7,
+         .bf16_error = 0.05},
+        {.name = "rows (30, 40) by (30) added to (3, 40)",
+         .build = build_d_take_added,
+         .inputs = 2,
+         .shape = {{2, {3, 40}}, {2, {30, 40}}},
+         .id_shape = {1, {30}},
+         .id_limit = 3,
+         .bf16_error = 0.05},
+        {.name = "rows (1, 1) by (1) added to (1, 1)",
+         .build = build_d_take_added,
+         .inputs = 2,
+         .shape = {{2, {1, 1}}, {2, {1, 1}}},
+         .id_shape = {1, {1}},
+         .id_limit = 1},
+        {.name = "rows (2, 0) by (2) added to (4, 0)",
+         .build = build_d_take_added,
+         .inputs = 2,
+         .shape = {{2, {4, 0}}, {2, {2, 0}}},
+         .id_shape = {1, {2}},
+         .id_limit = 4},
+        {.name = "no rows (0, 3) by (0) added to (4, 3)",
+         .build = build_d_take_added,
+         .inputs = 2,
+         .shape = {{2, {4, 3}}, {2, {0, 3}}},
          .id_shape = {1, {0}},
          .id_limit = 4},
     };

@@ -26,10 +26,11 @@ void ts_kernel_take(void *out, const void *table, TsTakeIds ids, int64_t first, 
                     int threads);
 
 typedef struct TsTakeKernels {
-    /* d_table (rows, columns) = the sum of the rows of d_out (count, columns) with that id, added in the order of the
-     * ids for any number of threads. bf16 is summed in scratch, (rows, columns) f32. */
-    void (*backward)(void *d_table, const void *d_out, TsTakeIds ids, int64_t first, int64_t rows, int64_t columns,
-                     void *scratch, int threads);
+    /* d_table (rows, columns) = sum (rows, columns; NULL: zeros), and the rows of d_out (count, columns) with that id,
+     * added in the order of the ids for any number of threads. d_table may be sum. bf16 is summed in scratch, (rows,
+     * columns) f32. */
+    void (*backward)(void *d_table, const void *sum, const void *d_out, TsTakeIds ids, int64_t first, int64_t rows,
+                     int64_t columns, void *scratch, int threads);
 } TsTakeKernels;
 
 TS_KERNEL_TABLES(TsTakeKernels, ts_take_kernels)

@@ -46,7 +46,7 @@ extern const TsOp ts_op_rotary;
 
 /* normalize.c, take.c */
 extern const TsOp ts_op_normalize, ts_op_d_normalize, ts_op_d_normalize_affine;
-extern const TsOp ts_op_take, ts_op_d_take;
+extern const TsOp ts_op_take, ts_op_d_take, ts_op_d_take_added;
 
 /* reshape.c, slice.c, transpose.c, update.c */
 extern const TsOp ts_op_reshape;

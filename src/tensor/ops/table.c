@@ -69,6 +69,7 @@ const TsOp *const ts_op_table[] = {
     &ts_op_d_normalize_affine,
     &ts_op_take,
     &ts_op_d_take,
+    &ts_op_d_take_added,
     &ts_op_reshape,
     &ts_op_slice,
     &ts_op_pad,

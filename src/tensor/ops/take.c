@@ -105,8 +105,8 @@ static void forward_gradient(const TsCall *call)
 {
     const TsBlock *d_table = &call->out[0];
     ts_take_kernels(d_table->dtype)
-        ->backward(d_table->data, call->in[0].data, ids_of(&call->in[1]), d_table->first[0], d_table->shape.size[0],
-                   d_table->shape.size[1], call->scratch, call->threads);
+        ->backward(d_table->data, NULL, call->in[0].data, ids_of(&call->in[1]), d_table->first[0],
+                   d_table->shape.size[0], d_table->shape.size[1], call->scratch, call->threads);
 }
 
 static size_t scratch_bytes_gradient(const TsCall *call)
@@ -127,6 +127,44 @@ static void gradient_of_gradient(TsGradientCall *call)
         call->d_in[0] = ts_take(call->d_out[0], call->in[1]);
 }
 
+/* That gradient added to another: sum (V, C), d_out (..., C), ids (...) -> (V, C). Put in by a pass, where the sum over
+ * ranks is still to come for both, so that a table which is read twice has one gradient in memory, not two. */
+
+static TsStatus infer_added(TsInference *inference)
+{
+    TsShape sum = inference->in_shape[0], d_out = inference->in_shape[1];
+    if (sum.dims != 2 || d_out.dims < 1 || sum.size[1] != d_out.size[d_out.dims - 1] ||
+        inference->in_dtype[0] != inference->in_dtype[1])
+        return ts_status_error(TS_CODE_INVALID, "rows %s are added to a table %s", ts_shape_text(d_out).text,
+                               ts_shape_text(sum).text);
+    inference->out_shape[0] = sum;
+    inference->out_dtype[0] = inference->in_dtype[0];
+    return TS_OK;
+}
+
+static void place_added(TsPlaceRule *rule, const TsNodeView *node)
+{
+    rule->in_label[0][0] = rule->out_label[0][0] = ROWS;
+    rule->in_label[0][1] = rule->out_label[0][1] = COLUMNS;
+    rule->in_label[1][node->in_shape[1].dims - 1] = COLUMNS; /* all its rows: another rank adds none */
+}
+
+static void forward_added(const TsCall *call)
+{
+    const TsBlock *out = &call->out[0];
+    ts_take_kernels(out->dtype)
+        ->backward(out->data, call->in[0].data, call->in[1].data, ids_of(&call->in[2]), out->first[0],
+                   out->shape.size[0], out->shape.size[1], call->scratch, call->threads);
+}
+
+static void gradient_of_added(TsGradientCall *call)
+{
+    if (call->needs[0])
+        call->d_in[0] = call->d_out[0];
+    if (call->needs[1])
+        call->d_in[1] = ts_take(call->d_out[0], call->in[2]);
+}
+
 const TsOp ts_op_take = {
     .name = "take",
     .outputs = 1,
@@ -145,6 +183,17 @@ const TsOp ts_op_d_take = {
     .place = place_gradient,
     .forward = forward_gradient,
     .gradient = gradient_of_gradient,
+    .scratch_bytes = scratch_bytes_gradient,
+};
+
+const TsOp ts_op_d_take_added = {
+    .name = "d_take_added",
+    .outputs = 1,
+    .flags = TS_OP_IN_PLACE,
+    .infer = infer_added,
+    .place = place_added,
+    .forward = forward_added,
+    .gradient = gradient_of_added,
     .scratch_bytes = scratch_bytes_gradient,
 };
 

@@ -252,6 +252,44 @@ static void write_gathered(Allocator *allocator, int32_t value, int32_t buffer, 
         write_directly(allocator, *ts_node_in(graph, node), buffer, offset_bytes, target);
 }
 
+static bool is_given(const TsGraph *graph, int32_t value)
+{
+    for (int32_t b = 0; b < graph->bounds; b++)
+        if (graph->bound[b].assigned == value ||
+            (graph->bound[b].binding.kind == TS_BIND_OUTPUT && graph->bound[b].value == value))
+            return true;
+    return false;
+}
+
+/* What the maker of `value`, an output that is written where it is bound, may overwrite, and nothing needs behind it:
+ * -1: nothing. */
+static int32_t overwritten(const Allocator *allocator, int32_t value)
+{
+    const TsGraph *graph = allocator->graph;
+    int32_t n = graph->value[value].node;
+    const TsNode *maker = &graph->node[n];
+    for (int i = 0; i < maker->inputs && (maker->op->flags & TS_OP_IN_PLACE); i++) {
+        int32_t in = ts_node_in(graph, maker)[i];
+        if ((i == graph->value[value].output || (maker->op->flags & TS_OP_IN_PLACE_ANY)) && allocator->root[in] == in &&
+            !is_given(graph, in) && !allocator->slots[in] && graph->value[in].dtype == graph->value[value].dtype &&
+            !ts_placement_varies(graph->value[in].placement) &&
+            ts_shape_equal(allocator->layout.block[in].shape, allocator->layout.block[value].shape) &&
+            read_before(allocator, in, n) && overwrites_only(allocator, in, value, 0))
+            return in;
+    }
+    return -1;
+}
+
+/* An output may be made where it will lie from its first term on: a sum, and what is reduced in place. */
+static void write_terms(Allocator *allocator, int32_t value, int32_t buffer)
+{
+    while (allocator->root[value] == value && !ts_placement_varies(allocator->graph->value[value].placement)) {
+        value = overwritten(allocator, value);
+        if (value < 0 || !write_directly(allocator, value, buffer, 0, -1))
+            return;
+    }
+}
+
 static void place_bound(Allocator *allocator)
 {
     const TsGraph *graph = allocator->graph;
@@ -272,6 +310,8 @@ static void place_bound(Allocator *allocator)
             continue;
         if (write_directly(allocator, given, buffer, 0, target)) {
             write_gathered(allocator, given, buffer, target);
+            if (output)
+                write_terms(allocator, given, buffer);
         } else {
             layout->copy[layout->copies++] = (TsFinalCopy){.value = given, .bound = b};
             allocator->last[allocator->root[given]] = allocator->schedule->steps;

@@ -6,6 +6,7 @@
  *     place     gives every value a Placement, and puts in the moves between them
  *     rematerialize  computes again for the backward pass what would take memory until then
  *     join_maxima    reads logits once where all their classes are here
+ *     join_tables    adds the rows of one gradient of a table to another in place
  *     fuse      makes one node of several whose results need not be in memory
  *     pieces    which nodes run once for each micro-batch, and which once a step
  *     schedule  orders the nodes of each piece; collectives begin early and end late, small ones in buckets (bucket.h)
@@ -95,6 +96,9 @@ static inline bool ts_piece_repeats(int32_t piece)
 /* Maxima of logits and the sums of their exponentials become one node, where no move stands between them. */
 TsGraph *ts_pass_join_maxima(TsGraph *graph);
 
+/* The gradient of taken rows, and its sum with another gradient of the same table, become one node. */
+TsGraph *ts_pass_join_tables(TsGraph *graph);
+
 /* Neighbouring nodes that work on the same block become one. Behind place: what stands between moves stays there. */
 TsGraph *ts_pass_fuse(TsGraph *graph);
 
@@ -119,6 +123,7 @@ typedef struct TsProgramStep {
     int32_t node;         /* of several: the first */
     int32_t members;      /* collectives that run as one; of all else 1 */
     int32_t first_member; /* of more than one: schedule->member[first_member, first_member + members) */
+    bool last;            /* begins what is of the next piece: the last run of this one, which repeats, alone does so */
 } TsProgramStep;
 
 typedef struct TsProgramSchedule {
@@ -133,10 +138,12 @@ enum { TS_BUCKET_BYTES = 4 << 20 };
 
 typedef struct TsScheduleOptions {
     int64_t bucket_bytes; /* small collectives of gradients and parameters run as one up to this size; 0: none do */
+    bool frugal;          /* gradients are scattered as they come, so that few of them are whole at a time */
     bool plain;           /* in the order of the trace, collectives end where they begin */
 } TsScheduleOptions;
 
-/* Views, bindings and constants take no step. Collectives end in the piece in which they begin. */
+/* Views, bindings and constants take no step. Collectives end in the piece that their nodes are of, and begin in it, or
+ * in the last micro-batch before it. */
 TsProgramSchedule ts_pass_schedule(const TsGraph *graph, const TsPieces *pieces, TsMeshShape mesh_shape,
                                    TsScheduleOptions options);
 
