@@ -58,7 +58,11 @@ static int64_t parts_of(TsPlacement placement, int dim, TsMeshShape mesh_shape)
     return parts;
 }
 
-/* The dim that `parts` more parts cut most evenly; the first of equals, whose blocks lie together in memory. */
+/* Parts that are larger than others by less than this are as good as even. */
+static const double UNEVEN = 1.0 / 256;
+
+/* The dim that `parts` more parts cut most evenly; the first of equals, whose blocks lie together in memory: they are
+ * gathered and scattered where they lie. */
 static int most_even_dim(TsPlacement placement, TsShape shape, TsMeshShape mesh_shape, int64_t parts)
 {
     int best = 0;
@@ -66,7 +70,7 @@ static int most_even_dim(TsPlacement placement, TsShape shape, TsMeshShape mesh_
     for (int dim = 0; dim < shape.dims; dim++) {
         int64_t all = parts * parts_of(placement, dim, mesh_shape), size = shape.size[dim];
         double largest = size ? (double)((size + all - 1) / all) * (double)all / (double)size : 0; /* 1: even */
-        if (dim == 0 || largest < least) {
+        if (dim == 0 || largest < least - UNEVEN) {
             best = dim;
             least = largest;
         }
