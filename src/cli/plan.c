@@ -143,6 +143,14 @@ typedef struct Found {
     char name[160];
 } Found;
 
+typedef struct Search {
+    TsGroup *self;
+    Words *words;
+    Found *found; /* (count), owned */
+    int count, refused;
+    TsStatus last; /* why the last that cannot be is refused */
+} Search;
+
 /* Those that fit first, the fastest of them first. */
 static int by_rank(const void *a, const void *b)
 {
@@ -152,59 +160,74 @@ static int by_rank(const void *a, const void *b)
     return fits != other ? (fits ? -1 : 1) : (s > t) - (s < t);
 }
 
-/* Every way to deal `ranks` out over data and model, with and without sharded parameters. */
+/* Plans one mesh; gives whether the model has experts that could be dealt out. */
+static bool try_mesh(Search *search, int data, int expert, int model, bool shards)
+{
+    Words *words = search->words;
+    char *added[] = {ts_format("mesh.data=%d", data), ts_format("mesh.expert=%d", expert),
+                     ts_format("mesh.model=%d", model), ts_format("parameters.shard=%s", shards ? "data" : "none")};
+    int count = (int)(sizeof added / sizeof *added);
+    TsPlan *plan = NULL;
+    for (int i = 0; i < count; i++)
+        words->sources[words->count + i] = added[i];
+    TsStatus status = plan_of(&plan, search->self, words, count, NULL);
+    for (int i = 0; i < count; i++)
+        ts_free(added[i]);
+    if (status) { /* more ranks along model than there are heads, for example */
+        ts_status_free(&search->last);
+        search->last = status;
+        search->refused++;
+        return false;
+    }
+    search->found = ts_realloc(search->found, (size_t)(search->count + 1) * sizeof *search->found);
+    Found *found = &search->found[search->count++];
+    found->plan = plan;
+    snprintf(found->name, sizeof found->name, "%s%s", ts_mesh_text(plan->mesh).text, shards ? ", shard: data" : "");
+    return plan->experts;
+}
+
+/* Every way to deal the ranks out over data, expert (where there are experts) and model, with and without sharded
+ * parameters. */
+static void try_all(Search *search, int ranks)
+{
+    bool experts = false;
+    for (int model = 1; model <= ranks; model++)
+        for (int expert = 1; expert <= ranks / model && ranks % model == 0 && (expert == 1 || experts); expert++) {
+            int data = ranks / model / expert;
+            if (ranks / model % expert)
+                continue;
+            experts |= try_mesh(search, data, expert, model, false);
+            if (ranks > model) /* else there is nothing to shard them over */
+                experts |= try_mesh(search, data, expert, model, true);
+        }
+}
+
 static TsStatus search(TsGroup *self, Words *words)
 {
-    static const char *const shards[] = {"none", "data"};
-    Found *found = NULL;
-    int count = 0, refused = 0;
+    Search search = {.self = self, .words = words};
     TsConfig *config = NULL;
+    TsText text = {0};
     TS_TRY(ts_job_load(&config, self, words->sources, words->count));
     int ranks = words->ranks ? (int)words->ranks : ts_plan_ranks(config);
     ts_config_free(&config);
     words->ranks = ranks;
-    TsStatus last = TS_OK;
-    for (int model = 1; model <= ranks; model++) {
-        for (int s = 0; s < 2 && ranks % model == 0; s++) {
-            if (s && ranks == model)
-                continue; /* there is nothing to shard them over */
-            char *added[] = {ts_format("mesh.model=%d", model), ts_format("mesh.data=%d", ranks / model),
-                             ts_format("parameters.shard=%s", shards[s])};
-            for (int i = 0; i < 3; i++)
-                words->sources[words->count + i] = added[i];
-            TsPlan *plan = NULL;
-            TsStatus status = plan_of(&plan, self, words, 3, NULL);
-            for (int i = 0; i < 3; i++)
-                ts_free(added[i]);
-            if (status) { /* more ranks along model than there are heads, for example */
-                ts_status_free(&last);
-                last = status;
-                refused++;
-                continue;
-            }
-            found = ts_realloc(found, (size_t)(count + 1) * sizeof *found);
-            found[count].plan = plan;
-            snprintf(found[count].name, sizeof found[count].name, "%s%s", ts_mesh_text(plan->mesh).text,
-                     s ? ", shard: data" : "");
-            count++;
-        }
-    }
-    TsText text = {0};
-    if (count) {
-        qsort(found, (size_t)count, sizeof *found, by_rank);
+    try_all(&search, ranks);
+    if (search.count) {
+        qsort(search.found, (size_t)search.count, sizeof *search.found, by_rank);
         ts_plan_line(NULL, NULL, &text);
-        for (int i = 0; i < count && i < SHOWN; i++)
-            ts_plan_line(found[i].plan, found[i].name, &text);
-        if (refused)
-            ts_text_append(&text, "%d of %d cannot be: %s\n", refused, refused + count, ts_status_message(last));
+        for (int i = 0; i < search.count && i < SHOWN; i++)
+            ts_plan_line(search.found[i].plan, search.found[i].name, &text);
+        if (search.refused)
+            ts_text_append(&text, "%d of %d cannot be: %s\n", search.refused, search.refused + search.count,
+                           ts_status_message(search.last));
         fputs(text.data, stdout);
-        ts_status_free(&last);
+        ts_status_free(&search.last);
     }
-    for (int i = 0; i < count; i++)
-        ts_free(found[i].plan);
-    ts_free(found);
+    for (int i = 0; i < search.count; i++)
+        ts_free(search.found[i].plan);
+    ts_free(search.found);
     ts_text_free(&text);
-    return last; /* where no mesh can be, the reason */
+    return search.last; /* where no mesh can be, the reason */
 }
 
 static TsStatus measure(TsGroup *world, const Words *words)

@@ -83,6 +83,7 @@ static void count_parameters(Planner *planner)
     for (int i = 0; i < ts_parameters_count(parameters); i++) {
         const TsParameter *row = ts_parameters_at(parameters, i);
         plan->parameters += (double)ts_shape_elems(row->shape);
+        plan->experts |= (ts_placement_axes(row->declared) & TS_AXIS_BIT(TS_AXIS_EXPERT)) != 0;
         plan->parameter_bytes += block_bytes(planner, row, row->placement);
         if (row->trainable)
             plan->gradient_bytes += block_bytes(planner, row, row->state);

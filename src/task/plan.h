@@ -12,6 +12,7 @@
 typedef struct TsPlan {
     TsMeshShape mesh;
     int ranks, nodes, ranks_per_node;
+    bool experts;                                            /* the model has some: there is something along expert */
     double parameters;                                       /* elements, of the whole model */
     double parameter_bytes, gradient_bytes, optimizer_bytes; /* of the rank */
     double arena_bytes;                                      /* of all its Programs: activations, what is gathered */

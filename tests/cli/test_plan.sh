@@ -36,6 +36,10 @@ plan search --search --ranks 4 || fail 'no search'
 [ "$(grep -c '^{' "$top/search")" = 5 ] || { fail 'a search of 4 ranks has not 5 meshes:'; cat "$top/search"; }
 awk '/^{/ { s = $0; sub(/^{[^}]*}(, shard: data)? */, "", s); split(s, f, " "); if (f[1] + 0 < last) bad = 1; last = f[1] + 0 } END { exit bad }' "$top/search" || { fail 'not the fastest first:'; cat "$top/search"; }
 
+plan experts --search --ranks 4 backbone.experts=4 || { fail 'no search with experts'; cat "$top/experts"; }
+[ "$(grep -c '^{' "$top/experts")" = 11 ] || { fail 'a search of 4 ranks with experts has not 11 meshes:'; cat "$top/experts"; }
+for mesh in '{data: 2, expert: 2}' '{expert: 4}, shard: data' '{expert: 2, model: 2}'; do grep -qF "$mesh" "$top/experts" || { fail "no mesh $mesh"; cat "$top/experts"; }; done
+
 plan wrong --ranks 3 mesh.model=2 && fail '3 ranks are laid out as 2 along model'
 grep -q 'error: .*mesh: .*do not divide the 3 of this job' "$top/wrong" || { fail 'no error about the mesh:'; cat "$top/wrong"; }
 plan none --ranks none && fail '--ranks none is taken'
