@@ -60,13 +60,17 @@ static Header *header_of_new(size_t size_bytes)
     return header;
 }
 
-static void *count_block(Header *header)
+void ts_memory_count(int64_t bytes)
 {
-    int64_t size_bytes = (int64_t)header->size_bytes, now = atomic_fetch_add(&live_bytes, size_bytes) + size_bytes;
-    int64_t peak = atomic_load(&peak_bytes);
-    atomic_fetch_add(&live_blocks, 1);
+    int64_t now = atomic_fetch_add(&live_bytes, bytes) + bytes, peak = atomic_load(&peak_bytes);
     while (now > peak && !atomic_compare_exchange_weak(&peak_bytes, &peak, now)) {
     }
+}
+
+static void *count_block(Header *header)
+{
+    ts_memory_count((int64_t)header->size_bytes);
+    atomic_fetch_add(&live_blocks, 1);
     return header + 1;
 }
 

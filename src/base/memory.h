@@ -57,8 +57,11 @@ char *ts_strdup_at(const char *text, const char *file, int line) __attribute__((
 #define ts_realloc(pointer, size_bytes) ts_realloc_at(pointer, size_bytes, __FILE__, __LINE__)
 #define ts_strdup(text)                 ts_strdup_at(text, __FILE__, __LINE__)
 
+/* Counts memory that was taken elsewhere, or, negative, given back, as what is shared with other processes is. */
+void ts_memory_count(int64_t bytes);
+
 typedef struct TsMemory {
-    int64_t live_bytes, peak_bytes; /* as asked for, without the allocator's overhead */
+    int64_t live_bytes, peak_bytes; /* as asked for, without the allocator's overhead; what was counted too */
     int64_t live_blocks;
     int64_t allocations; /* calls so far: steady state must not move it */
 } TsMemory;

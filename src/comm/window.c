@@ -70,6 +70,7 @@ TsWindow *ts_window_create(TsGroup *group, size_t size_bytes)
     window->id = agree_on_id(group);
     allocate(window);
     advise(window->base[window->index], size_bytes);
+    ts_memory_count((int64_t)size_bytes);
     TS_MPI(MPI_Barrier(group->node_comm));
     pthread_mutex_lock(&lock);
     window->next = windows;
@@ -90,6 +91,7 @@ void ts_window_free(TsWindow **window)
     *link = self->next;
     pthread_mutex_unlock(&lock);
     TS_MPI(MPI_Win_free(&self->win));
+    ts_memory_count(-(int64_t)self->size_bytes);
     ts_free(self->base);
     ts_free(self->world_rank);
     ts_free(self);

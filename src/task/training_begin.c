@@ -237,8 +237,8 @@ static void introduce(const TsTraining *training)
             between = " x ";
         }
     double memory = (double)ts_memory_usage().live_bytes;
-    ts_text_append(&line, " · %.1f M parameters · %.*f %s a rank · %d thread%s each",
-                   (double)ts_parameters_elems(job->parameters) / 1e6, memory < 1 << 30 ? 0 : 1,
+    ts_text_append(&line, " · %.1f M parameters · %.4g %s a rank · %d thread%s each",
+                   (double)ts_parameters_elems(job->parameters) / 1e6,
                    memory < 1 << 30 ? memory / (1 << 20) : memory / (1 << 30), memory < 1 << 30 ? "MiB" : "GiB",
                    job->threads, job->threads == 1 ? "" : "s");
     ts_log(TS_LOG_INFO, "%s", line.data);
