@@ -67,7 +67,7 @@ overlap() {
     messages=$(run messages "$elems" | awk '{ print $2 }')
     step=$(run step 2 "${small[@]}" tasks.lm.data.batch=16 | awk '{ print $2 }')
     echo "4 hosts at $mbit Mbit/s: compute $compute s, communication $messages s for $bytes bytes, step $step s"
-    larger=$(awk -v a="$compute" -v b="$messages" 'BEGIN { print a > b ? a : b }')
+    larger=$(awk -v a="$compute" -v b="$messages" 'BEGIN { print (a > b ? a : b) }')
     target hosts-overlap "$(ratio "$step" "$larger")"
 }
 overlap || target hosts-overlap ''
