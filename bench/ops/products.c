@@ -46,6 +46,7 @@ typedef struct Run {
     Product p;
     TsDtype dtype;
     void *a, *b, *c, *c_bare;
+    TsMatmul ours;
 #ifdef TESSERA_HAVE_ONEDNN
     dnnl_primitive_t primitive;
     dnnl_memory_t memory[3];
@@ -65,18 +66,7 @@ static int64_t row_b(const Run *r)
 
 static void ours(void *context)
 {
-    Run *r = context;
-    ts_matmul(&(TsMatmul){.c = r->c,
-                          .a = r->a,
-                          .b = r->b,
-                          .m = r->p.m,
-                          .n = r->p.n,
-                          .k = r->p.k,
-                          .transpose_a = r->p.transpose_a,
-                          .transpose_b = r->p.transpose_b,
-                          .dtype = r->dtype,
-                          .out_dtype = r->dtype,
-                          .threads = threads});
+    ts_matmul(&((Run *)context)->ours);
 }
 
 #ifdef TESSERA_HAVE_ONEDNN
@@ -174,6 +164,18 @@ static double beside_bare(Product p, TsDtype dtype)
              .b = made_up_array(p.k * p.n, 1, dtype),
              .c = made_up_array(p.m * p.n, 2, dtype),
              .c_bare = made_up_array(p.m * p.n, 3, dtype)};
+    r.ours = (TsMatmul){.c = r.c,
+                        .a = r.a,
+                        .b = r.b,
+                        .m = p.m,
+                        .n = p.n,
+                        .k = p.k,
+                        .transpose_a = p.transpose_a,
+                        .transpose_b = p.transpose_b,
+                        .dtype = dtype,
+                        .out_dtype = dtype,
+                        .threads = threads};
+    r.ours.scratch = ts_calloc(1, ts_matmul_scratch_bytes(&r.ours) + 1);
     BenchAction action[2] = {{ours, &r}, {bare_f32, &r}};
 #ifdef TESSERA_HAVE_ONEDNN
     if (dtype == TS_BF16) {
@@ -192,6 +194,7 @@ static double beside_bare(Product p, TsDtype dtype)
     if (dtype == TS_BF16)
         free_bare_bf16(&r);
 #endif
+    ts_free(r.ours.scratch);
     ts_free(r.a);
     ts_free(r.b);
     ts_free(r.c);

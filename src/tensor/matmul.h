@@ -32,7 +32,7 @@ typedef struct TsMatmul {
 /* Not collective; may be called from within a parallel region with threads 1. Sizes of 0 are fine. */
 void ts_matmul(const TsMatmul *product);
 
-/* What ts_matmul needs as scratch, for these sizes, dtypes and threads: bf16 without a backend that multiplies it. */
+/* What ts_matmul needs as scratch, for these sizes, dtypes and threads: what own panels multiply (kernels/panel.h). */
 size_t ts_matmul_scratch_bytes(const TsMatmul *product);
 
 /* "openblas" or "onednn". */
@@ -54,7 +54,7 @@ bool ts_matmul_use(const char *name);
 /* One backend: single-threaded products of one matrix, all defaults resolved. */
 typedef struct TsMatmulBackend {
     const char *name;
-    bool (*multiplies_bf16)(void); /* on this processor; NULL: on none */
+    bool (*multiplies_bf16)(void); /* faster than f32, on this processor; NULL: on none */
     void (*multiply)(const TsMatmul *product);
 } TsMatmulBackend;
 

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "tensor/kernels/matvec.h"
+#include "tensor/kernels/panel.h"
 
 static const TsMatmulBackend *const backends[] = {
 #ifdef TESSERA_HAVE_ONEDNN
@@ -92,80 +93,27 @@ static void scale_only(const TsMatmul *p)
         }
 }
 
-/* Panels of bf16 in f32: PANEL rows of op(a), columns of op(b), and PANEL_DEPTH of k at a time. */
-enum { PANEL = 256, PANEL_DEPTH = 512 };
-#define PANEL_FLOATS (2 * PANEL * PANEL_DEPTH + PANEL * PANEL)
-
-static void widen(float *out, const TsBf16 *in, int64_t row, int64_t rows, int64_t columns)
+/* Whether own panels multiply it: bf16 that the backend multiplies no faster, and in f32 a few dozen rows by a wide
+ * matrix. What decides is the same for every part that rows are cut off of, and for any k. */
+static bool takes_panels(const TsMatmul *p)
 {
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < columns; j++)
-            out[i * columns + j] = ts_bf16_to_f32(in[i * row + j]);
-}
-
-static void store_panel(const TsMatmul *p, const float *sum, int64_t i0, int64_t j0, int64_t rows, int64_t columns)
-{
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < columns; j++) {
-            int64_t at = (i0 + i) * p->row_c + j0 + j;
-            float value = sum[i * columns + j];
-            if (p->out_dtype == TS_F32) {
-                float *c = (float *)p->c + at;
-                *c = p->beta != 0 ? value + (float)p->beta * *c : value;
-            } else {
-                TsBf16 *c = (TsBf16 *)p->c + at;
-                *c = ts_bf16_from_f32(p->beta != 0 ? value + (float)p->beta * ts_bf16_to_f32(*c) : value);
-            }
-        }
-}
-
-/* The part of `depth` of the panel's rows or columns beginning at `first`, `l0` of k. */
-static const TsBf16 *panel_of(const void *base, int64_t row, bool k_is_row, int64_t first, int64_t l0)
-{
-    return (const TsBf16 *)base + (k_is_row ? l0 * row + first : first * row + l0);
-}
-
-/* bf16 by way of f32 panels, for a backend that does not multiply bf16. */
-static void multiply_widened(const TsMatmul *p, float *scratch)
-{
-    float *a = scratch, *b = a + PANEL * PANEL_DEPTH, *c = b + PANEL * PANEL_DEPTH;
-    for (int64_t i0 = 0; i0 < p->m; i0 += PANEL)
-        for (int64_t j0 = 0; j0 < p->n; j0 += PANEL) {
-            int64_t rows = p->m - i0 < PANEL ? p->m - i0 : PANEL, columns = p->n - j0 < PANEL ? p->n - j0 : PANEL;
-            for (int64_t l0 = 0; l0 < p->k; l0 += PANEL_DEPTH) {
-                int64_t depth = p->k - l0 < PANEL_DEPTH ? p->k - l0 : PANEL_DEPTH;
-                widen(a, panel_of(p->a, p->row_a, p->transpose_a, i0, l0), p->row_a, p->transpose_a ? depth : rows,
-                      p->transpose_a ? rows : depth);
-                widen(b, panel_of(p->b, p->row_b, !p->transpose_b, j0, l0), p->row_b, p->transpose_b ? columns : depth,
-                      p->transpose_b ? depth : columns);
-                TsMatmul panel = with_defaults(&(TsMatmul){.c = c,
-                                                           .a = a,
-                                                           .b = b,
-                                                           .m = rows,
-                                                           .n = columns,
-                                                           .k = depth,
-                                                           .transpose_a = p->transpose_a,
-                                                           .transpose_b = p->transpose_b,
-                                                           .dtype = TS_F32,
-                                                           .alpha = p->alpha,
-                                                           .beta = l0 ? 1 : 0});
-                backend()->multiply(&panel);
-            }
-            store_panel(p, c, i0, j0, rows, columns);
-        }
+    enum { FEW = 64, WIDE = 1024 };
+    if (p->dtype != TS_F32)
+        return p->dtype == TS_BF16 && !multiplies_bf16();
+    return ts_isa() == TS_ISA_V4 && p->m > TS_MATVEC_ROWS && p->m < FEW && p->n >= WIDE && !p->transpose_a;
 }
 
 /* One piece of the work: one product of the batch, or rows or columns of it. Runs on one thread. */
-static void multiply_piece(const TsMatmul *p, int piece)
+static void multiply_piece(const TsMatmul *p, int piece, bool panels)
 {
     if (p->m == 0 || p->n == 0)
         return;
     if (p->k == 0)
         scale_only(p);
-    else if (p->dtype != TS_BF16 || multiplies_bf16())
-        backend()->multiply(p);
+    else if (panels)
+        ts_panel_kernels(p->dtype)->multiply(p, (float *)p->scratch + (int64_t)piece * TS_PANEL_FLOATS);
     else
-        multiply_widened(p, (float *)p->scratch + (int64_t)piece * PANEL_FLOATS);
+        backend()->multiply(p);
 }
 
 static int64_t piece_first(int64_t size, int pieces, int piece)
@@ -243,7 +191,7 @@ static void multiply_few_rows(const TsMatmul *p)
                                                       .threads = p->threads});
 }
 
-static void multiply_fixed(const TsMatmul *p, int threads)
+static void multiply_fixed(const TsMatmul *p, int threads, bool panels)
 {
     int pieces = fixed_pieces(p);
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
@@ -251,7 +199,7 @@ static void multiply_fixed(const TsMatmul *p, int threads)
         TsMatmul one = of_batch(p, i / pieces);
         if (pieces > 1)
             one = cut(&one, pieces, (int)(i % pieces));
-        multiply_piece(&one, threads > 1 ? omp_get_thread_num() : 0);
+        multiply_piece(&one, threads > 1 ? omp_get_thread_num() : 0, panels);
     }
 }
 
@@ -265,19 +213,22 @@ void ts_matmul(const TsMatmul *product)
         multiply_few_rows(&p);
         return;
     }
+    bool panels = takes_panels(&p);
+    TS_CHECK(!panels || p.scratch, "a product (%lld, %lld) by (%lld, %lld) without its scratch", (long long)p.m,
+             (long long)p.k, (long long)p.k, (long long)p.n);
     if (p.fixed) {
-        multiply_fixed(&p, threads);
+        multiply_fixed(&p, threads, panels);
         return;
     }
     if (threads == 1 && p.batch == 1) {
-        multiply_piece(&p, 0);
+        multiply_piece(&p, 0, panels);
         return;
     }
     if (p.batch >= threads) {
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
         for (int64_t i = 0; i < p.batch; i++) {
             TsMatmul one = of_batch(&p, i);
-            multiply_piece(&one, threads > 1 ? omp_get_thread_num() : 0);
+            multiply_piece(&one, threads > 1 ? omp_get_thread_num() : 0, panels);
         }
         return;
     }
@@ -286,14 +237,13 @@ void ts_matmul(const TsMatmul *product)
 #pragma omp parallel for num_threads(threads) schedule(static)
         for (int piece = 0; piece < threads; piece++) {
             TsMatmul part = cut(&one, threads, piece);
-            multiply_piece(&part, piece);
+            multiply_piece(&part, piece, panels);
         }
     }
 }
 
 size_t ts_matmul_scratch_bytes(const TsMatmul *product)
 {
-    if (product->dtype != TS_BF16 || multiplies_bf16())
-        return 0;
-    return (size_t)(product->threads > 1 ? product->threads : 1) * PANEL_FLOATS * sizeof(float);
+    TsMatmul p = with_defaults(product);
+    return takes_panels(&p) ? (size_t)p.threads * TS_PANEL_FLOATS * sizeof(float) : 0;
 }

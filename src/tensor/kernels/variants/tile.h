@@ -78,6 +78,29 @@ static inline int64_t whole_vecs(int64_t lanes)
     return (lanes + LANES - 1) / LANES * LANES;
 }
 
+/* What is asked of memory while a product goes on, a line every other step of depth: rows of bytes. A source that does
+ * so defines TILE_READS_AHEAD. */
+typedef struct TileAhead {
+    const char *row;
+    int64_t row_bytes;   /* from one row to the next */
+    int64_t line, lines; /* of 64 bytes, of a row */
+    int64_t left;        /* lines of all rows */
+} TileAhead;
+
+#ifdef TILE_READS_AHEAD
+TS_ALWAYS_INLINE void read_ahead(TileAhead *ahead)
+{
+    if (ahead->left <= 0)
+        return;
+    ahead->left--;
+    __builtin_prefetch(ahead->row + 64 * ahead->line, 0, 2);
+    if (++ahead->line == ahead->lines) {
+        ahead->line = 0;
+        ahead->row += ahead->row_bytes;
+    }
+}
+#endif
+
 /* The operands of a product of tiles: element (i, l) of a lies at a[i * a_row + l * a_step]. */
 typedef struct TileProduct {
     Real *c;           /* (m, lanes), rows of row_c */
@@ -85,6 +108,7 @@ typedef struct TileProduct {
     int64_t row_c, a_row, a_step, row_b;
     int64_t m, lanes, depth; /* lanes: a multiple of LANES */
     bool add;                /* to what c holds */
+    TileAhead *ahead;        /* with TILE_READS_AHEAD */
 } TileProduct;
 
 /* One block of c, at row i and lane n: `rows` and `vecs` are known when this is compiled. */
@@ -100,6 +124,10 @@ TS_ALWAYS_INLINE void multiply_block(const TileProduct *p, int64_t i, int64_t n,
             sum[r][v] = p->add ? vec_load(c + r * row_c + v * LANES) : (Vec){0};
     for (int64_t l = 0; l < depth; l++) {
         Vec right[BLOCK_VECS];
+#ifdef TILE_READS_AHEAD
+        if (l % 2)
+            read_ahead(p->ahead);
+#endif
         for (int v = 0; v < vecs; v++)
             right[v] = vec_load(b + l * row_b + v * LANES);
         for (int r = 0; r < rows; r++) {
@@ -198,6 +226,21 @@ TS_ALWAYS_INLINE Real vec_sum(Vec x)
     return x[0];
 }
 
+/* LANES rows of LANES become columns. */
+TS_ALWAYS_INLINE void transpose_square(Vec *row)
+{
+    EXCHANGE(row, 1)
+#if LANES > 2
+    EXCHANGE(row, 2)
+#endif
+#if LANES > 4
+    EXCHANGE(row, 4)
+#endif
+#if LANES > 8
+    EXCHANGE(row, 8)
+#endif
+}
+
 /* to (columns, rows) = from (rows, columns) transposed; rows and columns are multiples of LANES. */
 static __attribute__((unused)) void transpose_tile(Real *to, int64_t row_to, const Real *from, int64_t row_from,
                                                    int64_t rows, int64_t columns)
@@ -207,16 +250,7 @@ static __attribute__((unused)) void transpose_tile(Real *to, int64_t row_to, con
             Vec row[LANES];
             for (int r = 0; r < LANES; r++)
                 row[r] = vec_load(from + (i + r) * row_from + j);
-            EXCHANGE(row, 1)
-#if LANES > 2
-            EXCHANGE(row, 2)
-#endif
-#if LANES > 4
-            EXCHANGE(row, 4)
-#endif
-#if LANES > 8
-            EXCHANGE(row, 8)
-#endif
+            transpose_square(row);
             for (int r = 0; r < LANES; r++)
                 vec_store(to + (j + r) * row_to + i, row[r]);
         }
