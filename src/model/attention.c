@@ -80,8 +80,9 @@ TsTensor ts_attention(TsScope scope, TsTensor x, TsAttention options, const TsCa
     TsTensor value = ts_linear_with(ts_in(scope, "value"), x, to_fewer);
     TsTensor first = cache ? cache->first : TS_NONE;
     if (options.rotary) {
-        query = ts_rotary(query, first, (TsRotary){.base = options.rotary_base});
-        key = ts_rotary(key, first, (TsRotary){.base = options.rotary_base});
+        TsRotary rotary = {.base = options.rotary_base, .scaling = options.rotary_scaling};
+        query = ts_rotary(query, first, rotary);
+        key = ts_rotary(key, first, rotary);
     }
     if (cache) { /* what lies behind the newest position is hidden by the causal mask */
         key = extend_cache(scope, "key", key, cache);

@@ -62,7 +62,8 @@ typedef struct TsAttention {
     int64_t window;     /* of the keys up to its own position a query sees so many; 0: all */
     bool rotary;        /* positions turn queries and keys: Su et al. 2021 */
     double rotary_base; /* 0: 10000 */
-    bool alibi;         /* scores fall with the distance: Press et al. 2022 */
+    TsRotaryScaling rotary_scaling;
+    bool alibi; /* scores fall with the distance: Press et al. 2022 */
     bool without_bias;
     TsTensor keys_seen; /* bool (B, T), or left out: false hides a key */
     TsTensor bias;      /* f32 (H, T, T), with a cache (H, T, positions), or left out: added to scores */

@@ -27,6 +27,26 @@ static TsStatus check(const void *value)
     return TS_OK;
 }
 
+static TsStatus check_scaling(const void *value)
+{
+    const TsRotaryScaling *scaling = value;
+    return scaling->high == 0 || (scaling->high > scaling->low && scaling->original > 0)
+               ? TS_OK
+               : ts_status_error(TS_CODE_INVALID, "high: expected more than low, and original above 0");
+}
+
+static const TsKey rotary_scaling_keys[] = {
+    TS_KEY_REAL(TsRotaryScaling, factor, "how many times as long; 1 is none", .fallback = "1", .range = TS_AT_LEAST(1)),
+    TS_KEY_REAL(TsRotaryScaling, low, "only pairs of which fewer than low to high waves fit into original positions",
+                .fallback = "0", .range = TS_AT_LEAST(0)),
+    TS_KEY_REAL(TsRotaryScaling, high, "between low and high it fades, as in Llama 3.1; 0: all pairs", .fallback = "0",
+                .range = TS_AT_LEAST(0)),
+    TS_KEY_REAL(TsRotaryScaling, original, "the context that the model was first trained with", .fallback = "0",
+                .range = TS_AT_LEAST(0)),
+    TS_KEYS_END};
+static const TsConfigTable rotary_scaling_table = {"rotary_scaling", "Wavelengths of rotary positions that are longer.",
+                                                   sizeof(TsRotaryScaling), rotary_scaling_keys, check_scaling};
+
 static const TsKey keys[] = {
     TS_KEY_INT(TsTransformer, layers, "blocks of attention and feed-forward", .fallback = "6",
                .range = TS_BETWEEN(1, 4096)),
@@ -65,6 +85,7 @@ static const TsKey keys[] = {
     TS_KEY_ENUM(TsTransformer, positions, position_words, "how tokens know where they stand", .fallback = "learned"),
     TS_KEY_REAL(TsTransformer, rotary_base, "of the wavelengths of rotary positions", .fallback = "10000",
                 .range = TS_FROM_TO(1, 1e12)),
+    TS_KEY_STRUCT(TsTransformer, rotary_scaling, &rotary_scaling_table, "longer wavelengths, for longer contexts"),
     TS_KEY_INT(TsTransformer, window, "of the keys up to its own position a query sees so many; 0: all",
                .fallback = "0", .range = TS_BETWEEN(0, 1 << 24), .unit = "tokens"),
     TS_KEY_BOOL(TsTransformer, biases, "of linear layers", .fallback = "true"),
@@ -213,6 +234,7 @@ static TsTensor attend(TsScope scope, const Surroundings *around, TsTensor x)
                       .window = options->window,
                       .rotary = options->positions == TS_POSITIONS_ROTARY,
                       .rotary_base = options->rotary_base,
+                      .rotary_scaling = options->rotary_scaling,
                       .alibi = options->positions == TS_POSITIONS_ALIBI,
                       .without_bias = !options->biases,
                       .keys_seen = around->seen,

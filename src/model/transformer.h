@@ -47,7 +47,8 @@ typedef struct TsTransformer {
     TsActivation activation;
     TsNorm norm;
     TsPositions positions;
-    double rotary_base;  /* 0: 10000 */
+    double rotary_base; /* 0: 10000 */
+    TsRotaryScaling rotary_scaling;
     int64_t window;      /* of the keys up to its own position a query sees so many; 0: all */
     bool post_norm;      /* norms stand behind the sums, and one behind the embeddings, as in BERT */
     double norm_epsilon; /* 0: 1e-5, or 1e-6 with RMS */

@@ -84,6 +84,40 @@ static TsStatus configure_gpt2(TsTransformer *options, const json_t *json, const
     return TS_OK;
 }
 
+/* A number of rope_scaling that must be there. */
+static TsStatus read_scale(double *value, const json_t *scaling, const char *key, double least, const char *path)
+{
+    *value = number(scaling, key, -1);
+    return *value >= least ? TS_OK
+                           : ts_status_error(TS_CODE_INVALID, "%s: rope_scaling: %s: expected a number from %g on",
+                                             path, key, least);
+}
+
+/* What dynamic scaling stretches only beyond the context, which nothing is read beyond, stays as it is. */
+static TsStatus read_scaling(TsRotaryScaling *scaling, const json_t *json, const char *path)
+{
+    if (!given(json, "rope_scaling"))
+        return TS_OK;
+    const json_t *object = json_object_get(json, "rope_scaling");
+    const char *type = json_string_value(json_object_get(object, given(object, "rope_type") ? "rope_type" : "type"));
+    if (type && (strcmp(type, "default") == 0 || strcmp(type, "dynamic") == 0))
+        return TS_OK;
+    if (!type || (strcmp(type, "linear") != 0 && strcmp(type, "llama3") != 0))
+        return ts_status_error(TS_CODE_UNSUPPORTED,
+                               "%s: rope_scaling: type %s is not supported; there are default, linear, dynamic, llama3",
+                               path, type ? type : "(none)");
+    TS_TRY(read_scale(&scaling->factor, object, "factor", 1, path));
+    if (strcmp(type, "linear") == 0)
+        return TS_OK;
+    TS_TRY(read_scale(&scaling->low, object, "low_freq_factor", 0, path));
+    TS_TRY(read_scale(&scaling->high, object, "high_freq_factor", 0, path));
+    TS_TRY(read_scale(&scaling->original, object, "original_max_position_embeddings", 1, path));
+    return scaling->high > scaling->low
+               ? TS_OK
+               : ts_status_error(TS_CODE_INVALID,
+                                 "%s: rope_scaling: high_freq_factor: expected more than low_freq_factor", path);
+}
+
 static TsStatus configure_llama(TsTransformer *options, const json_t *json, const char *path)
 {
     TS_TRY(read_size(&options->layers, json, "num_hidden_layers", path));
@@ -96,8 +130,7 @@ static TsStatus configure_llama(TsTransformer *options, const json_t *json, cons
     TS_TRY(read_activation(&options->activation, json, "hidden_act", "silu", path));
     if (options->activation != TS_ACTIVATION_SILU)
         return refuse(path, "hidden_act", "silu");
-    if (given(json, "rope_scaling"))
-        return refuse(path, "rope_scaling", "null");
+    TS_TRY(read_scaling(&options->rotary_scaling, json, path));
     if (flag(json, "attention_bias", false) || flag(json, "mlp_bias", false))
         return refuse(path, flag(json, "mlp_bias", false) ? "mlp_bias" : "attention_bias", "false");
     if (given(json, "head_dim") && (int64_t)number(json, "head_dim", 0) * options->heads != options->width)
@@ -215,6 +248,15 @@ static json_t *describe_llama(const TsTransformer *options)
     json_object_set_new(json, "num_key_value_heads", json_integer(shared));
     json_object_set_new(json, "rms_norm_eps", json_real(epsilon_of(options)));
     json_object_set_new(json, "rope_theta", json_real(options->rotary_base > 0 ? options->rotary_base : 10000));
+    const TsRotaryScaling *scaling = &options->rotary_scaling;
+    if (scaling->factor > 1 && scaling->high > 0)
+        json_object_set_new(json, "rope_scaling",
+                            json_pack("{s:s, s:f, s:f, s:f, s:I}", "rope_type", "llama3", "factor", scaling->factor,
+                                      "low_freq_factor", scaling->low, "high_freq_factor", scaling->high,
+                                      "original_max_position_embeddings", (json_int_t)scaling->original));
+    else if (scaling->factor > 1)
+        json_object_set_new(json, "rope_scaling",
+                            json_pack("{s:s, s:f}", "rope_type", "linear", "factor", scaling->factor));
     return json;
 }
 
@@ -254,13 +296,23 @@ static json_t *describe_esm(const TsTransformer *options)
     return json;
 }
 
+static bool same_scaling(TsRotaryScaling one, TsRotaryScaling other)
+{
+    if (one.factor <= 1 && other.factor <= 1)
+        return true;
+    return one.factor == other.factor && one.high == other.high &&
+           (one.high == 0 || (one.low == other.low && one.original == other.original));
+}
+
 /* What the config.json of a family says it is, read again, must be what it was made of. */
 static bool says_the_same(const TsTransformer *one, const TsTransformer *other)
 {
     int64_t one_shared = one->key_value_heads > 0 ? one->key_value_heads : one->heads;
     int64_t other_shared = other->key_value_heads > 0 ? other->key_value_heads : other->heads;
-    bool same_base = one->positions != TS_POSITIONS_ROTARY || (one->rotary_base > 0 ? one->rotary_base : 10000) ==
-                                                                  (other->rotary_base > 0 ? other->rotary_base : 10000);
+    bool same_base =
+        one->positions != TS_POSITIONS_ROTARY ||
+        ((one->rotary_base > 0 ? one->rotary_base : 10000) == (other->rotary_base > 0 ? other->rotary_base : 10000) &&
+         same_scaling(one->rotary_scaling, other->rotary_scaling));
     return one->layers == other->layers && one->heads == other->heads && one->width == other->width &&
            hidden_of(one) == hidden_of(other) && one_shared == other_shared && one->context == other->context &&
            one->vocab == other->vocab && one->activation == other->activation && one->norm == other->norm &&

@@ -105,7 +105,7 @@ static const char *yes_or_no(bool value)
 static void append_backbone(TsText *text, const TsTransformer *o)
 {
     static const char *const activation[] = {"gelu", "gelu_tanh", "relu", "silu", "swiglu", "geglu"};
-    static const char *const positions[] = {"learned", "sinusoidal", "rotary", "alibi", "none"};
+    static const char *const positions[] = {"learned", "sinusoidal", "rotary", "alibi", "relative", "none"};
     ts_text_append(text,
                    "backbone:\n  type: transformer\n  layers: %lld\n  heads: %lld\n  width: %lld\n  context: %lld\n"
                    "  vocab: %lld\n",
@@ -121,6 +121,10 @@ static void append_backbone(TsText *text, const TsTransformer *o)
     ts_text_append(text, "  positions: %s\n", positions[o->positions]);
     if (o->positions == TS_POSITIONS_ROTARY && o->rotary_base > 0)
         ts_text_append(text, "  rotary_base: %.17g\n", o->rotary_base);
+    const TsRotaryScaling *scaling = &o->rotary_scaling;
+    if (scaling->factor > 1)
+        ts_text_append(text, "  rotary_scaling: {factor: %.17g, low: %.17g, high: %.17g, original: %.17g}\n",
+                       scaling->factor, scaling->low, scaling->high, scaling->original);
     ts_text_append(text,
                    "  biases: %s\n  token_types: %lld\n  mask_token: %lld\n  head_transform: %s\n  tied: %s\n"
                    "  causal: %s\n",

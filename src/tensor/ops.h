@@ -134,10 +134,21 @@ TsTensor ts_take(TsTensor table, TsTensor ids);
 TsTensor ts_gather(TsTensor x, TsTensor ids, int dim);
 TsTensor ts_scatter_add(TsTensor x, TsTensor source, TsTensor ids, int dim);
 
+/* Wavelengths of rotary positions that are longer than a model was first trained with, for longer contexts. Each pair
+ * turns by its own frequency over `factor` (Chen et al. 2023); where `high` is above 0, only those of which fewer than
+ * `low` waves fit into `original` positions do, those of more than `high` stay, and between the two it is a blend of
+ * both: Llama 3.1. */
+typedef struct TsRotaryScaling {
+    double factor;    /* 0 counts as 1: none */
+    double low, high; /* waves */
+    double original;  /* positions */
+} TsRotaryScaling;
+
 /* Turns pairs of columns of x (B, T, H, D), or (B, T, Hkv, G, D), by angles that grow with the position, which is i +
  * first (an i64 scalar, or TS_NONE: 0): Su et al. 2021. ops/rotary.c */
 typedef struct TsRotary {
-    double base;      /* 0: 10000 */
+    double base; /* 0: 10000 */
+    TsRotaryScaling scaling;
     int64_t turned;   /* how many of the D, from the first on; even; 0: all */
     bool interleaved; /* pairs are neighbours, as in GPT-J; else the first half goes with the second: GPT-NeoX, Llama */
 } TsRotary;

@@ -13,7 +13,7 @@ HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "families")
 B, T, V = 3, 9, 29
 
 
-def tiny(name, model, causal):
+def tiny(name, model, causal, types=False):
     """Random everything: norms away from 1, biases away from 0, so that logits spread."""
     torch.manual_seed(1)
     model = model.double().eval()
@@ -31,7 +31,9 @@ def tiny(name, model, causal):
     labels = torch.randint(5, V, (B, T))
     labels[mask == 0] = -100
     labels[0, 1] = -100
-    logits = model(input_ids=tokens, attention_mask=mask).logits
+    segments = (torch.arange(T) >= 4).long().expand(B, T) if types else None  # pairs: a second sentence from 4 on
+    more = {"token_type_ids": segments} if types else {}
+    logits = model(input_ids=tokens, attention_mask=mask, **more).logits
     loss = torch.nn.functional.cross_entropy(logits.reshape(-1, V), labels.reshape(-1), ignore_index=-100)
     loss.backward()
     folder = os.path.join(HERE, name)
@@ -47,7 +49,7 @@ def tiny(name, model, causal):
     model.config.save_pretrained(folder)
     with open(os.path.join(folder, "golden.json"), "w") as out:
         json.dump({"tokens": tokens.tolist(), "mask": mask.tolist(), "labels": labels.tolist(), "causal": causal,
-                   "loss": loss.item(), "spread": logits.std().item(),
+                   **({"types": segments.tolist()} if types else {}), "loss": loss.item(), "spread": logits.std().item(),
                    "logits": [[round(x, 7) for x in row] for row in logits.reshape(-1, V).tolist()]}, out)
         out.write("\n")
     print(name, loss.item(), logits.std().item())
@@ -59,9 +61,17 @@ def main():
     tiny("llama", transformers.LlamaForCausalLM(transformers.LlamaConfig(
         vocab_size=V, hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=6,
         num_key_value_heads=2, max_position_embeddings=16, rope_theta=500.0)), True)
+    longer = {"llama-linear": {"rope_type": "linear", "factor": 4.0},
+              "llama3": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                         "original_max_position_embeddings": 64}}
+    for name, scaling in longer.items():
+        tiny(name, transformers.LlamaForCausalLM(transformers.LlamaConfig(
+            vocab_size=V, hidden_size=32, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
+            num_key_value_heads=1, max_position_embeddings=128, rope_theta=100.0, rope_scaling=scaling)), True)
     encoder = dict(vocab_size=V, hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=3,
                    max_position_embeddings=18)
     tiny("bert", transformers.BertForMaskedLM(transformers.BertConfig(**encoder)), False)
+    tiny("bert-pairs", transformers.BertForMaskedLM(transformers.BertConfig(**encoder)), False, types=True)
     tiny("roberta", transformers.RobertaForMaskedLM(transformers.RobertaConfig(**encoder, type_vocab_size=1,
                                                                                 pad_token_id=1)), False)
     tiny("esm", transformers.EsmForMaskedLM(transformers.EsmConfig(

@@ -66,7 +66,7 @@ sharded() { # sharded FAMILY
         ranks 2 "$BUILD/tessera" ckpt import "$to/in" "$to/run" && ranks 2 "$BUILD/tessera" ckpt export "$to/run" "$to/out" &&
         load golden "$to/out" "$from/golden.json"
 }
-for family in gpt2 llama bert roberta esm; do
+for family in gpt2 llama llama-linear llama3 bert roberta esm; do
     check "$family, exported" around $family
     check "$family, imported from several files, on 2 ranks" sharded $family
 done

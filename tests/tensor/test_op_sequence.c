@@ -189,6 +189,9 @@ static void names_what_does_not_fit(void)
                   "rotary: (2, 3, 4): expected (B, T, H, D)");
     OP_TEST_ERROR(ts_rotary(OP_INPUT("x", 2, 3, 4, 5), TS_NONE, (TsRotary){.base = 0}),
                   "rotary: 5 of the width of (2, 3, 4, 5): expected an even number");
+    OP_TEST_ERROR(
+        ts_rotary(OP_INPUT("x", 2, 3, 4, 6), TS_NONE, (TsRotary){.scaling = {.factor = 2, .low = 4, .high = 4}}),
+        "rotary: scaling by 2 of what has 4 to 4 waves in 0 positions");
     OP_TEST_ERROR(ts_batch_dot(OP_INPUT("a", 2, 3, 4), OP_INPUT("b", 3, 4, 5), false, false),
                   "batch_dot: (2, 3, 4) does not go with (3, 4, 5)");
     OP_TEST_ERROR(ts_conv1d(OP_INPUT("x", 2, 3, 4), OP_INPUT("k", 3, 5, 5), TS_CONV1D_SAME),

@@ -9,6 +9,7 @@
 
 typedef struct Attributes {
     double base;
+    TsRotaryScaling scaling;
     int64_t turned; /* resolved: 0 only for a width below 2 */
     int32_t interleaved, backwards;
     int32_t has_first, unused;
@@ -31,6 +32,12 @@ static TsStatus infer(TsInference *inference)
                                (long long)attributes->turned, ts_shape_text(x).text, (long long)width);
     if (!(attributes->base > 0))
         return ts_status_error(TS_CODE_INVALID, "a base of %g is not above 0", attributes->base);
+    const TsRotaryScaling *scaling = &attributes->scaling;
+    if (!(scaling->factor >= 0) || (scaling->high != 0 && !(scaling->high > scaling->low && scaling->original > 0)))
+        return ts_status_error(TS_CODE_INVALID,
+                               "scaling by %g of what has %g to %g waves in %g positions: expected 0 or more, "
+                               "more waves than that, and positions",
+                               scaling->factor, scaling->low, scaling->high, scaling->original);
     inference->out_shape[0] = x;
     inference->out_dtype[0] = inference->in_dtype[0];
     return TS_OK;
@@ -55,6 +62,10 @@ static void forward(const TsCall *call)
         .turned = attributes->turned,
         .first = x->first[1] + (attributes->has_first ? *(const int64_t *)call->in[1].data : 0),
         .base = attributes->base,
+        .factor = attributes->scaling.factor,
+        .low = attributes->scaling.low,
+        .high = attributes->scaling.high,
+        .original = attributes->scaling.original,
         .interleaved = attributes->interleaved,
         .backwards = attributes->backwards,
     };
@@ -93,6 +104,7 @@ TsTensor ts_rotary(TsTensor x, TsTensor first, TsRotary options)
     int64_t width = x.id >= 0 && ts_dims(x) ? ts_dim(x, -1) : 0;
     Attributes attributes = {
         .base = options.base != 0 ? options.base : 10000,
+        .scaling = options.scaling,
         .turned = options.turned != 0 ? options.turned : width,
         .interleaved = options.interleaved,
         .has_first = first.graph != NULL,

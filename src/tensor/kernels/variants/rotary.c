@@ -26,7 +26,7 @@ static void turn(void *out, const void *x, const TsRotaryShape *shape, void *scr
     for (int64_t t = 0; t < shape->length; t++) {
         Real *cosine = (Real *)scratch + (threads > 1 ? omp_get_thread_num() : 0) * 2 * pairs, *sine = cosine + pairs;
         for (int64_t p = 0; p < pairs; p++) {
-            double angle = (double)(shape->first + t) * pow(shape->base, -2.0 * (double)p / (double)shape->turned);
+            double angle = (double)(shape->first + t) * ts_rotary_frequency(shape, p);
             cosine[p] = (Real)cos(angle);
             sine[p] = (Real)(shape->backwards ? -sin(angle) : sin(angle));
         }
