@@ -104,6 +104,8 @@ static const TsKey keys[] = {
     TS_KEY_STRING(TsDataConfig, mask, "of FASTA: a third, of 0 and 1: the label of a residue with 0 becomes -"),
     TS_KEY_CHOICE(TsDataConfig, split, &ts_splits, "what is learned from, and what validates", .fallback = "fraction"),
     TS_KEY_CHOICE(TsDataConfig, tokenizer, &ts_tokenizers, "how text becomes tokens", .fallback = "bytes"),
+    TS_KEY_INT(TsDataConfig, pair_ends, "end tokens between the two texts of a pair; RoBERTa has 2", .fallback = "1",
+               .range = TS_BETWEEN(0, 8)),
     TS_KEY_STRING(TsDataConfig, separator, "between several labels of an example", .fallback = "\";\""),
     TS_KEY_ENUM(TsDataConfig, bad_rows, bad_rows_words, "a row that cannot be read: the end, or left out and counted",
                 .fallback = "error"),

@@ -29,6 +29,7 @@ typedef struct TsDataConfig {
     TsChoice split;            /* of ts_splits */
     TsChoice tokenizer;        /* of ts_tokenizers */
     const char *separator;
+    int64_t pair_ends; /* end tokens between the texts of a pair */
     TsBadRows bad_rows;
     TsEncoding encoding;
     const char *prepared; /* directory; NULL: beside the run */

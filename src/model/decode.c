@@ -6,13 +6,13 @@
 #include <time.h>
 
 #include "base/memory.h"
-#include "comm/collectives.h"
 #include "model/decode_choice.h"
 #include "model/decode_pass.h"
+#include "model/prompt_rows.h"
 
-/* Everything that one call of ts_decode works with. */
 enum { CACHE_STEP = 32 }; /* positions */
 
+/* Everything that one call of ts_decode works with. */
 typedef struct Decoder {
     TsDecodeLayout layout;
     TsPrompts prompts;
@@ -45,21 +45,6 @@ static int64_t max(int64_t a, int64_t b)
 
 /* ---- checks ---- */
 
-static TsStatus check_tokens(TsNextToken next, const char *what, int64_t number, const int32_t *tokens, int64_t length)
-{
-    if (length < 1)
-        return ts_status_error(TS_CODE_INVALID, "%s %lld is empty: at least one token is needed", what,
-                               (long long)number);
-    if (length > next.context)
-        return ts_status_error(TS_CODE_INVALID, "%s %lld has %lld tokens, more than the context of %lld", what,
-                               (long long)number, (long long)length, (long long)next.context);
-    for (int64_t i = 0; i < length; i++)
-        if (tokens[i] < 0 || tokens[i] >= next.vocab)
-            return ts_status_error(TS_CODE_INVALID, "%s %lld has the token %d; tokens are 0..%lld", what,
-                                   (long long)number, tokens[i], (long long)next.vocab - 1);
-    return TS_OK;
-}
-
 static bool is_guided(const TsPrompts *prompts, const TsDecodeOptions *options)
 {
     return prompts->unguided && options->guidance != 0 && options->guidance != 1;
@@ -69,10 +54,11 @@ static TsStatus check_prompts(TsNextToken next, const TsPrompts *prompts, const 
 {
     for (int64_t i = 0; i < prompts->count; i++) {
         int64_t number = prompts->first + i;
-        TS_TRY(check_tokens(next, "prompt", number, prompts->tokens[i], prompts->length_tokens[i]));
+        TS_TRY(ts_prompt_row_check("prompt", number, prompts->tokens[i], prompts->length_tokens[i], next.context,
+                                   next.vocab));
         if (is_guided(prompts, options))
-            TS_TRY(
-                check_tokens(next, "the unguided prompt", number, prompts->unguided[i], prompts->unguided_tokens[i]));
+            TS_TRY(ts_prompt_row_check("the unguided prompt", number, prompts->unguided[i], prompts->unguided_tokens[i],
+                                       next.context, next.vocab));
     }
     if (options->beams > 0 && (options->stop_count || options->samples > 1))
         return ts_status_error(TS_CODE_INVALID, "beams do not go with %s",
@@ -83,16 +69,6 @@ static TsStatus check_prompts(TsNextToken next, const TsPrompts *prompts, const 
 }
 
 /* ---- layout ---- */
-
-/* Prompts of the whole, filled up so that each rank along the batch has as many. */
-static int64_t fill_up(int64_t prompts, const TsMesh *mesh)
-{
-    int64_t ranks = 1;
-    for (int axis = 1; mesh && axis < TS_AXES; axis++)
-        if (ts_batch_axes() & TS_AXIS_BIT(axis))
-            ranks *= ts_mesh_size(mesh, (TsAxis)axis);
-    return (prompts + ranks - 1) / ranks * ranks;
-}
 
 /* The tokens that are given for a line; of prompts that only fill up, a 0. */
 static const int32_t *given(const Decoder *decoder, int64_t prompt, int64_t line, int64_t *length)
@@ -207,33 +183,13 @@ static void propose(Decoder *decoder, TsCandidate *candidates, const TsDecodePas
     ts_decode_choice_propose(&decoder->choice, candidates, prompt, scores, pass->each > 1 ? vocab : 0);
 }
 
-/* Makes what each rank chose for its prompts known to all. Ranks that hold the same rows hold them with the same
- * values, but only the first of them speaks. */
+/* Makes what each rank chose for its prompts known to all. */
 static void share(Decoder *decoder)
 {
     const TsMesh *mesh = decoder->layout.mesh;
     int64_t count = decoder->layout.prompts * decoder->choice.candidates;
-    bool speaks = true;
-    for (int axis = 1; mesh && axis < TS_AXES; axis++)
-        speaks = speaks && (ts_batch_axes() & TS_AXIS_BIT(axis) || ts_mesh_coord(mesh, (TsAxis)axis) == 0);
-    if (!speaks) {
-        memset(decoder->chosen, 0, (size_t)(2 * count) * sizeof *decoder->chosen);
-        memset(decoder->summed, 0, (size_t)count * sizeof *decoder->summed);
-    }
-    if (!mesh || ts_mesh_ranks(mesh) == 1)
-        return;
-    TsTransfer chosen = {.out = decoder->chosen,
-                         .in = decoder->chosen,
-                         .count_elems = 2 * count,
-                         .dtype = TS_I32,
-                         .label = "decode: tokens"};
-    TsTransfer summed = {.out = decoder->summed,
-                         .in = decoder->summed,
-                         .count_elems = count,
-                         .dtype = TS_F64,
-                         .label = "decode: log-probabilities"};
-    ts_all_reduce(ts_mesh_all(mesh), chosen);
-    ts_all_reduce(ts_mesh_all(mesh), summed);
+    ts_prompt_rows_share(mesh, decoder->chosen, 2 * count, TS_I32, "decode: tokens");
+    ts_prompt_rows_share(mesh, decoder->summed, count, TS_F64, "decode: log-probabilities");
 }
 
 /* Hypotheses of all prompts grow by what was chosen; caches of those here follow. */
@@ -444,7 +400,7 @@ TsStatus ts_decode(TsDecoded **decoded, TsNextToken next, TsWeights weights, TsP
     Decoder decoder = {.layout = {.next = next,
                                   .weights = weights,
                                   .mesh = mesh,
-                                  .prompts = fill_up(prompts.count, mesh),
+                                  .prompts = ts_prompt_rows_fill_up(prompts.count, mesh),
                                   .lines = is_guided(&prompts, &options) ? 2 : 1},
                        .prompts = prompts,
                        .options = options};

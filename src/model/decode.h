@@ -31,7 +31,7 @@ TS_MUST_USE TsStatus ts_decode(TsDecoded **decoded, TsNextToken next, TsWeights 
                                TsDecodeOptions options);
 
 /* process_decode_out of every model whose rows are text. */
-TsDecodeText *ts_decode_text(const TsDecoded *decoded, TsDetokenise *detokenise, const void *context);
+TsDecodeText *ts_decode_text(const TsDecoded *decoded, TsDetokeniser detokeniser);
 
 /* The text of tokens[first, count) as it stands behind that of tokens[0, first): detokenisers may put a blank between.
  * Owned by the caller. */

@@ -17,8 +17,10 @@ char *ts_decode_added_text(const int32_t *tokens, int64_t first, int64_t count, 
     return added;
 }
 
-TsDecodeText *ts_decode_text(const TsDecoded *decoded, TsDetokenise *detokenise, const void *context)
+TsDecodeText *ts_decode_text(const TsDecoded *decoded, TsDetokeniser detokeniser)
 {
+    TsDetokenise *detokenise = detokeniser.tokens;
+    const void *context = detokeniser.context;
     TsDecodeText *text = ts_calloc(1, sizeof *text);
     *text = (TsDecodeText){.count = decoded->count,
                            .prompt = ts_calloc((size_t)decoded->count + 1, sizeof(char *)),

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "model/headed_model.h"
+#include "model/headed_decode.h"
 
 static TsTensor compute_predictions(TsScope scope, const void *options, const TsColumns *columns)
 {
     const TsHeadedModel *model = options;
     TsTensor tokens = ts_column(columns, "tokens"), seen = ts_column(columns, "seen");
-    TsTensor hidden = ts_transformer(ts_in(scope, "backbone"), &model->backbone, tokens, seen, NULL); /* (B, T, C) */
+    TsTensor types = ts_has_column(columns, "types") ? ts_column(columns, "types") : TS_NONE;
+    TsTensor hidden = ts_transformer_of_types(ts_in(scope, "backbone"), &model->backbone, tokens, types, seen);
     if (model->objective == TS_OBJECTIVE_TOKENS || model->objective == TS_OBJECTIVE_LOGITS)
         return ts_transformer_logits(ts_in(scope, "backbone"), &model->backbone, hidden); /* (B, T, V) */
     if (!model->adapter.variant)
@@ -105,4 +106,4 @@ static TsLosses compute_loss(TsScope scope, const void *options, TsTensor predic
     return (TsLosses){.count = 1, .loss = {{"loss", nothing, nothing}}};
 }
 
-const TsModel ts_headed_model = {"headed_model", compute_predictions, compute_loss, NULL, NULL};
+const TsModel ts_headed_model = {"headed_model", compute_predictions, compute_loss, ts_headed_decode, ts_headed_text};

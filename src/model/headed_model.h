@@ -2,7 +2,8 @@
  *
  * HeadedModel: a trunk, an adapter of the task's own, and an objective.
  *
- * Parameters lie under "backbone" and "tasks/NAME/adapter". Columns: tokens (B, T) i32, seen (B, T) bool; for the loss
+ * Parameters lie under "backbone" and "tasks/NAME/adapter". Columns: tokens (B, T) i32, seen (B, T) bool, and of
+ * pairs types (B, T) i32; for the loss
  *
  *   classes  labels (B) or (B, T) i32, those below 0 not counted; weights (B) f32
  *   labels   labels (B, K) f32, 0 or 1; weights (B) f32
@@ -40,7 +41,8 @@ typedef struct TsHeadedModel {
     double smoothing;  /* of classes */
     TsErrorKind error; /* of values */
     double huber;      /* where a Huber error becomes linear */
+    int32_t mask;      /* the token that hides one, of `tokens` */
 } TsHeadedModel;
 
-/* compute_predictions and compute_loss; `options` is a TsHeadedModel. It does not decode. */
+/* The four methods; `options` is a TsHeadedModel. For the last two see headed_decode.h. */
 extern const TsModel ts_headed_model;

@@ -81,6 +81,7 @@ void ts_decoded_free(TsDecoded **decoded)
     ts_free((*decoded)->score);
     ts_free((*decoded)->end);
     ts_free((*decoded)->text_bytes);
+    ts_free((*decoded)->values);
     ts_free(*decoded);
     *decoded = NULL;
 }

@@ -63,6 +63,15 @@ TsWeightedScalar ts_weighted_scalar_merge(TsWeightedScalar a, TsWeightedScalar b
 /* Text of tokens; owned by the caller, ts_free. `context` is what the Task gave with the function. */
 typedef char *TsDetokenise(const void *context, const int32_t *tokens, int64_t count_tokens);
 
+/* How what was decoded becomes text: what the Task hands to process_decode_out. */
+typedef struct TsDetokeniser {
+    TsDetokenise *tokens;
+    const void *context; /* of both */
+
+    /* What the values (positions, outputs) of a row are called; owned by the caller, ts_free. NULL: tokens say all. */
+    char *(*values)(const void *context, const float *values, int64_t positions);
+} TsDetokeniser;
+
 /* Told, on every rank, whenever a hypothesis of prompt `prompt` has grown; `added` are all its tokens so far. */
 typedef void TsDecodeListener(void *context, int64_t prompt, const int32_t *added, int64_t count_tokens, bool ended);
 
@@ -127,6 +136,10 @@ typedef struct TsDecoded {
     double read_s, steps_s;  /* what reading the prompts took on this rank, and those passes, without compiling */
     bool apart;              /* what was added is a text of its own: its prompt was a source */
 
+    /* (count, positions, outputs) what a head gave, of which a row has the first of its positions; NULL: it has none */
+    float *values;
+    int64_t positions, outputs;
+
     /* Merges over batches: of a token that was added, and how many those are a row. */
     TsWeightedScalar mean_log_probability, mean_length;
 } TsDecoded;
@@ -174,5 +187,5 @@ typedef struct TsModel {
                        TsDecodeOptions decode_options);
 
     /* Text from what decode gave, on the host. Not collective. Owned by the caller. */
-    TsDecodeText *(*process_decode_out)(const TsDecoded *decoded, TsDetokenise *detokenise, const void *context);
+    TsDecodeText *(*process_decode_out)(const TsDecoded *decoded, TsDetokeniser detokeniser);
 } TsModel;

@@ -89,7 +89,8 @@ static const TsKey keys[] = {
     TS_KEY_INT(TsTransformer, window, "of the keys up to its own position a query sees so many; 0: all",
                .fallback = "0", .range = TS_BETWEEN(0, 1 << 24), .unit = "tokens"),
     TS_KEY_BOOL(TsTransformer, biases, "of linear layers", .fallback = "true"),
-    TS_KEY_INT(TsTransformer, token_types, "rows of an embedding of which each token takes the first, as in BERT",
+    TS_KEY_INT(TsTransformer, token_types,
+               "rows of an embedding of which each token takes one: of a pair the first or the second, as in BERT",
                .fallback = "0", .range = TS_BETWEEN(0, 65536)),
     TS_KEY_INT(TsTransformer, mask_token, "ESM-2: its embeddings are zero, and the others larger for it; 0: none",
                .fallback = "0", .range = TS_BETWEEN(0, INT32_MAX)),
@@ -122,6 +123,7 @@ static TsTensor norm(TsScope scope, const TsTransformer *options, TsTensor x)
 typedef struct Surroundings {
     const TsTransformer *options;
     const TsCache *cache;        /* or NULL */
+    TsTensor types;              /* as in ts_transformer_of_types; left out: all are of the first */
     TsTensor seen;               /* as in ts_transformer */
     TsTensor bias;               /* of scores, or left out */
     const TsCrossMemory *memory; /* of a decoder, or NULL */
@@ -196,9 +198,11 @@ static TsTensor embed(TsScope scope, const Surroundings *around, TsTensor tokens
     } else if (options->positions == TS_POSITIONS_SINUSOIDAL) {
         x = ts_add(x, sinusoids(scope, options, T, cache));
     }
-    if (options->token_types > 0)
+    if (options->token_types > 0) {
+        TsTensor table = table_of(ts_in(scope, "token_types"), options->token_types, C);
         x = ts_add(
-            x, ts_cast(ts_slice(table_of(ts_in(scope, "token_types"), options->token_types, C), 0, 0, 1), scope.dtype));
+            x, ts_cast(around->types.graph ? ts_take(table, around->types) : ts_slice(table, 0, 0, 1), scope.dtype));
+    }
     if (options->post_norm)
         x = norm(ts_in(scope, "embedding_norm"), options, x);
     return ts_dropout(ts_in(scope, "dropout"), x, options->dropout);
@@ -335,6 +339,14 @@ static TsTensor run_blocks(TsScope scope, Surroundings around, TsTensor tokens)
     for (int64_t layer = 0; layer < options->layers; layer++)
         x = block(ts_in_numbered(scope, "layer", layer), &around, x, layer);
     return ts_leave(scope, options->post_norm ? x : norm(ts_in(scope, "norm"), options, x));
+}
+
+TsTensor ts_transformer_of_types(TsScope scope, const TsTransformer *options, TsTensor tokens, TsTensor types,
+                                 TsTensor seen)
+{
+    if (options->trunk != TS_TRUNK_TRANSFORMER)
+        return ts_transformer(scope, options, tokens, seen, NULL);
+    return run_blocks(scope, (Surroundings){.options = options, .types = types, .seen = seen}, tokens);
 }
 
 TsTensor ts_transformer(TsScope scope, const TsTransformer *options, TsTensor tokens, TsTensor seen,

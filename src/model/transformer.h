@@ -53,7 +53,7 @@ typedef struct TsTransformer {
     bool post_norm;      /* norms stand behind the sums, and one behind the embeddings, as in BERT */
     double norm_epsilon; /* 0: 1e-5, or 1e-6 with RMS */
     bool biases;         /* linear layers have them */
-    int64_t token_types; /* rows of an embedding of which every token takes the first; 0: there is none */
+    int64_t token_types; /* rows of an embedding of which every token takes one, by its type; 0: there is none */
     int64_t mask_token; /* ESM-2: embeddings of this token are zero, and the others larger for it; TS_AUTO or 0: none */
     bool
         head_transform; /* BERT: in front of the logits a linear layer, the activation and a norm; behind them a bias */
@@ -79,6 +79,11 @@ extern const TsConfigTable ts_transformer_table;
  * (else NULL) at cache->ids. `seen` (B, T) bool, or TS_NONE: false hides a token from the others: padding. */
 TsTensor ts_transformer(TsScope scope, const TsTransformer *options, TsTensor tokens, TsTensor seen,
                         const TsCache *cache);
+
+/* The same of tokens that are of `types` (B, T) i32, rows of the embedding of types: of a pair of texts the first or
+ * the second. Left out (TS_NONE), or where there is no such embedding, all are of the first. */
+TsTensor ts_transformer_of_types(TsScope scope, const TsTransformer *options, TsTensor tokens, TsTensor types,
+                                 TsTensor seen);
 
 /* The decoder of an encoder-decoder: every block also attends to a memory, (B, S, C), between its two parts. */
 typedef struct TsCrossMemory {

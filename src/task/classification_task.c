@@ -35,7 +35,8 @@ static TsStatus check_config(const void *value)
 static const char *const weights_words[] = {"none", "balanced", NULL};
 
 static const TsKey keys[] = {
-    TS_KEY_STRUCT(ClassificationConfig, data, &ts_data_table, "examples: columns text and label"),
+    TS_KEY_STRUCT(ClassificationConfig, data, &ts_data_table,
+                  "examples: columns text, label, and of pairs of texts pair"),
     TS_KEY_CHOICE(ClassificationConfig, adapter, &ts_adapters, "from hidden states to classes", .fallback = "mlp_pool"),
     TS_KEY_LIST(ClassificationConfig, classes, TS_ELEMENT(TS_KIND_STRING),
                 "in their order; left out: those that the training data have"),
@@ -177,6 +178,27 @@ static void predict(const TsTask *task, json_t *cells, const TsBatch *given, con
     ts_free(scores);
 }
 
+/* The likeliest class, or the labels that are likelier than not. */
+static char *name_values(const TsTask *task, const float *values, int64_t positions)
+{
+    const ClassificationTask *own = task->own;
+    const TsClassNames *classes = own->labelled.classes;
+    int64_t best = 0;
+    TsText labels = {0};
+    (void)positions;
+    for (int64_t c = 0; c < own->labelled.model.outputs; c++) {
+        best = values[c] > values[best] ? c : best;
+        if (values[c] > 0.5f)
+            ts_text_append(&labels, "%s%s", labels.size_bytes ? own->config->data.separator : "",
+                           ts_class_names_at(classes, c));
+    }
+    char *name = ts_strdup(!own->config->multi_label ? ts_class_names_at(classes, best)
+                           : labels.data             ? labels.data
+                                                     : "");
+    ts_text_free(&labels);
+    return name;
+}
+
 const TsTaskKind ts_classification_task = {.needs = (const char *const[]){"text", "label", NULL},
                                            .data = data_of,
                                            .configure = configure,
@@ -185,4 +207,5 @@ const TsTaskKind ts_classification_task = {.needs = (const char *const[]){"text"
                                            .give_out = ts_labelled_give_probabilities,
                                            .observe = observe,
                                            .predict = predict,
+                                           .name_values = name_values,
                                            .baseline = ts_labelled_majority};

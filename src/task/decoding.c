@@ -8,10 +8,13 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "model/decode.h"
 #include "task/base.h"
+#include "task/kinds.h"
 #include "task/prompts.h"
+#include "task/restored.h"
 #include "task/stop.h"
 #include "task/stream.h"
 
@@ -83,6 +86,7 @@ typedef struct Decoding {
     TsTextStream stream;
     int32_t *streamed; /* tokens of the prompt that is streamed, with room for what is added; borrowed */
     int64_t streamed_tokens;
+    TsWeightedScalar log_probability, bytes, ended; /* of all batches together, on rank 0 */
 } Decoding;
 
 static void append_tokens(const TsTokenizer *tokenizer, int32_t **tokens, int64_t *count, const char *text,
@@ -103,6 +107,17 @@ static size_t trimmed(const char *text, size_t bytes)
     while (bytes && strchr(" \t\r\n", text[bytes - 1]))
         bytes--;
     return bytes;
+}
+
+/* Those of a text in which "<mask>" stands for the token that hides one. */
+static void append_masked(const TsTokenizer *tokenizer, int32_t **tokens, int64_t *count, const char *text)
+{
+    static const char mark[] = "<mask>";
+    for (const char *found; (found = strstr(text, mark)); text = found + sizeof mark - 1) {
+        append_tokens(tokenizer, tokens, count, text, (size_t)(found - text));
+        (*tokens)[(*count)++] = ts_tokenizer_special(tokenizer, TS_SPECIAL_MASK); /* there is room for one more */
+    }
+    append_tokens(tokenizer, tokens, count, text, strlen(text));
 }
 
 /* Tokens of `text` as the task learned prompts: with what stood behind them, unless it is there already. */
@@ -127,6 +142,8 @@ static int32_t *encode(const Decoding *d, int64_t *count, const char *text)
             ts_format("%.*s%s%s", (int)(mark - d->keys->prompt), d->keys->prompt, text, mark + strlen("{prompt}"));
         append_tokens(d->task->tokenizer, &tokens, count, whole, strlen(whole));
         ts_free(whole);
+    } else if (d->task->prompt_has_masks) {
+        append_masked(d->task->tokenizer, &tokens, count, text);
     } else {
         encode_learned(d->task, &tokens, count, text);
     }
@@ -149,9 +166,14 @@ static int32_t *encode(const Decoding *d, int64_t *count, const char *text)
 
 /* ---- output ---- */
 
-static char *detokenise(const void *context, const int32_t *tokens, int64_t count_tokens)
+static char *detokenise(const void *task, const int32_t *tokens, int64_t count_tokens)
 {
-    return ts_tokenizer_decode(context, NULL, tokens, count_tokens);
+    return ts_tokenizer_decode(((const TsTask *)task)->tokenizer, NULL, tokens, count_tokens);
+}
+
+static char *name_values(const void *task, const float *values, int64_t positions)
+{
+    return ((const TsTask *)task)->kind->name_values(task, values, positions);
 }
 
 static json_t *json_text(const char *text)
@@ -163,6 +185,22 @@ static json_t *json_text(const char *text)
     return string;
 }
 
+/* What a head gave for a row: a list, or of a head of tokens one for each. */
+static json_t *json_values(const TsDecoded *decoded, int64_t row)
+{
+    const float *values = decoded->values + row * decoded->positions * decoded->outputs;
+    json_t *all = json_array();
+    for (int64_t t = 0; t < (decoded->positions > 1 ? decoded->length_tokens[row] : 1); t++) {
+        json_t *list = decoded->positions > 1 ? json_array() : json_incref(all);
+        for (int64_t k = 0; k < decoded->outputs; k++)
+            json_array_append_new(list, ts_kind_number((double)values[t * decoded->outputs + k]));
+        if (list != all)
+            json_array_append(all, list);
+        json_decref(list);
+    }
+    return all;
+}
+
 static void describe_row(json_t *object, const TsDecoded *decoded, const TsDecodeText *text, int64_t row)
 {
     static const char *const ends[] = {"length", "token", "stop"};
@@ -170,6 +208,10 @@ static void describe_row(json_t *object, const TsDecoded *decoded, const TsDecod
     json_object_set_new(object, "log_probability", json_real(decoded->log_probability[row]));
     if (decoded->score[row] != decoded->log_probability[row])
         json_object_set_new(object, "score", json_real(decoded->score[row]));
+    if (decoded->values) {
+        json_object_set_new(object, "values", json_values(decoded, row));
+        return;
+    }
     json_object_set_new(object, "tokens", json_integer(decoded->length_tokens[row] - decoded->prompt_tokens[row]));
     json_object_set_new(object, "end", json_string(ends[decoded->end[row]]));
 }
@@ -198,11 +240,16 @@ static char *describe(const Decoding *d, const TsDecoded *decoded, const TsDecod
     return line;
 }
 
-static void print_plain(const TsDecoded *decoded, const TsDecodeText *text)
+/* A text with what was added; of a head the prompt and what it is called, with a tab between, or the filled text. */
+static void print_plain(const Decoding *d, const TsDecoded *decoded, const TsDecodeText *text, int64_t first)
 {
     for (int64_t row = 0; row < decoded->count; row++) {
         TsText clean = {0};
-        ts_text_append_utf8(&clean, text->prompt[row], strlen(text->prompt[row]), false);
+        const char *prompt = d->texts.prompt[first + row / decoded->each].text;
+        if (!decoded->values)
+            ts_text_append_utf8(&clean, text->prompt[row], strlen(text->prompt[row]), false);
+        else if (d->task->kind->name_values)
+            ts_text_append(&clean, "%s\t", prompt);
         ts_text_append_utf8(&clean, text->added[row], strlen(text->added[row]), false);
         if (isfinite(decoded->score[row]))
             printf("%s\n", clean.data ? clean.data : "");
@@ -213,11 +260,13 @@ static void print_plain(const TsDecoded *decoded, const TsDecodeText *text)
 /* On rank 0. */
 static TsStatus put_out(Decoding *d, const TsDecoded *decoded, int64_t first)
 {
-    TsDecodeText *text = d->task->model->process_decode_out(decoded, detokenise, d->task->tokenizer);
+    TsDetokeniser detokeniser = {
+        .tokens = detokenise, .values = d->task->kind->name_values ? name_values : NULL, .context = d->task};
+    TsDecodeText *text = d->task->model->process_decode_out(decoded, detokeniser);
     if (d->streamed)
         printf("\n");
     else if (d->plain)
-        print_plain(decoded, text);
+        print_plain(d, decoded, text, first);
     for (int64_t i = 0; !d->plain && i < decoded->prompts; i++) {
         char *line = describe(d, decoded, text, first + i, i);
         if (d->request->output)
@@ -226,6 +275,9 @@ static TsStatus put_out(Decoding *d, const TsDecoded *decoded, int64_t first)
             printf("%s\n", line);
         free(line);
     }
+    d->log_probability = ts_weighted_scalar_merge(d->log_probability, text->log_probability);
+    d->bytes = ts_weighted_scalar_merge(d->bytes, text->added_bytes);
+    d->ended = ts_weighted_scalar_merge(d->ended, text->ended);
     ts_decode_text_free(&text);
     return fflush(stdout) == 0 ? TS_OK : ts_status_error(TS_CODE_IO, "the text could not be printed");
 }
@@ -237,7 +289,7 @@ static void show(void *context, int64_t prompt, const int32_t *added, int64_t co
     (void)prompt;
     int64_t whole = d->streamed_tokens + count_tokens;
     memcpy(d->streamed + d->streamed_tokens, added, (size_t)count_tokens * sizeof *added);
-    char *text = ts_decode_added_text(d->streamed, d->streamed_tokens, whole, detokenise, d->task->tokenizer);
+    char *text = ts_decode_added_text(d->streamed, d->streamed_tokens, whole, detokenise, d->task);
     for (int i = 0; i < d->options.stop_count; i++) {
         char *stop = d->options.stops[i][0] ? strstr(text, d->options.stops[i]) : NULL;
         if (stop)
@@ -256,7 +308,7 @@ static void begin_stream(Decoding *d, int32_t **tokens, int64_t count)
     d->streamed = *tokens;
     d->streamed_tokens = count;
     d->stream = (TsTextStream){.file = stdout};
-    char *text = detokenise(d->task->tokenizer, *tokens, count);
+    char *text = detokenise(d->task, *tokens, count);
     ts_text_stream_show(&d->stream, text, false);
     ts_free(text);
     d->stream = (TsTextStream){.file = stdout, .stops = d->options.stops, .stop_count = d->options.stop_count};
@@ -291,7 +343,8 @@ static TsStatus decode_batch(Decoding *d, int64_t first, int64_t count)
         steps[i] = prompt->max_steps >= 0 ? prompt->max_steps : d->keys->max_decode_steps;
         limited = limited || prompt->max_steps >= 0;
     }
-    if (d->plain && d->request->stream && d->texts.count == 1 && d->keys->samples == 1 && !d->keys->beams && speaks)
+    if (d->plain && d->request->stream && !d->task->kind->name_values && d->texts.count == 1 && d->keys->samples == 1 &&
+        !d->keys->beams && speaks)
         begin_stream(d, &tokens[0], lengths[0]);
     TsPrompts prompts = {.count = count,
                          .tokens = (const int32_t *const *)tokens,
@@ -346,7 +399,7 @@ static TsStatus set_options(Decoding *d)
                                    .stops = (const char *const *)keys->stops.items,
                                    .stop_count = (int)keys->stops.count,
                                    .detokenise = detokenise,
-                                   .detokenise_context = d->task->tokenizer};
+                                   .detokenise_context = d->task};
     return TS_OK;
 }
 
@@ -389,6 +442,12 @@ static TsStatus decode_all(Decoding *d)
             job->group, ts_group_rank(job->group) == 0
                             ? ts_file_write(d->request->output, d->lines.data ? d->lines.data : "", d->lines.size_bytes)
                             : TS_OK);
+    if (!status && d->request->output && ts_group_rank(job->group) == 0)
+        ts_log(
+            TS_LOG_INFO,
+            "%s: %.0f texts of %.4g bytes, %.4g tokens each of a log-probability of %.4g; %.3g %% ended by themselves",
+            d->request->output, d->bytes.weight, d->bytes.value, d->log_probability.weight / d->bytes.weight,
+            d->log_probability.value, 100 * d->ended.value);
     ts_program_cache_free(&d->weights.programs);
     ts_batch_free(&narrow);
     return status;
@@ -399,15 +458,34 @@ static TsStatus find_task(const TsTask **task, const TsJob *job, const char *nam
     *task = job->tasks[0];
     if (name)
         TS_TRY(ts_job_find_task(task, job, name));
+    if ((*task)->takes_pairs)
+        return ts_status_error(TS_CODE_UNSUPPORTED,
+                               "tasks.%s takes pairs of texts, and prompts are none: tessera predict --file reads such",
+                               (*task)->name);
     return (*task)->model && (*task)->model->decode && (*task)->tokenizer
                ? TS_OK
                : ts_status_error(TS_CODE_UNSUPPORTED, "tasks.%s does not decode text", (*task)->name);
 }
 
+/* Whether the task that is asked for has a head, which is made of what the checkpoint kept. */
+static bool has_head(const TsMap *tasks, const char *name)
+{
+    const TsTaskConfig *items = tasks->items;
+    int64_t asked = 0;
+    for (int64_t i = 0; name && i < tasks->count; i++)
+        asked = strcmp(tasks->names[i], name) == 0 ? i : asked;
+    const TsTaskKind *kind = items[asked].kind.variant->extra;
+    return kind->keep != NULL;
+}
+
 TsStatus ts_decode_run(TsGroup *group, const TsConfig *config, const TsDecodeRequest *request)
 {
     TsJob *job = NULL;
-    TS_TRY(ts_job_open(&job, group, config, (TsJobOptions){.without_data = true}));
+    bool restored = has_head(&((const TsJobConfig *)ts_config_value(config))->tasks, request->task);
+    if (restored)
+        TS_TRY(ts_restored_open(&job, group, config, (TsRestoredOptions){.without_data = true}));
+    else
+        TS_TRY(ts_job_open(&job, group, config, (TsJobOptions){.without_data = true}));
     ts_stop_watch();
     Decoding d = {.job = job, .request = request, .keys = &job->keys->decode};
     TsStatus status = find_task(&d.task, job, request->task);
@@ -415,7 +493,7 @@ TsStatus ts_decode_run(TsGroup *group, const TsConfig *config, const TsDecodeReq
         status = gather_prompts(&d);
     if (!status)
         status = set_options(&d);
-    if (!status)
+    if (!status && !restored)
         status = ts_base_restore(job, NULL);
     if (!status)
         status = decode_all(&d);

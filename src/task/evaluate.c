@@ -79,7 +79,7 @@ TsStatus ts_evaluation_run(TsEvaluation *evaluation, TsGroup *group, const TsCon
     const TsTask *only = NULL;
     *evaluation = (TsEvaluation){0};
     ts_stop_watch();
-    TS_TRY(ts_restored_open(&job, group, config, (TsList){0}, NULL));
+    TS_TRY(ts_restored_open(&job, group, config, (TsRestoredOptions){0}));
     TsStatus status = options.task ? ts_job_find_task(&only, job, options.task) : TS_OK;
     evaluation->tasks = ts_calloc((size_t)job->task_count, sizeof *evaluation->tasks);
     for (int i = 0; i < job->task_count && !status; i++) {

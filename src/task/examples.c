@@ -74,6 +74,8 @@ TsStatus ts_examples_open(TsExamples *examples, const TsTaskSetting *setting, co
     examples->setting = setting;
     examples->config = ts_examples_are_other(setting) ? other_files(examples, config) : config;
     examples->seed = ts_stream_key(setting->seed, setting->name);
+    examples->pair = -1;
+    examples->two_types = ((const TsTransformer *)setting->backbone->value)->token_types > 1;
     TS_TRY(ts_comm_agree(setting->group, locate(setting, &config->tokenizer,
                                                 ts_tokenizer_make(&examples->tokenizer, config->tokenizer))));
     TS_TRY(check_length(examples));
@@ -91,6 +93,7 @@ TsStatus ts_examples_open(TsExamples *examples, const TsTaskSetting *setting, co
                                                                .spec_count = spec_count,
                                                                .prepared_dir = setting->prepared_dir}),
         "tasks.%s", setting->name));
+    examples->pair = ts_dataset_column(examples->dataset, "pair");
     for (int part = 0; part < TS_PARTS; part++) {
         examples->part[part].examples = examples;
         TS_TRY(ts_comm_agree(setting->group, locate(setting, &config->split,
@@ -188,7 +191,10 @@ static int64_t behind(const TsExamples *examples)
 int64_t ts_examples_text_tokens(const TsExamples *examples, int column, int64_t example)
 {
     return ts_examples_before(examples) + ts_dataset_tokens(examples->dataset, column, example, NULL, 0) +
-           behind(examples);
+           behind(examples) +
+           (examples->pair < 0 ? 0
+                               : examples->config->pair_ends * behind(examples) +
+                                     ts_dataset_tokens(examples->dataset, examples->pair, example, NULL, 0));
 }
 
 int64_t ts_examples_put_text(const TsExamples *examples, int column, int32_t *tokens, bool *seen, int64_t length,
@@ -213,6 +219,46 @@ int64_t ts_examples_put_text(const TsExamples *examples, int column, int32_t *to
         if (i >= count)
             tokens[i] = pad >= 0 ? pad : 0;
     }
+    return count;
+}
+
+/* How many tokens of two texts of a and b a row has room for. */
+static void share_room(int64_t *a, int64_t *b, int64_t room)
+{
+    int64_t half = room / 2, all = *a + *b;
+    if (all <= room)
+        return;
+    if (*b <= half)
+        *a = room - *b;
+    else if (*a <= room - half)
+        *b = room - *a;
+    else
+        *a = room - half, *b = half;
+}
+
+int64_t ts_examples_put_pair(const TsExamples *examples, int column, int32_t *tokens, int32_t *types, bool *seen,
+                             int64_t length, int64_t example)
+{
+    memset(types, 0, (size_t)length * sizeof *types);
+    int64_t ends = behind(examples) * (examples->config->pair_ends + 1), before = ts_examples_before(examples);
+    if (examples->pair < 0 || example < 0 || length < before + ends)
+        return ts_examples_put_text(examples, column, tokens, seen, length, example);
+    int64_t a = ts_dataset_tokens(examples->dataset, column, example, NULL, 0), count = length;
+    int64_t b = ts_dataset_tokens(examples->dataset, examples->pair, example, NULL, 0);
+    share_room(&a, &b, length - before - ends);
+    int64_t second = before + a + ends - behind(examples); /* where the pair begins */
+    count = second + b + behind(examples);
+    int32_t end = ts_tokenizer_special(examples->tokenizer, TS_SPECIAL_END);
+    int32_t pad = ts_tokenizer_special(examples->tokenizer, TS_SPECIAL_PAD);
+    for (int64_t i = 0; i < length; i++) {
+        seen[i] = i < count;
+        tokens[i] = i >= count ? (pad >= 0 ? pad : 0) : end; /* ends, and what is written over next */
+        types[i] = i >= second && i < count && examples->two_types;
+    }
+    if (before)
+        tokens[0] = ts_tokenizer_special(examples->tokenizer, TS_SPECIAL_BEGIN);
+    ts_dataset_tokens(examples->dataset, column, example, tokens + before, a);
+    ts_dataset_tokens(examples->dataset, examples->pair, example, tokens + second, b);
     return count;
 }
 

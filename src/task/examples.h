@@ -30,6 +30,8 @@ struct TsExamples {
     TsTokenizer *tokenizer; /* owned */
     TsDataset *dataset;     /* owned; NULL without data */
     TsExamplesPart part[TS_PARTS];
+    int pair;       /* the column of second texts; -1: there is none */
+    bool two_types; /* the backbone tells the tokens of those from the first's */
     int64_t length; /* of the longest row, tokens */
     uint64_t seed;  /* of what is random in rows */
 
@@ -55,6 +57,12 @@ void ts_examples_close(TsExamples *examples);
  * PAD behind; seen (length) says where tokens are; returns how many. An example of -1 gives a row of padding. */
 int64_t ts_examples_put_text(const TsExamples *examples, int column, int32_t *tokens, bool *seen, int64_t length,
                              int64_t example);
+
+/* The same with the second text behind: [BEGIN] text [END] pair [END]; types (length) are 1 of the pair and its end,
+ * where the backbone has so many, else 0. What is too long is cut, the longer text first. Where there is no pair, the
+ * row of the text alone. */
+int64_t ts_examples_put_pair(const TsExamples *examples, int column, int32_t *tokens, int32_t *types, bool *seen,
+                             int64_t length, int64_t example);
 
 /* How many tokens such a row has, uncut. */
 int64_t ts_examples_text_tokens(const TsExamples *examples, int column, int64_t example);

@@ -77,7 +77,7 @@ static Sight look(const Follower *follower, double since_s)
 static TsStatus open(Follower *follower)
 {
     const TsTask *only = NULL;
-    TS_TRY(ts_restored_open(&follower->job, follower->group, follower->config, (TsList){0}, NULL));
+    TS_TRY(ts_restored_open(&follower->job, follower->group, follower->config, (TsRestoredOptions){0}));
     TsJob *job = follower->job;
     if (follower->options.task)
         TS_TRY(ts_job_find_task(&only, job, follower->options.task));

@@ -202,8 +202,12 @@ static int64_t tokens_of(const TsExamples *examples, int64_t example)
 static void collate(const TsExamples *examples, void *const *row, int64_t length, TsDraw draw)
 {
     const TsLabelledTask *labelled = examples->own;
-    ts_examples_put_text(examples, labelled->text, row[TS_LABELLED_TOKENS], row[TS_LABELLED_SEEN], length,
-                         draw.example);
+    if (examples->pair >= 0)
+        ts_examples_put_pair(examples, labelled->text, row[TS_LABELLED_TOKENS], row[TS_LABELLED_TYPES],
+                             row[TS_LABELLED_SEEN], length, draw.example);
+    else
+        ts_examples_put_text(examples, labelled->text, row[TS_LABELLED_TOKENS], row[TS_LABELLED_SEEN], length,
+                             draw.example);
     if (!labelled->options.of_tokens)
         *(float *)row[TS_LABELLED_WEIGHTS] = draw.example < 0 ? 0 : 1;
     labelled->options.collate(examples, row, length, draw);
@@ -225,7 +229,10 @@ static TsStatus load(TsTask *task, TsLabelledTask *labelled)
     labelled->columns[TS_LABELLED_LABELS] = labelled->options.label_column(task);
     labelled->columns[TS_LABELLED_WEIGHTS] = (TsRowColumn){"weights", TS_F32, 0};
     labelled->examples.columns = labelled->columns;
-    labelled->examples.column_count = labelled->options.of_tokens ? TS_LABELLED_WEIGHTS : TS_LABELLED_COLUMNS;
+    labelled->columns[TS_LABELLED_TYPES] = (TsRowColumn){"types", TS_I32, TS_ROW_LENGTH};
+    labelled->examples.column_count = labelled->options.of_tokens    ? TS_LABELLED_WEIGHTS
+                                      : labelled->examples.pair >= 0 ? TS_LABELLED_COLUMNS
+                                                                     : TS_LABELLED_TYPES;
     ts_examples_load(&labelled->examples, task);
     return TS_OK;
 }
@@ -233,11 +240,16 @@ static TsStatus load(TsTask *task, TsLabelledTask *labelled)
 TsStatus ts_labelled_configure(TsTask *task, const TsTaskSetting *setting, TsLabelledOptions options)
 {
     TsLabelledTask *labelled = task->own;
-    const TsColumnSpec specs[] = {{.role = "text", .kind = TS_CELL_TOKENS},
-                                  {.role = options.role,
-                                   .kind = options.form == TS_LABEL_NUMBERS ? TS_CELL_NUMBERS : TS_CELL_TEXT,
-                                   .optional = options.optional,
-                                   .may_be_empty = options.form == TS_LABEL_SEPARATED && !options.of_tokens}};
+    TsColumnSpec label = {.role = options.role,
+                          .kind = options.form == TS_LABEL_NUMBERS ? TS_CELL_NUMBERS : TS_CELL_TEXT,
+                          .optional = options.optional,
+                          .may_be_empty = options.form == TS_LABEL_SEPARATED && !options.of_tokens};
+    TsColumnSpec specs[3] = {{.role = "text", .kind = TS_CELL_TOKENS}}; /* text, pair, label */
+    int spec_count = 1;
+    if (!options.of_tokens)
+        specs[spec_count++] = (TsColumnSpec){.role = "pair", .kind = TS_CELL_TOKENS, .optional = true};
+    if (!ts_examples_are_other(setting))
+        specs[spec_count++] = label;
     labelled->options = options;
     labelled->model = options.model;
     labelled->model.backbone = ts_kind_backbone(setting);
@@ -245,10 +257,17 @@ TsStatus ts_labelled_configure(TsTask *task, const TsTaskSetting *setting, TsLab
     labelled->examples.own = labelled;
     labelled->examples.collate = collate;
     labelled->examples.tokens = tokens_of;
-    TS_TRY(ts_examples_open(&labelled->examples, setting, options.data, specs, ts_examples_are_other(setting) ? 1 : 2));
-    if (setting->without_data)
+    TS_TRY(ts_examples_open(&labelled->examples, setting, options.data, specs, spec_count));
+    if (setting->without_data && !setting->kept) /* what its head gives is not known */
         return TS_OK;
-    TS_TRY(load(task, labelled));
+    if (setting->without_data)
+        TS_TRY(recall(labelled, setting->kept));
+    else
+        TS_TRY(load(task, labelled));
+    task->tokenizer = labelled->examples.tokenizer;
+    task->prompt_is_source = true;
+    for (int64_t c = 0; c < options.data->columns.count; c++)
+        task->takes_pairs |= strcmp(options.data->columns.names[c], "pair") == 0;
     task->sample = ts_examples_sample(setting->mesh);
     task->model = &ts_headed_model;
     task->options = &labelled->model;

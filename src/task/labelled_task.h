@@ -39,7 +39,14 @@ typedef struct TsLabelledOptions {
     bool of_tokens; /* a label a token: a row has no weight of its own */
 } TsLabelledOptions;
 
-enum { TS_LABELLED_TOKENS, TS_LABELLED_SEEN, TS_LABELLED_LABELS, TS_LABELLED_WEIGHTS, TS_LABELLED_COLUMNS };
+enum {
+    TS_LABELLED_TOKENS,
+    TS_LABELLED_SEEN,
+    TS_LABELLED_LABELS,
+    TS_LABELLED_WEIGHTS,
+    TS_LABELLED_TYPES, /* of pairs */
+    TS_LABELLED_COLUMNS
+};
 
 /* The first member of what task->own points at. */
 typedef struct TsLabelledTask {

@@ -128,6 +128,9 @@ static TsStatus configure(TsTask *task, const TsTaskSetting *setting)
         own->text = ts_dataset_column(own->examples.dataset, "text");
         ts_examples_load(&own->examples, task);
     }
+    own->model.mask = ts_tokenizer_special(own->examples.tokenizer, TS_SPECIAL_MASK);
+    task->tokenizer = own->examples.tokenizer;
+    task->prompt_is_source = task->prompt_has_masks = true;
     task->sample = ts_examples_sample(setting->mesh);
     task->model = &ts_headed_model;
     task->options = &own->model;

@@ -25,7 +25,7 @@ static const char *const loss_words[] = {"mse", "mae", "huber", NULL};
 
 static const TsKey keys[] = {
     TS_KEY_STRUCT(RegressionConfig, data, &ts_data_table,
-                  "examples: columns text and label, numbers with data.separator between"),
+                  "examples: columns text, label (numbers with data.separator between), and of pairs of texts pair"),
     TS_KEY_CHOICE(RegressionConfig, adapter, &ts_adapters, "from hidden states to values", .fallback = "mlp_pool"),
     TS_KEY_ENUM(RegressionConfig, loss, loss_words, "squared, absolute, or squared near zero and linear beyond",
                 .fallback = "mse"),
@@ -186,6 +186,20 @@ static void predict(const TsTask *task, json_t *cells, const TsBatch *given, con
     ts_free(values);
 }
 
+/* The numbers in the units of the data. */
+static char *name_values(const TsTask *task, const float *values, int64_t positions)
+{
+    const RegressionTask *own = task->own;
+    TsText text = {0};
+    (void)positions;
+    for (int64_t k = 0; k < own->labelled.model.outputs; k++)
+        ts_text_append(&text, "%s%.7g", k ? own->config->data.separator : "",
+                       (double)values[k] * deviation_of(own, k) + mean_of(own, k));
+    char *name = ts_strdup(text.data);
+    ts_text_free(&text);
+    return name;
+}
+
 /* The mean of the training data. */
 static void baseline(const TsTask *task, TsScores *scores, const TsLoader *data, TsGroup *group)
 {
@@ -218,4 +232,5 @@ const TsTaskKind ts_regression_task = {.needs = (const char *const[]){"text", "l
                                        .give_out = give_out,
                                        .observe = observe,
                                        .predict = predict,
+                                       .name_values = name_values,
                                        .baseline = baseline};

@@ -20,7 +20,7 @@ static TsStatus restore(TsJob *job, TsCheckpoint *checkpoint)
     return status;
 }
 
-TsStatus ts_restored_open(TsJob **job, TsGroup *group, const TsConfig *config, TsList files, const char *only)
+TsStatus ts_restored_open(TsJob **job, TsGroup *group, const TsConfig *config, TsRestoredOptions options)
 {
     const TsJobConfig *keys = ts_config_value(config);
     TsCheckpoint *checkpoint = NULL;
@@ -29,7 +29,10 @@ TsStatus ts_restored_open(TsJob **job, TsGroup *group, const TsConfig *config, T
     if (!checkpoint)
         return ts_status_error(TS_CODE_NOT_FOUND, "%s has no checkpoint: train it first", keys->run.dir);
     const json_t *kept = json_object_get(ts_checkpoint_state(checkpoint), "kept");
-    TsStatus status = ts_job_open(job, group, config, (TsJobOptions){.kept = kept, .files = files, .only = only});
+    TsStatus status = ts_job_open(
+        job, group, config,
+        (TsJobOptions){
+            .kept = kept, .files = options.files, .only = options.only, .without_data = options.without_data});
     if (!status)
         status = restore(*job, checkpoint);
     if (status)

@@ -7,11 +7,15 @@
 
 #include "task/job.h"
 
-/* Opens the job of a config whose run has a checkpoint. `files`, where there are any, are examples without labels to
- * take in place of the config's, for the task `only`, or where that is NULL for all. Collective; the same status on all
- * ranks. Owned by the caller: ts_job_close. */
-TS_MUST_USE TsStatus ts_restored_open(TsJob **job, TsGroup *group, const TsConfig *config, TsList files,
-                                      const char *only);
+typedef struct TsRestoredOptions {
+    TsList files;      /* of paths: examples without labels to take in place of the config's; empty: none */
+    const char *only;  /* the task that takes them; NULL: all */
+    bool without_data; /* no file of data is opened: to decode */
+} TsRestoredOptions;
+
+/* Opens the job of a config whose run has a checkpoint. Collective; the same status on all ranks. Owned by the caller:
+ * ts_job_close. */
+TS_MUST_USE TsStatus ts_restored_open(TsJob **job, TsGroup *group, const TsConfig *config, TsRestoredOptions options);
 
 /* Takes the parameters of what is the newest checkpoint now; *step is its. Collective; the same status on all ranks. */
 TS_MUST_USE TsStatus ts_restored_again(TsJob *job, int64_t *step);

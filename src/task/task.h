@@ -32,7 +32,8 @@ typedef struct TsTaskSetting {
     const char *type;                    /* of its kind; filled in */
     const char *prepared_dir;            /* where prepared data is kept */
     uint64_t seed;                       /* of the run */
-    bool without_data;                   /* only what decoding needs: no file is opened, no loader made */
+    bool without_data;                   /* only what decoding needs: no file is opened, no loader made; what has a
+                                            head needs `kept` then, to decode */
     const json_t *kept;                  /* what a checkpoint has of it; NULL: all is found in the training data */
     TsList files;                        /* of paths: examples to predict in place of the config's; their labels are not
                                             read. Empty: none */
@@ -80,6 +81,9 @@ typedef struct TsTaskKind {
     /* Fills in a prediction's cells, for the local row `row`, by name. */
     void (*predict)(const TsTask *task, json_t *cells, const TsBatch *given, const TsBatch *batch, int64_t row);
 
+    /* What the values (positions, outputs) that a head gave for a prompt are called; owned by the caller. */
+    char *(*name_values)(const TsTask *task, const float *values, int64_t positions);
+
     /* What a trivial guess from the training data reaches on `data`: majority, mean, unigram. Collective. */
     void (*baseline)(const TsTask *task, TsScores *scores, const TsLoader *data, TsGroup *group);
 
@@ -101,6 +105,8 @@ struct TsTask {
     int64_t tokens_a_batch;       /* of the training data */
     const TsTokenizer *tokenizer; /* owned by the kind; NULL: none */
     bool prompt_is_source;        /* a prompt stands between a begin and an end, as texts of examples do */
+    bool takes_pairs;             /* its texts are pairs, which no prompt is */
+    bool prompt_has_masks;        /* "<mask>" in a prompt is the token that hides one */
     const char *behind_prompt;    /* what stands between a prompt and what is learned; borrowed; NULL: nothing */
     TsObserved observed;          /* what its metrics are computed from */
     int64_t observed_width;       /* classes, labels or values */

@@ -131,16 +131,13 @@ static void observe(const TsTask *task, TsObservations *observations, const TsBa
     ts_free(scores);
 }
 
-static void predict(const TsTask *task, json_t *cells, const TsBatch *given, const TsBatch *batch, int64_t row)
+/* The likeliest class of each token of a row of `end` tokens, those in front of and behind the text left out. Owned by
+ * the caller. */
+static char *name_classes(const TokenTask *own, const double *scores, int64_t end)
 {
-    const TokenTask *own = task->own;
-    int64_t length, width = own->labelled.model.outputs, before = ts_examples_before(&own->labelled.examples);
-    double *scores = read_row(given, row, &length);
-    const bool *seen = (const bool *)ts_batch_find(batch, "seen")->data + row * length;
-    int64_t end = 0, behind = ts_tokenizer_special(own->labelled.examples.tokenizer, TS_SPECIAL_END) >= 0;
+    int64_t width = own->labelled.model.outputs, before = ts_examples_before(&own->labelled.examples);
+    int64_t behind = ts_tokenizer_special(own->labelled.examples.tokenizer, TS_SPECIAL_END) >= 0;
     TsText text = {0};
-    while (end < length && seen[end])
-        end++;
     for (int64_t i = before; i < end - behind; i++) {
         int64_t best = 0;
         for (int64_t c = 1; c < width; c++)
@@ -149,9 +146,34 @@ static void predict(const TsTask *task, json_t *cells, const TsBatch *given, con
             ts_text_append_bytes(&text, own->config->data.separator, 1);
         ts_text_append(&text, "%s", ts_class_names_at(own->labelled.classes, best));
     }
-    json_object_set_new(cells, "labels", json_string(text.data ? text.data : ""));
+    char *names = ts_strdup(text.data ? text.data : "");
     ts_text_free(&text);
+    return names;
+}
+
+static void predict(const TsTask *task, json_t *cells, const TsBatch *given, const TsBatch *batch, int64_t row)
+{
+    int64_t length, end = 0;
+    double *scores = read_row(given, row, &length);
+    const bool *seen = (const bool *)ts_batch_find(batch, "seen")->data + row * length;
+    while (end < length && seen[end])
+        end++;
+    char *names = name_classes(task->own, scores, end);
+    json_object_set_new(cells, "labels", json_string(names));
+    ts_free(names);
     ts_free(scores);
+}
+
+static char *name_values(const TsTask *task, const float *values, int64_t positions)
+{
+    const TokenTask *own = task->own;
+    int64_t elems = positions * own->labelled.model.outputs;
+    double *scores = ts_calloc((size_t)elems + 1, sizeof *scores);
+    for (int64_t i = 0; i < elems; i++)
+        scores[i] = (double)values[i];
+    char *names = name_classes(own, scores, positions);
+    ts_free(scores);
+    return names;
 }
 
 const TsTaskKind ts_token_classification_task = {.needs = (const char *const[]){"text", "labels", NULL},
@@ -162,4 +184,5 @@ const TsTaskKind ts_token_classification_task = {.needs = (const char *const[]){
                                                  .give_out = ts_labelled_give_probabilities,
                                                  .observe = observe,
                                                  .predict = predict,
+                                                 .name_values = name_values,
                                                  .baseline = ts_labelled_majority};

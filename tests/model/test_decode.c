@@ -359,14 +359,16 @@ static void stops_cut(void)
     TEST_OK(tiny_create(&tiny, NULL, &tiny_model, TS_F32));
     TsDecodeOptions options = {.max_decode_steps = ADDED, .temperature = 1, .seed = 6, .detokenise = letters};
     TsDecoded *free_row = decode(&tiny, options);
-    TsDecodeText *text = free_row ? ts_language_model.process_decode_out(free_row, letters, NULL) : NULL;
+    TsDecodeText *text =
+        free_row ? ts_language_model.process_decode_out(free_row, (TsDetokeniser){.tokens = letters}) : NULL;
     if (text) {
         char stop[] = {text->added[0][2], text->added[0][3], 0};
         const char *const stops[] = {"", stop};
         options.stops = stops;
         options.stop_count = 2;
         TsDecoded *stopped = decode(&tiny, options);
-        TsDecodeText *cut = stopped ? ts_language_model.process_decode_out(stopped, letters, NULL) : NULL;
+        TsDecodeText *cut =
+            stopped ? ts_language_model.process_decode_out(stopped, (TsDetokeniser){.tokens = letters}) : NULL;
         for (int64_t row = 0; cut && row < ROWS; row++) {
             char *found = strstr(text->added[row], stop);
             int64_t kept = found ? found - text->added[row] : (int64_t)strlen(text->added[row]);

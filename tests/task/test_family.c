@@ -33,7 +33,8 @@ static TsTensor trace_logits(Golden *golden, TsGraph *graph, TsShape shape, TsPl
     TsScope scope = {.graph = graph, .parameters = golden->parameters, .dtype = dtype, .step = TS_NONE};
     TsTensor tokens = ts_input(graph, "tokens", TS_I32, shape, rows),
              seen = ts_input(graph, "seen", TS_BOOL, shape, rows);
-    TsTensor hidden = ts_transformer(ts_in(scope, "backbone"), &golden->options, tokens, seen, NULL);
+    TsTensor types = json_object_get(golden->json, "types") ? ts_input(graph, "types", TS_I32, shape, rows) : TS_NONE;
+    TsTensor hidden = ts_transformer_of_types(ts_in(scope, "backbone"), &golden->options, tokens, types, seen);
     return ts_transformer_logits(ts_in(scope, "backbone"), &golden->options, hidden);
 }
 
@@ -118,6 +119,8 @@ static void open_golden(Golden *golden, const char *name, TsDtype dtype)
     fill(golden->bound, "tokens", tokens);
     fill(golden->bound, "seen", json_object_get(golden->json, "mask"));
     fill(golden->bound, "labels", json_object_get(golden->json, "labels"));
+    if (json_object_get(golden->json, "types"))
+        fill(golden->bound, "types", json_object_get(golden->json, "types"));
     *(double *)ts_batch_find(golden->bound, "counted")->data =
         (double)count_labels(json_object_get(golden->json, "labels"));
     ts_free(folder);
@@ -181,7 +184,8 @@ static void compare_gradients(const char *name, Golden *golden, double bound)
 
 static void as_the_reference(void)
 {
-    static const char *const names[] = {"gpt2", "llama", "llama-linear", "llama3", "bert", "roberta", "esm"};
+    static const char *const names[] = {"gpt2", "llama",      "llama-linear", "llama3",
+                                        "bert", "bert-pairs", "roberta",      "esm"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         for (int wide = 0; wide < 2; wide++) {
             Golden golden;
