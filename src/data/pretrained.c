@@ -268,13 +268,50 @@ static TsStatus read_bpe(TsPretrained *pretrained, const json_t *model)
     return read_merges_json(pretrained, json_object_get(model, "merges"));
 }
 
+/* A list of pieces with their log-probabilities, by number. */
+static TsStatus read_unigram(TsPretrained *pretrained, const json_t *model)
+{
+    const json_t *vocab = json_object_get(model, "vocab"), *unknown = json_object_get(model, "unk_id");
+    size_t count = json_array_size(vocab);
+    if (count == 0)
+        return ts_status_error(TS_CODE_CORRUPT, "its model Unigram has no vocabulary [[piece, score], ...]");
+    double *scores = ts_calloc(count, sizeof *scores);
+    TsStatus status = TS_OK;
+    for (size_t i = 0; i < count && !status; i++) {
+        const json_t *pair = json_array_get(vocab, i), *piece = json_array_get(pair, 0),
+                     *score = json_array_get(pair, 1);
+        scores[i] = json_number_value(score);
+        if (!json_is_string(piece) || !json_is_number(score))
+            status = ts_status_error(TS_CODE_CORRUPT, "piece %zu: expected [piece, score]", i);
+        else
+            status = add_token(pretrained, json_string_value(piece), json_string_length(piece), (json_int_t)i);
+    }
+    if (!status && json_is_integer(unknown) &&
+        (json_integer_value(unknown) < 0 || json_integer_value(unknown) >= (json_int_t)count))
+        status = ts_status_error(TS_CODE_CORRUPT, "its unk_id %lld is none of its %zu pieces",
+                                 (long long)json_integer_value(unknown), count);
+    if (status) {
+        ts_free(scores);
+        return status;
+    }
+    if (json_is_integer(unknown))
+        pretrained->unknown = (int32_t)json_integer_value(unknown);
+    pretrained->decode = TS_DECODE_METASPACE;
+    pretrained->unigram = ts_unigram_create(pretrained->vocabulary, scores, pretrained->unknown,
+                                            ts_json_flag(model, "byte_fallback", false));
+    return TS_OK;
+}
+
 static TsStatus read_model(TsPretrained *pretrained, const json_t *model)
 {
     const char *type = ts_json_word(model, "type"), *unknown = ts_json_word(model, "unk_token");
     if (!type) /* early files do not say it */
         type = json_object_get(model, "merges") ? "BPE" : "WordPiece";
+    if (strcmp(type, "Unigram") == 0)
+        return read_unigram(pretrained, model);
     if (strcmp(type, "BPE") != 0 && strcmp(type, "WordPiece") != 0 && strcmp(type, "WordLevel") != 0)
-        return ts_status_error(TS_CODE_UNSUPPORTED, "its model is %s; there are BPE, WordPiece and WordLevel", type);
+        return ts_status_error(TS_CODE_UNSUPPORTED, "its model is %s; there are BPE, Unigram, WordLevel and WordPiece",
+                               type);
     TS_TRY(read_vocabulary(pretrained, json_object_get(model, "vocab")));
     if (unknown)
         pretrained->unknown = ts_vocabulary_find(pretrained->vocabulary, unknown, strlen(unknown));
@@ -454,6 +491,7 @@ void ts_pretrained_free(TsPretrained **handle)
     ts_free(pretrained->added);
     ts_free(pretrained->wordpiece);
     ts_bpe_free(&pretrained->bpe);
+    ts_unigram_free(&pretrained->unigram);
     ts_pretokenizer_free(&pretrained->pretokenizer);
     ts_normalizer_free(&pretrained->normalizer);
     ts_vocabulary_free(&pretrained->vocabulary);

@@ -16,6 +16,7 @@
 #include "data/normalizer.h"
 #include "data/pretokenizer.h"
 #include "data/tokenizer.h"
+#include "data/unigram.h"
 #include "data/wordpiece.h"
 
 /* A token that is found in the text as it stands, before words are cut. */
@@ -40,9 +41,10 @@ typedef struct TsPretrained {
     TsVocabulary *vocabulary;
     TsNormalizer *normalizer;
     TsPretokenizer *pretokenizer;
-    TsBpe *bpe;             /* one of these; */
-    TsWordPiece *wordpiece; /* or, both NULL, words are looked up whole */
-    TsAddedToken *added;    /* (adds), the longest first */
+    TsBpe *bpe; /* one of these; */
+    TsWordPiece *wordpiece;
+    TsUnigram *unigram;  /* or, all NULL, words are looked up whole */
+    TsAddedToken *added; /* (adds), the longest first */
     int adds;
     int32_t unknown; /* -1: none */
     int32_t special[TS_SPECIALS];

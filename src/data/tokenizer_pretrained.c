@@ -63,6 +63,8 @@ static void encode_word(Encoding *encoding, const char *word, size_t word_bytes)
     const TsPretrained *pretrained = encoding->pretrained;
     if (pretrained->bpe) {
         ts_bpe_encode(pretrained->bpe, word, word_bytes, take_token, encoding);
+    } else if (pretrained->unigram) {
+        ts_unigram_encode(pretrained->unigram, word, word_bytes, take_token, encoding);
     } else if (pretrained->wordpiece) {
         ts_wordpiece_encode(pretrained->wordpiece, word, word_bytes, take_token, encoding);
     } else {

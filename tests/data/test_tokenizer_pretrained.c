@@ -70,8 +70,9 @@ static void compare_row(const char *name, const TsTokenizer *tokenizer, const js
 
 static void as_the_reference(void)
 {
-    static const char *const names[] = {"gpt2",  "roberta", "llama3", "llama",      "bert-uncased", "bert-cased",
-                                        "mixed", "clip",    "words",  "bert-lines", "esm"};
+    static const char *const names[] = {"gpt2",       "roberta", "llama3",       "llama", "bert-uncased",
+                                        "bert-cased", "mixed",   "clip",         "words", "bert-lines",
+                                        "esm",        "unigram", "unigram-bytes"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char *path = ts_format("tests/golden/tokenizers/%s", names[i]);
         TsTokenizer *tokenizer;
@@ -146,7 +147,14 @@ static void files_that_contradict_themselves(void)
     expect_error("{\"model\":", "not JSON");
     expect_error("[]", "not a JSON object");
     expect_error("{}", "has no vocabulary");
-    expect_error("{\"model\":{\"type\":\"Unigram\"}}", "its model is Unigram; there are BPE, WordPiece and WordLevel");
+    expect_error("{\"model\":{\"type\":\"Markov\"}}",
+                 "its model is Markov; there are BPE, Unigram, WordLevel and WordPiece");
+    expect_error("{\"model\":{\"type\":\"Unigram\"}}", "its model Unigram has no vocabulary");
+    expect_error("{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\"]]}}", "piece 0: expected [piece, score]");
+    expect_error("{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",-1],[\"a\",-2]]}}",
+                 "token \"a\" has the number 1");
+    expect_error("{\"model\":{\"type\":\"Unigram\",\"unk_id\":1,\"vocab\":[[\"a\",-1]]}}",
+                 "its unk_id 1 is none of its 1 pieces");
     expect_error(BPE("{\"a\":0,\"b\":0}", "[]"), "token \"b\" has the number 0");
     expect_error(BPE("{\"a\":-1}", "[]"), "out of range");
     expect_error(BPE("{\"a\":9007199254740993}", "[]"), "out of range");

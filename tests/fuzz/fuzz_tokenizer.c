@@ -5,7 +5,7 @@
  *
  * sources: src/data/tokenizer*.c src/data/pretrained*.c src/data/normalizer*.c src/data/pretokenizer*.c src/data/bpe.c
  * sources: src/data/wordpiece.c src/data/vocabulary.c src/data/unicode.c src/data/byte_level.c src/data/json_keys.c
- * sources: src/data/needle.c
+ * sources: src/data/needle.c src/data/unigram.c
  */
 #include <stdint.h>
 #include <stdio.h>

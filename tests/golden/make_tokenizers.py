@@ -51,6 +51,24 @@ def golden(name, tokenizer, decodes):
         out.write("\n")
 
 
+def unigrams(lines):
+    """As T5 and XLM-R: the likeliest pieces; what is unknown as one token, or as bytes."""
+    unigram = Tokenizer(models.Unigram())
+    unigram.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
+    unigram.pre_tokenizer = pre_tokenizers.Metaspace()
+    unigram.decoder = decoders.Metaspace()
+    unigram.train_from_iterator([line for line in lines if line.isascii()], trainers.UnigramTrainer(
+        vocab_size=500, show_progress=False, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>"))
+    keep("unigram", unigram, True)
+    kept = json.loads(unigram.to_str())
+    kept["model"]["vocab"] += [["<0x%02X>" % byte, -30.0] for byte in range(256)]
+    kept["model"]["byte_fallback"] = True
+    kept["normalizer"] = None
+    kept["decoder"] = {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Metaspace",
+                       "replacement": "▁", "prepend_scheme": "always", "split": True}]}
+    keep("unigram-bytes", Tokenizer.from_str(json.dumps(kept)), False)
+
+
 def main():
     with open(sys.argv[1]) as text:
         lines = text.read().splitlines()[:1500] + MORE
@@ -141,6 +159,8 @@ def main():
     clip.train_from_iterator(lines, trainers.BpeTrainer(vocab_size=500, show_progress=False, special_tokens=["<unk>"],
                                                         end_of_word_suffix="</w>"))
     keep("clip", clip, False)
+
+    unigrams(lines)
 
     words = Tokenizer(models.WordLevel(unk_token="[UNK]"))
     words.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(),

@@ -98,9 +98,8 @@ static void expect_uncached(Tiny *tiny, const TsLanguageModel *model, const TsDe
     CU_ASSERT_DOUBLE_EQUAL(decoded->log_probability[row], log_probability, 1e-4);
 }
 
-static void expect_cached(const TsLanguageModel *model, int along_model)
+static void expect_cached_on(const TsLanguageModel *model, TsMesh *mesh)
 {
-    TsMesh *mesh = tiny_mesh(test_world, along_model);
     Tiny tiny;
     TEST_OK(tiny_create(&tiny, mesh, model, TS_F32));
     scale_weights(tiny.arrays);
@@ -112,6 +111,11 @@ static void expect_cached(const TsLanguageModel *model, int along_model)
     ts_mesh_free(&mesh);
 }
 
+static void expect_cached(const TsLanguageModel *model, int along_model)
+{
+    expect_cached_on(model, tiny_mesh(test_world, along_model));
+}
+
 static void cached_equals_uncached(void)
 {
     for (int along_model = 1; along_model <= ts_group_size(test_world); along_model *= 2)
@@ -121,7 +125,8 @@ static void cached_equals_uncached(void)
 /* Every kind of position, norm, feed-forward and head that there is. */
 static void every_backbone(void)
 {
-    TsLanguageModel llama = tiny_model, bert = tiny_model, alibi = tiny_model, sinusoidal = tiny_model;
+    TsLanguageModel llama = tiny_model, bert = tiny_model, alibi = tiny_model, sinusoidal = tiny_model,
+                    relative = tiny_model, none = tiny_model, experts = tiny_model;
     llama.backbone.positions = TS_POSITIONS_ROTARY;
     llama.backbone.heads = 4;
     llama.backbone.key_value_heads = 2;
@@ -135,10 +140,21 @@ static void every_backbone(void)
     alibi.backbone.heads = 4;
     alibi.backbone.activation = TS_ACTIVATION_GEGLU;
     sinusoidal.backbone.positions = TS_POSITIONS_SINUSOIDAL;
-    const TsLanguageModel *const models[] = {&llama, &bert, &alibi, &sinusoidal};
+    relative.backbone.positions = TS_POSITIONS_RELATIVE;
+    relative.backbone.activation = TS_ACTIVATION_RELU;
+    none.backbone.positions = TS_POSITIONS_NONE;
+    none.backbone.activation = TS_ACTIVATION_SILU;
+    experts.backbone.experts = 4;
+    experts.backbone.experts_top_k = experts.backbone.experts_every = 2; /* room for all: none is dropped */
+    TsLanguageModel longer = llama;
+    longer.backbone.rotary_scaling = (TsRotaryScaling){.factor = 8, .low = 1, .high = 4, .original = 16};
+    const TsLanguageModel *const models[] = {&llama, &longer, &bert, &alibi, &sinusoidal, &relative, &none, &experts};
     for (size_t i = 0; i < sizeof models / sizeof *models; i++)
         for (int along_model = 1; along_model <= 2 && along_model <= ts_group_size(test_world); along_model++)
             expect_cached(models[i], along_model);
+    TsMesh *mesh = NULL;
+    TEST_OK(ts_mesh_create(&mesh, test_world, (TsMeshShape){.size = {[TS_AXIS_EXPERT] = ts_group_size(test_world)}}));
+    expect_cached_on(&experts, mesh);
 }
 
 /* One seed, one sample: again, and on one rank as on all; another seed, another sample. */
