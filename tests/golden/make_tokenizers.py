@@ -59,7 +59,7 @@ def unigrams(lines):
     unigram.decoder = decoders.Metaspace()
     unigram.train_from_iterator([line for line in lines if line.isascii()], trainers.UnigramTrainer(
         vocab_size=500, show_progress=False, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>"))
-    keep("unigram", unigram, True)
+    keep("unigram", unigram, False)
     kept = json.loads(unigram.to_str())
     kept["model"]["vocab"] += [["<0x%02X>" % byte, -30.0] for byte in range(256)]
     kept["model"]["byte_fallback"] = True
