@@ -38,10 +38,11 @@ TsStatus ts_closed_configure(TsTask *task, const TsTaskSetting *setting, TsLabel
     options.data = &own->config->data;
     options.role = "label";
     TS_TRY(ts_labelled_configure(task, setting, options));
-    if (setting->without_data)
+    ts_batch_free(&task->sample);
+    task->model = NULL;
+    if (setting->without_data) /* it does not decode */
         return TS_OK;
     ts_loader_free(&task->train); /* no step learns */
-    ts_batch_free(&task->sample);
     task->sample = make_sample(setting->mesh, own->labelled.examples.length);
     own->model.headed = own->labelled.model;
     own->model.headed.adapter = (TsChoice){.variant = NULL};
