@@ -100,11 +100,11 @@ static TsStatus evaluate(const TsJob *job, const TsTask *task, TsLoader *data, c
     if (!data)
         return TS_OK;
     TS_TRY(ts_comm_agree(job->group, ts_evaluator_create(&evaluator, job, task, data)));
-    ts_evaluator_run(evaluator, &scores, NULL, NULL);
-    if (ts_group_rank(job->group) == 0)
+    TsStatus status = ts_evaluator_run(evaluator, &scores, NULL, NULL);
+    if (!status && ts_group_rank(job->group) == 0)
         print_scores(task, part, &scores);
     ts_evaluator_free(&evaluator);
-    return TS_OK;
+    return status;
 }
 
 static TsStatus report(const TsJob *job, const char *only)

@@ -196,8 +196,12 @@ static TsStatus compute_rows(TsEmbeddings *embeddings, const TsEmbeddingsSetting
     TsScores scores;
     int metrics = setting->task->metric_count;
     ((TsTask *)setting->task)->metric_count = 0; /* what is not solved yet is not measured */
-    ts_evaluator_run(evaluator, &scores, visit, &writer);
+    TsStatus stopped = ts_evaluator_run(evaluator, &scores, visit, &writer);
     ((TsTask *)setting->task)->metric_count = metrics;
+    if (stopped) { /* on all ranks */
+        ts_status_free(&writer.status);
+        return stopped;
+    }
     if (!writer.status && fsync(embeddings->file) != 0)
         writer.status = file_error(embeddings, "writing");
     return ts_comm_agree(embeddings->group, writer.status);
