@@ -145,7 +145,7 @@ static TsStatus run(Probe *probe, TsGroup *group, const TsConfig *config, TsProb
     TsJob *job = probe->job;
     TS_TRY(check_tasks(job, options.task));
     TS_TRY(ts_run_dir_open(&probe->dir, group, job->keys->run.dir, config, options.force));
-    TS_TRY(ts_saving_create(&probe->saving, group, &job->keys->checkpoint, job->keys->run.dir));
+    TS_TRY(ts_saving_create(&probe->saving, group, &job->keys->checkpoint, probe->dir));
     TS_TRY(take_backbone(probe));
     TS_TRY(ts_run_dir_write_config(probe->dir));
     TS_TRY(ts_solve(job, (TsSolveOptions){.arrays = job->arrays, .only = options.task, .keeps = true, .tells = true}));
