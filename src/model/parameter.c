@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/parameter.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -24,6 +25,9 @@ struct TsParameters {
     Rule *rules; /* (sharding->rules.count) */
     TsStatus misplaced;
     TsFineTune *fine_tune; /* NULL: all learns */
+    Rule *own;             /* (own_count) without placements: what of the trunk is the task's own */
+    int64_t own_count;
+    const char *task;
 };
 
 static const TsShardingConfig as_declared;
@@ -45,6 +49,9 @@ void ts_parameters_free(TsParameters **parameters)
     for (int64_t i = 0; (*parameters)->rules && i < (*parameters)->sharding->rules.count; i++)
         ts_pattern_free(&(*parameters)->rules[i].pattern);
     ts_free((*parameters)->rules);
+    for (int64_t i = 0; i < (*parameters)->own_count; i++)
+        ts_pattern_free(&(*parameters)->own[i].pattern);
+    ts_free((*parameters)->own);
     ts_status_free(&(*parameters)->misplaced);
     ts_fine_tune_free(&(*parameters)->fine_tune);
     ts_free((*parameters)->rows);
@@ -153,6 +160,41 @@ TsStatus ts_parameters_fine_tune(TsParameters *parameters, const TsFineTuneConfi
 TsFineTune *ts_parameters_fine_tuning(const TsParameters *parameters)
 {
     return parameters->fine_tune;
+}
+
+/* ---- what of the trunk is the task's own ---- */
+
+TsStatus ts_parameters_own(TsParameters *parameters, const TsList *patterns, const char *task)
+{
+    const char *const *texts = patterns->items;
+    parameters->own = ts_calloc((size_t)patterns->count + 1, sizeof *parameters->own);
+    parameters->task = task;
+    for (int64_t i = 0; i < patterns->count; i++) {
+        parameters->own[i] = (Rule){.text = texts[i]};
+        TS_TRY(ts_pattern_create(&parameters->own[i].pattern, texts[i]));
+        parameters->own_count++;
+    }
+    return TS_OK;
+}
+
+const char *ts_parameters_own_unfound(const TsParameters *parameters)
+{
+    for (int64_t i = 0; i < parameters->own_count; i++)
+        if (!parameters->own[i].found)
+            return parameters->own[i].text;
+    return NULL;
+}
+
+const char *ts_parameters_path(TsParameters *parameters, char *own, size_t own_bytes, const char *path)
+{
+    bool found = false;
+    for (int64_t i = 0; i < parameters->own_count && strncmp(path, "backbone/", strlen("backbone/")) == 0; i++)
+        if (ts_pattern_found(parameters->own[i].pattern, path))
+            parameters->own[i].found = found = true;
+    if (!found)
+        return path;
+    snprintf(own, own_bytes, "tasks/%s/%s", parameters->task, path);
+    return own;
 }
 
 /* ---- rows ---- */

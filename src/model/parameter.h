@@ -55,6 +55,17 @@ TS_MUST_USE TsStatus ts_parameters_fine_tune(TsParameters *parameters, const TsF
 /* NULL where ts_parameters_fine_tune was not called. */
 TsFineTune *ts_parameters_fine_tuning(const TsParameters *parameters);
 
+/* Says which parameters of the trunk, of what is declared from now on, are the task's own and not shared: those under
+ * "backbone/" in whose path one of `patterns` (of const char *) is found are declared as "tasks/TASK/PATH". All
+ * borrowed for the life of the table. An error where a pattern cannot be read. Not collective. */
+TS_MUST_USE TsStatus ts_parameters_own(TsParameters *parameters, const TsList *patterns, const char *task);
+
+/* The first of those patterns that was found in no path; NULL: all were. Borrowed. */
+const char *ts_parameters_own_unfound(const TsParameters *parameters);
+
+/* The path under which `path` is declared: itself, or where it is the task's own that, written to `own`. */
+const char *ts_parameters_path(TsParameters *parameters, char *own, size_t own_bytes, const char *path);
+
 /* An error that names a rule that no parameter was found by, or whose placement does not go with one that was. To be
  * called when all is declared. Not collective. */
 TS_MUST_USE TsStatus ts_parameters_check_rules(const TsParameters *parameters);

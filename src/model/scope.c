@@ -59,8 +59,9 @@ static TsTensor vary(TsScope scope, const TsParameter *row, TsTensor parameter)
 
 TsTensor ts_declare(TsScope scope, const char *name, TsDeclare declare)
 {
-    char path[2 * TS_MAX_PATH];
-    snprintf(path, sizeof path, "%s/%s", scope.path, name);
+    char shared[2 * TS_MAX_PATH], own[3 * TS_MAX_PATH];
+    snprintf(shared, sizeof shared, "%s/%s", scope.path, name);
+    const char *path = ts_parameters_path(scope.parameters, own, sizeof own, shared);
     TsStatus status =
         ts_parameters_declare(scope.parameters, (TsParameter){.path = path,
                                                               .dtype = scope.dtype == TS_BF16 ? TS_F32 : scope.dtype,

@@ -168,6 +168,11 @@ static const TsKey task_keys[] = {
                 .range = TS_AT_LEAST(0)),
     TS_KEY_REAL(TsTaskConfig, loss_weight, "factor of its loss where it is drawn", .fallback = "1",
                 .range = TS_AT_LEAST(0)),
+    TS_KEY_CHOICE(TsTaskConfig, backbone, &ts_backbones, "another trunk than that of the job; left out: that one"),
+    TS_KEY_LIST(TsTaskConfig, own, TS_ELEMENT(TS_KIND_STRING),
+                "regular expressions: parameters of the backbone in whose path one is found are the task's own, the "
+                "others are shared by path; left out: none, or all of a backbone of its own",
+                .fallback = "[]"),
     TS_KEY_REAL(TsTaskConfig, evaluation_weight, "what its scores count in the average over tasks; 0: nothing",
                 .fallback = "1", .range = TS_AT_LEAST(0)),
     TS_KEY_INT(TsTaskConfig, evaluation_batches, "an evaluation while training ends after so many; 0: with the data",

@@ -87,7 +87,10 @@ typedef struct TsTaskConfig {
     TsChoice kind; /* of ts_task_kinds */
     double weight, loss_weight, evaluation_weight;
     int64_t evaluation_batches; /* 0: all */
-    TsList metrics;             /* of names; empty: all that fit */
+    TsChoice backbone;          /* of ts_backbones; left out: that of the job */
+    TsList own;     /* of patterns: what of its backbone it shares with nobody; of a backbone of its own, where there is
+                       none, all */
+    TsList metrics; /* of names; empty: all that fit */
     TsObjectiveConfig objective;
     const TsVnConfig *vn; /* NULL: none */
 } TsTaskConfig;

@@ -2,10 +2,12 @@
 #include "task/course.h"
 
 /* The task's parameters as a table on the mesh of a group. */
-static TsStatus copy_parameters(TsParameters **copy, const TsJob *job, const TsParameters *own, const TsMesh *mesh)
+static TsStatus copy_parameters(TsParameters **copy, const TsJob *job, int index, const TsMesh *mesh)
 {
+    const TsParameters *own = job->own[index];
     *copy = ts_parameters_create(mesh);
     TS_TRY(ts_parameters_shard(*copy, &job->sharding));
+    TS_TRY(ts_job_fine_tune(*copy, job, index));
     for (int i = 0; i < ts_parameters_count(own); i++) {
         TsParameter row = *ts_parameters_at(own, i);
         row.placement = row.declared;
@@ -52,7 +54,7 @@ TsStatus ts_course_open(TsCourse *course, TsCourseSetting setting)
     course->loader = course->task->train;
     if (course->own_mesh) {
         course->loader = ts_loader_on(course->task->train, setting.mesh);
-        TS_TRY(copy_parameters(&course->parameters, job, job->own[setting.index], setting.mesh));
+        TS_TRY(copy_parameters(&course->parameters, job, setting.index, setting.mesh));
     }
     for (int k = 0; k < ts_loader_lengths(course->loader); k++) {
         TS_TRY(ts_step_create(&course->passes[k], course->task, ts_loader_batch(course->loader, k),

@@ -11,36 +11,54 @@
 #include "task/fit.h"
 #include "task/freeze.h"
 
-/* The vocabulary of the trunk: that of all tasks' tokenizers, if it is not given. Collective. */
-static TsStatus resolve_vocab(int64_t *vocab, const TsJob *job)
+/* The trunk of a task: its own, or that of the job. */
+static const TsChoice *backbone_of(const TsJob *job, int64_t index)
+{
+    const TsTaskConfig *task = (const TsTaskConfig *)job->keys->tasks.items + index;
+    return task->backbone.variant ? &task->backbone : &job->keys->backbone;
+}
+
+/* How many tokens the task's tokenizer has. */
+static TsStatus count_tokens(int64_t *tokens, const TsJob *job, int64_t index)
+{
+    const TsTaskConfig *task = (const TsTaskConfig *)job->keys->tasks.items + index;
+    const TsTaskKind *kind = task->kind.variant->extra;
+    TsTokenizer *tokenizer = NULL;
+    const TsChoice *asked = &kind->data(task->kind.value)->tokenizer;
+    TsStatus status = ts_comm_agree(job->group, ts_tokenizer_make(&tokenizer, *asked));
+    if (status) {
+        TsStatus located = ts_config_error(job->config, asked, "%s", ts_status_message(status));
+        ts_status_free(&status);
+        return located;
+    }
+    *tokens = ts_tokenizer_vocab(tokenizer);
+    ts_tokenizer_free(&tokenizer);
+    return TS_OK;
+}
+
+/* vocab (tasks): that of each one's trunk: as it is given, or that of the tokenizers of all tasks that have this trunk.
+ * Collective. */
+static TsStatus resolve_vocabs(int64_t *vocab, const TsJob *job)
 {
     const TsMap *map = &job->keys->tasks;
-    const TsTaskConfig *items = map->items;
-    const TsTransformer *backbone = job->keys->backbone.value;
-    const char *first = NULL;
-    *vocab = backbone->vocab;
+    int64_t first = -1; /* task on the trunk of the job */
     for (int64_t i = 0; i < map->count; i++) {
-        const TsTaskKind *kind = items[i].kind.variant->extra;
-        TsTokenizer *tokenizer = NULL;
-        const TsChoice *asked = &kind->data(items[i].kind.value)->tokenizer;
-        TsStatus status = ts_comm_agree(job->group, ts_tokenizer_make(&tokenizer, *asked));
-        if (status) {
-            TsStatus located = ts_config_error(job->config, asked, "%s", ts_status_message(status));
-            ts_status_free(&status);
-            return located;
-        }
-        int64_t needed = ts_tokenizer_vocab(tokenizer);
-        ts_tokenizer_free(&tokenizer);
-        if (backbone->vocab != TS_AUTO && backbone->vocab < needed)
+        const TsChoice *choice = backbone_of(job, i);
+        const TsTransformer *backbone = choice->value;
+        int64_t needed = 0;
+        TS_TRY(count_tokens(&needed, job, i));
+        vocab[i] = backbone->vocab == TS_AUTO ? needed : backbone->vocab;
+        if (vocab[i] < needed)
             return ts_config_error(job->config, &backbone->vocab, "fewer than the tokenizer of tasks.%s has: %lld",
                                    map->names[i], (long long)needed);
-        if (backbone->vocab == TS_AUTO && first && needed != *vocab)
-            return ts_config_error(job->config, job->keys->backbone.value,
+        if (choice != &job->keys->backbone)
+            continue;
+        if (first >= 0 && vocab[first] != vocab[i])
+            return ts_config_error(job->config, backbone,
                                    "vocab: the tokenizers of tasks.%s and tasks.%s have %lld and %lld tokens: give "
                                    "them the same, or say backbone.vocab",
-                                   first, map->names[i], (long long)*vocab, (long long)needed);
-        first = map->names[i];
-        *vocab = backbone->vocab == TS_AUTO ? needed : backbone->vocab;
+                                   map->names[first], map->names[i], (long long)vocab[first], (long long)vocab[i]);
+        first = first < 0 ? i : first;
     }
     return TS_OK;
 }
@@ -49,10 +67,9 @@ static TsStatus create_tasks(TsJob *job, TsJobOptions options)
 {
     const TsMap *map = &job->keys->tasks;
     const TsTaskConfig *items = map->items;
-    int64_t vocab = TS_AUTO;
-    TS_TRY(resolve_vocab(&vocab, job));
+    int64_t *vocab = ts_calloc((size_t)map->count, sizeof *vocab);
     char *prepared = ts_format("%s/prepared", job->keys->run.dir);
-    TsStatus status = TS_OK;
+    TsStatus status = resolve_vocabs(vocab, job);
     job->tasks = ts_calloc((size_t)map->count, sizeof(TsTask *));
     for (int64_t i = 0; i < map->count && !status; i++) {
         bool left_out = options.files.count && options.only && strcmp(options.only, map->names[i]) != 0;
@@ -60,8 +77,8 @@ static TsStatus create_tasks(TsJob *job, TsJobOptions options)
                                  .mesh = job->mesh,
                                  .config = job->config,
                                  .metrics = &items[i].metrics,
-                                 .backbone = &job->keys->backbone,
-                                 .vocab = vocab,
+                                 .backbone = backbone_of(job, i),
+                                 .vocab = vocab[i],
                                  .name = map->names[i],
                                  .prepared_dir = prepared,
                                  .seed = (uint64_t)job->keys->run.seed,
@@ -75,6 +92,7 @@ static TsStatus create_tasks(TsJob *job, TsJobOptions options)
         job->task_count += !status;
     }
     ts_free(prepared);
+    ts_free(vocab);
     return status;
 }
 
@@ -88,6 +106,16 @@ static TsStatus locate_rule(const TsJob *job, TsStatus status)
     return located;
 }
 
+TsStatus ts_job_fine_tune(TsParameters *parameters, const TsJob *job, int task)
+{
+    static const char *const everything[] = {"^backbone/"};
+    static const TsList all = {.count = 1, .items = everything};
+    const TsTaskConfig *keys = (const TsTaskConfig *)job->keys->tasks.items + task;
+    bool own_trunk = keys->backbone.variant && keys->own.count == 0;
+    TS_TRY(ts_parameters_own(parameters, own_trunk ? &all : &keys->own, job->tasks[task]->name));
+    return ts_parameters_fine_tune(parameters, &job->keys->fine_tune, job->tasks[task]->name);
+}
+
 /* Traces a task's predictions once, which fills in its own table. */
 static TsStatus declare_own(TsJob *job, int index)
 {
@@ -96,13 +124,17 @@ static TsStatus declare_own(TsJob *job, int index)
     job->own[index] = ts_parameters_create(job->mesh);
     TsStatus status = locate_rule(job, ts_parameters_shard(job->own[index], &job->sharding));
     if (!status)
-        status = ts_parameters_fine_tune(job->own[index], &job->keys->fine_tune, task->name);
+        status = ts_job_fine_tune(job->own[index], job, index);
     TsScope scope = {.graph = graph, .parameters = job->own[index], .dtype = job->dtype, .step = TS_NONE};
     TsColumns columns = ts_columns_trace(graph, task->sample);
     task->model->compute_predictions(scope, task->options, &columns);
     if (!status)
         status = ts_graph_status(graph);
     ts_graph_free(&graph);
+    const char *unfound = status ? NULL : ts_parameters_own_unfound(job->own[index]);
+    if (unfound)
+        status = ts_status_error(TS_CODE_INVALID, "own: \"%s\" is found in the path of no parameter of the backbone",
+                                 unfound);
     return ts_status_annotate(status, "tasks.%s", task->name);
 }
 
@@ -132,7 +164,10 @@ static TsStatus declare_parameters(TsJob *job)
         TS_TRY(declare_own(job, i));
         for (int k = 0; k < ts_parameters_count(job->own[i]); k++) {
             TsParameter row = *ts_parameters_at(job->own[i], k);
+            const TsParameter *first = ts_parameters_find(job->parameters, row.path);
             row.placement = row.declared;
+            if (first && backbone_of(job, i) != &job->keys->backbone)
+                row.initializer = first->initializer; /* which may follow from the depth of a trunk */
             TS_TRY(ts_status_annotate(ts_parameters_declare(job->parameters, row), "tasks.%s", job->tasks[i]->name));
         }
     }

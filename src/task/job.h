@@ -50,6 +50,9 @@ TS_MUST_USE TsStatus ts_job_check_keep(const TsJob *job, const json_t *kept);
 /* The parameters that the task's Programs bind; `task` is one of the job's. Borrowed. */
 TsParameters *ts_job_parameters_of(const TsJob *job, const TsTask *task);
 
+/* What of a task's trunk is frozen, put in, or its own, of what a table declares from now on: the table is borrowed. */
+TS_MUST_USE TsStatus ts_job_fine_tune(TsParameters *parameters, const TsJob *job, int task);
+
 /* The task of that name; an error that names the nearest. */
 TS_MUST_USE TsStatus ts_job_find_task(const TsTask **task, const TsJob *job, const char *name);
 

@@ -95,6 +95,12 @@ for job in jobs/*.yaml; do
     grep -q '^tasks:' "$job" || echo "note: $job has no tasks"
 done
 
+for job in jobs/wordnet.yaml jobs/flip-mixture.yaml; do
+    for mode in joint concurrent; do
+        run "$job, $mode" "mpirun -n 2 tessera train $job mixture.mode=$mode run.dir=runs/modes.$mode.$(basename "$job" .yaml)"
+    done
+done
+
 # ---- every command
 
 # not_run COMMAND: why it is not run; nothing where it is.
