@@ -478,6 +478,22 @@ static void set_steps(TsLearner *learner, const int64_t *user_steps, int64_t tog
     }
 }
 
+/* What optimizers do on the host after a step that was not skipped. What can go wrong there is no user's fault. */
+static void finish_step(TsLearner *learner, int program, int64_t step)
+{
+    for (int i = 0; i < ts_parameters_count(learner->setting.parameters); i++) {
+        if (!is_updated(learner, i, program))
+            continue;
+        const TsChoice *choice = &learner->groups.optimizer[learner->groups.of[i]];
+        const TsOptimizer *optimizer = choice->variant->extra;
+        if (!optimizer->after)
+            continue;
+        TsStatus status = optimizer->after(
+            &(TsAfterUpdate){ts_parameters_at(learner->setting.parameters, i), choice->value, learner->state, step});
+        TS_CHECK(!status, "%s", ts_status_message(status));
+    }
+}
+
 /* Runs the program of that number. */
 static TsLearnerReport run(TsLearner *learner, int program, int64_t step, int64_t run_steps)
 {
@@ -488,6 +504,8 @@ static TsLearnerReport run(TsLearner *learner, int program, int64_t step, int64_
         *(float *)ts_batch_find(learner->scalars, scalar_name("gate", entry).text)->data =
             step >= learner->unfreezing.from[entry] ? 1 : 0;
     ts_program_run(learner->programs[program]);
+    if (*(const float *)ts_batch_find(learner->scalars, "factor")->data != 0)
+        finish_step(learner, program, step);
     return (TsLearnerReport){.rate = ts_groups_rate(&learner->groups, 0, step, run_steps),
                              .gradient_norm = (double)*(float *)ts_batch_find(learner->scalars, "norm")->data,
                              .factor = (double)*(float *)ts_batch_find(learner->scalars, "factor")->data};

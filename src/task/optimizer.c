@@ -74,6 +74,22 @@ static const TsKey muon_keys[] = {
                 "sqrt(max(rows, columns)), which goes with a rate of AdamW",
                 .fallback = "original"),
     TS_KEYS_END};
+static const TsKey shampoo_keys[] = {
+    RATE("1e-3"),
+    DECAY("0.1", DECOUPLED),
+    BETA1("0.9"),
+    TS_KEY_REAL(TsOptimizerConfig, beta2, "decay of the mean of squares, of Adam's update whose length is taken",
+                .fallback = "0.99", .range = TS_FROM_TO(0, 1)),
+    EPSILON("1e-8"),
+    TS_KEY_REAL(TsOptimizerConfig, factor_decay, "of the sums of squares of rows and of columns", .fallback = "0.95",
+                .range = TS_FROM_TO(0, 1)),
+    TS_KEY_REAL(TsOptimizerConfig, ridge, "added to eigenvalues, as a part of the largest", .fallback = "1e-6",
+                .range = TS_ABOVE(0)),
+    TS_KEY_INT(TsOptimizerConfig, every, "from one decomposition to the next", .fallback = "10",
+               .range = TS_AT_LEAST(1), .unit = "steps"),
+    TS_KEY_INT(TsOptimizerConfig, block, "the most rows or columns that are decomposed together; larger dims are cut",
+               .fallback = "512", .range = TS_BETWEEN(1, 8192)),
+    TS_KEYS_END};
 
 static TsStatus check_sgd(const void *value)
 {
@@ -90,6 +106,8 @@ TABLE(sgd, "Gradient descent, with a momentum if that is given.", check_sgd);
 TABLE(lion, "The sign of a mean: Chen et al. 2023.", NULL);
 TABLE(lamb, "Adam relative to the norm of each parameter: You et al. 2020.", NULL);
 TABLE(adafactor, "Means of squares by rows and columns: Shazeer and Stern 2018.", NULL);
+TABLE(shampoo, "Means of gradients by inverse roots of their squares, of rows and of columns: Gupta et al. 2018.",
+      NULL);
 TABLE(muon, "Updates made orthogonal, of matrices alone: Jordan et al. 2024.", NULL);
 
 /* ---- one op a step ---- */
@@ -210,14 +228,15 @@ static const char *refuse_no_matrix(const TsParameter *row)
     return row->shape.dims < 2 ? "it is no matrix" : NULL;
 }
 
-static const TsOptimizer rules[] = {{adamw, two_states, NULL},
-                                    {sgd, states_of_sgd, NULL},
-                                    {adam, two_states, NULL},
-                                    {ts_rule_adam_pax, two_states, NULL},
-                                    {ts_rule_adafactor, states_of_adafactor, NULL},
-                                    {lion, one_state, NULL},
-                                    {ts_rule_lamb, two_states, NULL},
-                                    {ts_rule_muon, one_state, refuse_no_matrix}};
+static const TsOptimizer rules[] = {{adamw, two_states, NULL, NULL},
+                                    {sgd, states_of_sgd, NULL, NULL},
+                                    {adam, two_states, NULL, NULL},
+                                    {ts_rule_adam_pax, two_states, NULL, NULL},
+                                    {ts_rule_adafactor, states_of_adafactor, NULL, NULL},
+                                    {lion, one_state, NULL, NULL},
+                                    {ts_rule_lamb, two_states, NULL, NULL},
+                                    {ts_rule_muon, one_state, refuse_no_matrix, NULL},
+                                    {ts_rule_shampoo, two_states, NULL, ts_rule_shampoo_after}};
 
 static const TsVariant optimizers[] = {
     {"adamw", "Adam with decoupled weight decay", &adamw_table, &rules[0]},
@@ -227,5 +246,6 @@ static const TsVariant optimizers[] = {
     {"adafactor", "Adam with little memory", &adafactor_table, &rules[4]},
     {"lion", "the sign of a mean of gradients", &lion_table, &rules[5]},
     {"lamb", "Adam relative to the norm of each parameter, for large batches", &lamb_table, &rules[6]},
-    {"muon", "orthogonal updates, of matrices", &muon_table, &rules[7]}};
+    {"muon", "orthogonal updates, of matrices", &muon_table, &rules[7]},
+    {"shampoo", "roots of squares of rows and of columns", &shampoo_table, &rules[8]}};
 TsVariants ts_optimizers = {"optimizer", optimizers, sizeof optimizers / sizeof *optimizers};

@@ -170,6 +170,53 @@ def muon(decay, scale, mu=0.95):
     return build
 
 
+def inverse_root(a, ridge):
+    w, v = np.linalg.eigh(a)
+    w = np.maximum(w, 0)
+    return (v * (w + ridge * w.max()) ** -0.25) @ v.T
+
+
+def blocks(size, most):
+    """Where blocks of at most `most` begin and end; the last may be shorter."""
+    count = -(-size // most)
+    block = -(-size // count)
+    return [(i * block, min((i + 1) * block, size)) for i in range(count)]
+
+
+def shampoo(decay, every, most, b1=0.9, b2=0.99, b3=0.95, ridge=1e-6, epsilon=1e-8):
+    """Adam's update in the direction of L^(-1/4) M R^(-1/4); factors of blocks along the diagonal."""
+
+    def build(path, k, x):
+        m, v = np.zeros_like(x), np.zeros_like(x)
+        shape = matrix(x).shape
+        cuts = [blocks(size, most) for size in shape] if x.ndim > 1 else []
+        factors = [[np.zeros((e - b, e - b)) for b, e in cut] for cut in cuts]
+        roots = None
+
+        def rule(p, g, t):
+            nonlocal m, v, roots
+            m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
+            u = m / (1 - b1 ** t) / (np.sqrt(v / (1 - b2 ** t)) + epsilon)
+            if roots is not None:
+                y = matrix(m).copy()
+                for (b, e), root in zip(cuts[0], roots[0]):
+                    y[b:e] = root @ y[b:e]
+                for (b, e), root in zip(cuts[1], roots[1]):
+                    y[:, b:e] = y[:, b:e] @ root
+                u = (y * np.linalg.norm(u) / np.linalg.norm(y)).reshape(p.shape)
+            for side, cut in enumerate(cuts):
+                rows = matrix(g) if side == 0 else matrix(g).T
+                for i, (b, e) in enumerate(cut):
+                    factors[side][i] = b3 * factors[side][i] + (1 - b3) * rows[b:e] @ rows[b:e].T
+            if cuts and t % every == 0:
+                roots = [[inverse_root(f, ridge) for f in side] for side in factors]
+            return p - RATE * (u + (decay if path != "bias" else 0) * p)
+
+        return rule
+
+    return build
+
+
 def optimizers():
     adamw = torch_rule(lambda p, d: torch.optim.AdamW(p, RATE, (0.9, 0.99), 1e-8, 0.1 if d else 0))
     rate = "rate: %.17g" % RATE
@@ -207,6 +254,10 @@ def optimizers():
     for scale in ("original", "match_rms"):
         run("muon_" + scale, "{clip: 0, optimizer: {type: muon, %s, scale: %s}, %s}" % (rate, scale, others),
             muon(0.1, scale))
+    run("shampoo", "{clip: 0, optimizer: {type: shampoo, %s, every: 2, ridge: 0.01}}" % rate,
+        shampoo(0.1, 2, 512, ridge=0.01))
+    run("shampoo_blocks", "{clip: 0, optimizer: {type: shampoo, %s, every: 1, block: 4, ridge: 0.01, decay: 0}}" % rate,
+        shampoo(0, 1, 4, ridge=0.01))
     run("groups", "{clip: 0, optimizer: {type: adamw, %s}, optimizers: {a: {parameters: heads, type: lion, %s, "
         "schedule: {type: piecewise, boundaries: [3], factors: [1, 0]}}, b: {parameters: bias, type: sgd, %s}}}"
         % (rate, rate, rate),
