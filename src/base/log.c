@@ -7,12 +7,16 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
+
+#define CLEAR "\r\033[K" /* a terminal goes to the beginning of its line, and empties it */
 
 static _Atomic TsLogLevel lowest = TS_LOG_INFO;
 static atomic_int log_rank;
 static FILE *log_file;
+static char progress[512]; /* what stands on the terminal's last line; "": nothing */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 void ts_log_set_level(TsLogLevel level)
@@ -46,6 +50,19 @@ const char *ts_log_host(void)
     return host_name;
 }
 
+/* With the lock held. */
+static void add_to_file(const char *where, const char *prefix, const char *text)
+{
+    if (!log_file)
+        return;
+    time_t now = time(NULL);
+    struct tm parts;
+    char stamp[32];
+    strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &parts));
+    fprintf(log_file, "%s %s%s%s\n", stamp, where, prefix, text);
+    fflush(log_file);
+}
+
 void ts_log(TsLogLevel level, const char *format, ...)
 {
     static const char *const prefix[] = {"debug: ", "", "warning: ", "error: "};
@@ -61,15 +78,39 @@ void ts_log(TsLogLevel level, const char *format, ...)
     if (log_rank != 0)
         snprintf(where, sizeof where, "[rank %d] ", log_rank);
     pthread_mutex_lock(&lock);
-    fprintf(stderr, "%s%s%s%s\n", level >= TS_LOG_WARNING ? "tessera: " : "", where, prefix[level], text);
-    if (log_file) {
-        time_t now = time(NULL);
-        struct tm parts;
-        char stamp[32];
-        strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &parts));
-        fprintf(log_file, "%s %s%s%s\n", stamp, where, prefix[level], text);
-        fflush(log_file);
-    }
+    fprintf(stderr, "%s%s%s%s%s\n%s", progress[0] ? CLEAR : "", level >= TS_LOG_WARNING ? "tessera: " : "", where,
+            prefix[level], text, progress);
+    add_to_file(where, prefix[level], text);
+    pthread_mutex_unlock(&lock);
+}
+
+/* As much of the line as the terminal shows in one: more would not be rewritten. */
+static int shown_columns(const char *line)
+{
+    struct winsize window;
+    int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1 ? window.ws_col - 1 : (int)sizeof progress;
+    int length = (int)strlen(line);
+    return length < columns ? length : columns;
+}
+
+void ts_log_progress(const char *line)
+{
+    if (lowest > TS_LOG_INFO || log_rank != 0)
+        return;
+    pthread_mutex_lock(&lock);
+    snprintf(progress, sizeof progress, "%.*s", shown_columns(line), line);
+    fprintf(stderr, CLEAR "%s", progress);
+    fflush(stderr);
+    add_to_file("", "", line);
+    pthread_mutex_unlock(&lock);
+}
+
+void ts_log_progress_end(void)
+{
+    pthread_mutex_lock(&lock);
+    if (progress[0])
+        fputc('\n', stderr);
+    progress[0] = '\0';
     pthread_mutex_unlock(&lock);
 }
 

@@ -15,6 +15,12 @@ typedef enum TsLogLevel { TS_LOG_DEBUG, TS_LOG_INFO, TS_LOG_WARNING, TS_LOG_ERRO
 /* One line, without its newline; what is beyond 4 KiB is left out, with "..." in its place. Safe from any thread. */
 void ts_log(TsLogLevel level, const char *format, ...) TS_PRINTF(2, 3);
 
+/* A line that the next one of its kind replaces, where standard error is a terminal as wide as it: at most 512 bytes,
+ * of rank 0 alone. Other lines are printed above it. The file gets it as any line. ts_log_progress_end lets it stand.
+ * Safe from any thread. */
+void ts_log_progress(const char *line);
+void ts_log_progress_end(void);
+
 /* Below `level` nothing is printed; TS_LOG_INFO at the start. */
 void ts_log_set_level(TsLogLevel level);
 

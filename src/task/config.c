@@ -16,6 +16,7 @@ static const char *const precision_words[] = {"f32", "f64", NULL};
 static const char *const recompute_words[] = {"nothing", "block", "everything", "auto", NULL};
 static const char *const compute_words[] = {"auto", "bf16", NULL};
 static const char *const mode_words[] = {"train_and_eval", "train", "eval", "continuous_eval", NULL};
+static const char *const progress_words[] = {"auto", "line", "lines", NULL};
 static const char *const numerics_words[] = {"fast", "reproducible", NULL};
 
 /* Intervals of this floor count steps or time. */
@@ -35,6 +36,8 @@ static TsStatus check_run(const void *value)
     if (run->compute == TS_COMPUTE_BF16 && run->precision != TS_PRECISION_F32)
         return ts_status_error(TS_CODE_INVALID, "compute: bf16 goes with precision f32");
     TS_TRY(check_interval("log", run->log));
+    TS_TRY(check_interval("decode_every", run->decode_every));
+    TS_TRY(check_interval("histograms", run->histograms));
     return check_interval("evaluate", run->evaluate);
 }
 
@@ -81,6 +84,16 @@ static const TsKey run_keys[] = {
     TS_KEY_INTERVAL(TsRunConfig, log, "how often a progress line is printed", .fallback = "10 steps"),
     TS_KEY_INTERVAL(TsRunConfig, evaluate, "how often the tasks are evaluated, beside at the end",
                     .fallback = "100 steps"),
+    TS_KEY_INTERVAL(TsRunConfig, decode_every,
+                    "how often decode.prompts are continued, beside before the first step and at the end",
+                    .fallback = "never"),
+    TS_KEY_INTERVAL(TsRunConfig, histograms,
+                    "how often TensorBoard gets histograms of parameters, and of the gradients of that step",
+                    .fallback = "never"),
+    TS_KEY_ENUM(TsRunConfig, progress, progress_words,
+                "one line that is rewritten in place, or a line each time; auto: rewritten on a terminal, which mpirun "
+                "hides from the ranks",
+                .fallback = "auto"),
     TS_KEYS_END};
 static const TsConfigTable run_table = {"run", "One training run.", sizeof(TsRunConfig), run_keys, check_run};
 

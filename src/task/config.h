@@ -32,6 +32,7 @@
 typedef enum TsCompute { TS_COMPUTE_AUTO, TS_COMPUTE_BF16 } TsCompute;
 typedef enum TsPrecision { TS_PRECISION_F32, TS_PRECISION_F64 } TsPrecision;
 typedef enum TsRunMode { TS_MODE_TRAIN_AND_EVAL, TS_MODE_TRAIN, TS_MODE_EVAL, TS_MODE_CONTINUOUS_EVAL } TsRunMode;
+typedef enum TsProgressKind { TS_PROGRESS_AUTO, TS_PROGRESS_LINE, TS_PROGRESS_LINES } TsProgressKind;
 typedef enum TsNumerics { TS_NUMERICS_FAST, TS_NUMERICS_REPRODUCIBLE } TsNumerics;
 
 /* Micro-batches of a batch. */
@@ -49,8 +50,9 @@ typedef struct TsRunConfig {
     TsPrecision precision;
     TsCompute compute;
     TsNumerics numerics;
-    int64_t virtual_shards;   /* of a batch, where numerics are reproducible */
-    TsInterval log, evaluate; /* how often */
+    int64_t virtual_shards;                             /* of a batch, where numerics are reproducible */
+    TsInterval log, evaluate, decode_every, histograms; /* how often */
+    TsProgressKind progress;
 } TsRunConfig;
 
 typedef struct TsMeshConfig {

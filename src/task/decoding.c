@@ -63,6 +63,8 @@ static const TsKey decode_keys[] = {
                 .fallback = "[]"),
     TS_KEY_STRING(TsDecodeConfig, prompt, "how a prompt is written, as in \"{prompt}: \"; left out: as it was learned",
                   .range = TS_AT_LEAST(1)),
+    TS_KEY_LIST(TsDecodeConfig, prompts, TS_ELEMENT(TS_KIND_STRING), "what training continues, every run.decode_every",
+                .fallback = "[]"),
     TS_KEY_INT(TsDecodeConfig, batch, "prompts that are continued together", .fallback = "16",
                .range = TS_BETWEEN(1, 1 << 20)),
     TS_KEYS_END};
@@ -74,6 +76,7 @@ const TsConfigTable ts_decode_table = {"decode", "How text is continued.", sizeo
 /* Everything that one call works with. */
 typedef struct Decoding {
     const TsJob *job;
+    const TsBatch *arrays; /* the parameters, by path */
     const TsTask *task;
     const TsDecodeRequest *request;
     const TsDecodeConfig *keys;
@@ -216,8 +219,9 @@ static void describe_row(json_t *object, const TsDecoded *decoded, const TsDecod
     json_object_set_new(object, "end", json_string(ends[decoded->end[row]]));
 }
 
-/* The line of prompt `index` of all, `at` of those that were decoded together. Owned by the caller: free. */
-static char *describe(const Decoding *d, const TsDecoded *decoded, const TsDecodeText *text, int64_t index, int64_t at)
+/* The line of prompt `index` of all, `at` of those that were decoded together. Owned by the caller. */
+static json_t *describe(const Decoding *d, const TsDecoded *decoded, const TsDecodeText *text, int64_t index,
+                        int64_t at)
 {
     json_t *object = json_object();
     json_object_set_new(object, "index", json_integer(index));
@@ -235,9 +239,7 @@ static char *describe(const Decoding *d, const TsDecoded *decoded, const TsDecod
         }
         json_object_set_new(object, "samples", samples);
     }
-    char *line = json_dumps(object, JSON_REAL_PRECISION(9));
-    json_decref(object);
-    return line;
+    return object;
 }
 
 /* A text with what was added; of a head the prompt and what it is called, with a tab between, or the filled text. */
@@ -257,6 +259,22 @@ static void print_plain(const Decoding *d, const TsDecoded *decoded, const TsDec
     }
 }
 
+/* Takes the object. */
+static void put_line(Decoding *d, json_t *object)
+{
+    if (d->request->objects) {
+        json_array_append_new(d->request->objects, object);
+        return;
+    }
+    char *line = json_dumps(object, JSON_REAL_PRECISION(9));
+    if (d->request->output)
+        ts_text_append(&d->lines, "%s\n", line);
+    else
+        printf("%s\n", line);
+    free(line); /* jansson's */
+    json_decref(object);
+}
+
 /* On rank 0. */
 static TsStatus put_out(Decoding *d, const TsDecoded *decoded, int64_t first)
 {
@@ -267,14 +285,8 @@ static TsStatus put_out(Decoding *d, const TsDecoded *decoded, int64_t first)
         printf("\n");
     else if (d->plain)
         print_plain(d, decoded, text, first);
-    for (int64_t i = 0; !d->plain && i < decoded->prompts; i++) {
-        char *line = describe(d, decoded, text, first + i, i);
-        if (d->request->output)
-            ts_text_append(&d->lines, "%s\n", line);
-        else
-            printf("%s\n", line);
-        free(line);
-    }
+    for (int64_t i = 0; !d->plain && i < decoded->prompts; i++)
+        put_line(d, describe(d, decoded, text, first + i, i));
     d->log_probability = ts_weighted_scalar_merge(d->log_probability, text->log_probability);
     d->bytes = ts_weighted_scalar_merge(d->bytes, text->added_bytes);
     d->ended = ts_weighted_scalar_merge(d->ended, text->ended);
@@ -409,7 +421,7 @@ static TsStatus gather_prompts(Decoding *d)
         ts_prompt_texts_add(&d->texts, d->request->prompts[i]);
     if (d->request->input)
         TS_TRY(ts_prompt_texts_read(&d->texts, d->job->group, d->request->input));
-    d->plain = !d->request->input && !d->request->output && !d->request->json;
+    d->plain = !d->request->input && !d->request->output && !d->request->json && !d->request->objects;
     return TS_OK;
 }
 
@@ -421,9 +433,9 @@ static TsStatus decode_all(Decoding *d)
     TsBatch *narrow = NULL;
     TsParameters *parameters = ts_job_parameters_of(job, d->task);
     d->weights =
-        (TsWeights){.parameters = parameters, .arrays = job->arrays, .dtype = job->dtype, .threads = job->threads};
+        (TsWeights){.parameters = parameters, .arrays = d->arrays, .dtype = job->dtype, .threads = job->threads};
     if (job->dtype == TS_BF16) {
-        narrow = ts_weights_narrow(parameters, job->arrays);
+        narrow = ts_weights_narrow(parameters, d->arrays);
         d->weights.arrays = narrow;
         d->weights.narrow = true;
     }
@@ -453,6 +465,11 @@ static TsStatus decode_all(Decoding *d)
     return status;
 }
 
+bool ts_decode_can(const TsTask *task)
+{
+    return task->model && task->model->decode && task->tokenizer && !task->takes_pairs;
+}
+
 static TsStatus find_task(const TsTask **task, const TsJob *job, const char *name)
 {
     *task = job->tasks[0];
@@ -462,9 +479,32 @@ static TsStatus find_task(const TsTask **task, const TsJob *job, const char *nam
         return ts_status_error(TS_CODE_UNSUPPORTED,
                                "tasks.%s takes pairs of texts, and prompts are none: tessera predict --file reads such",
                                (*task)->name);
-    return (*task)->model && (*task)->model->decode && (*task)->tokenizer
-               ? TS_OK
-               : ts_status_error(TS_CODE_UNSUPPORTED, "tasks.%s does not decode text", (*task)->name);
+    return ts_decode_can(*task) ? TS_OK
+                                : ts_status_error(TS_CODE_UNSUPPORTED, "tasks.%s does not decode text", (*task)->name);
+}
+
+static TsStatus prepare(Decoding *d)
+{
+    TS_TRY(find_task(&d->task, d->job, d->request->task));
+    TS_TRY(gather_prompts(d));
+    return set_options(d);
+}
+
+static void release(Decoding *d)
+{
+    ts_prompt_texts_free(&d->texts);
+    ts_text_free(&d->lines);
+    ts_free(d->ends);
+}
+
+TsStatus ts_decode_job(const TsJob *job, const TsBatch *arrays, const TsDecodeRequest *request)
+{
+    Decoding d = {.job = job, .arrays = arrays, .request = request, .keys = &job->keys->decode};
+    TsStatus status = prepare(&d);
+    if (!status)
+        status = decode_all(&d);
+    release(&d);
+    return status;
 }
 
 /* Whether the task that is asked for has a head, which is made of what the checkpoint kept. */
@@ -487,19 +527,13 @@ TsStatus ts_decode_run(TsGroup *group, const TsConfig *config, const TsDecodeReq
     else
         TS_TRY(ts_job_open(&job, group, config, (TsJobOptions){.without_data = true}));
     ts_stop_watch();
-    Decoding d = {.job = job, .request = request, .keys = &job->keys->decode};
-    TsStatus status = find_task(&d.task, job, request->task);
-    if (!status)
-        status = gather_prompts(&d);
-    if (!status)
-        status = set_options(&d);
+    Decoding d = {.job = job, .arrays = job->arrays, .request = request, .keys = &job->keys->decode};
+    TsStatus status = prepare(&d);
     if (!status && !restored)
         status = ts_base_restore(job, NULL);
     if (!status)
         status = decode_all(&d);
-    ts_prompt_texts_free(&d.texts);
-    ts_text_free(&d.lines);
-    ts_free(d.ends);
+    release(&d);
     ts_job_close(&job);
     return status;
 }

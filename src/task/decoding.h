@@ -12,8 +12,14 @@
  */
 #pragma once
 
+#include <jansson.h>
+
 #include "base/config.h"
 #include "comm/group.h"
+#include "tensor/batch.h"
+
+typedef struct TsJob TsJob;
+typedef struct TsTask TsTask;
 
 typedef struct TsDecodeConfig {
     int64_t max_decode_steps, min_decode_steps; /* tokens */
@@ -28,6 +34,7 @@ typedef struct TsDecodeConfig {
     TsList stops;         /* of const char * */
     const char *prompt;   /* "{prompt}: "; NULL: as the task learned it */
     int64_t batch;        /* prompts that are decoded together */
+    TsList prompts;       /* of const char *: what is continued while training */
 } TsDecodeConfig;
 
 /* The keys of `decode:`. */
@@ -42,7 +49,15 @@ typedef struct TsDecodeRequest {
     int64_t seed;       /* negative: run.seed */
     bool stream;        /* text is printed as it grows, where there is one prompt with one sample */
     bool json;          /* JSON lines also for prompts of the command line */
+    json_t *objects;    /* an array that gets the objects of the lines on rank 0, in place of all output; NULL: none */
 } TsDecodeRequest;
+
+/* Whether the task continues text. Not collective. */
+bool ts_decode_can(const TsTask *task);
+
+/* Decodes with parameters as they are now: `arrays`, by their paths, as the job has them. Collective on the job's
+ * group; the same status on all ranks. */
+TS_MUST_USE TsStatus ts_decode_job(const TsJob *job, const TsBatch *arrays, const TsDecodeRequest *request);
 
 /* Decodes with the newest checkpoint of run.dir. Collective on group; the same status on all ranks. */
 TS_MUST_USE TsStatus ts_decode_run(TsGroup *group, const TsConfig *config, const TsDecodeRequest *request);

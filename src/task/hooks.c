@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "comm/collectives.h"
 #include "task/closed_form/solve.h"
+#include "task/spread.h"
 #include "task/stop.h"
 #include "task/training.h"
 
@@ -19,7 +20,7 @@
 /* What the ranks decide together after a step: any rank's wish is every rank's. */
 typedef struct Decision {
     int32_t stop; /* why, as ts_stop_asked says; or 0 */
-    int32_t say, evaluate, save;
+    int32_t say, evaluate, decode, spread, save;
     int32_t failed; /* the save in the background */
     int32_t lost;   /* the run directory is another run's now */
 } Decision;
@@ -52,6 +53,9 @@ static Decision decide(const TsTraining *training)
     Decision mine = {.stop = stop,
                      .say = last || is_due(keys->run.log, training->step, training->said_s),
                      .evaluate = last || is_due(keys->run.evaluate, training->step, training->evaluated_s),
+                     .decode = is_due(keys->run.decode_every, training->step, training->decoded_s) ||
+                               (last && keys->run.decode_every.unit != TS_NEVER),
+                     .spread = is_due(keys->run.histograms, training->step, training->spread_s),
                      .save = !failing && ts_saving_is_due(training->saving, moment),
                      .failed = ts_saving_failed(training->saving),
                      .lost = ts_run_dir_lost(training->dir)};
@@ -130,6 +134,24 @@ static void say(TsTraining *training)
     training->said_s = ts_progress_now();
 }
 
+/* How parameters are spread, and the gradients that made them. */
+static void spread(TsTraining *training)
+{
+    TsGroup *group = training->job->group;
+    ts_spread_report(training->summaries, group, training->job->arrays, training->step);
+    ts_spread_report(training->summaries, group, ts_learner_gradients(training->learner), training->step);
+    ts_summaries_flush(training->summaries);
+    training->spread_s = ts_progress_now();
+}
+
+/* What goes wrong beside the steps ends no run. */
+static void warn(TsStatus status, TsGroup *group)
+{
+    if (status && ts_status_code(status) != TS_CODE_INTERRUPTED && ts_group_rank(group) == 0) /* the same on all */
+        ts_log(TS_LOG_WARNING, "%s", ts_status_message(status));
+    ts_status_free(&status);
+}
+
 /* ---- evaluation ---- */
 
 static void note_scores(TsTraining *training, const char *task, const TsScores *scores)
@@ -152,24 +174,27 @@ static void give_scores(TsTraining *training, int index, const TsScores *scores)
 }
 
 /* Finds the parameters of tasks that are solved and not trained, on the backbone as it is evaluated now. */
-static TsStatus solve(TsTraining *training, bool averages)
+static TsStatus solve(TsTraining *training, const TsBatch *arrays)
 {
-    const TsBatch *arrays =
-        averages ? ts_averages_arrays(ts_learner_averages(training->learner)) : training->job->arrays;
     if (!ts_solve_is_needed(training->job))
         return TS_OK;
     return ts_solve(training->job, (TsSolveOptions){.arrays = arrays});
 }
 
-TsStatus ts_training_evaluate(TsTraining *training)
+const TsBatch *ts_training_evaluated(const TsTraining *training)
 {
     const TsEmaConfig *ema = training->keys->learner.ema;
+    if (!ema || !ema->evaluate)
+        return training->job->arrays;
+    ts_averages_gather(ts_learner_averages(training->learner));
+    return ts_averages_arrays(ts_learner_averages(training->learner));
+}
+
+TsStatus ts_training_evaluate(TsTraining *training)
+{
     const TsTaskConfig *keys = training->keys->tasks.items;
     int count = training->job->task_count;
-    bool averages = ema && ema->evaluate;
-    if (averages)
-        ts_averages_gather(ts_learner_averages(training->learner));
-    TS_TRY(solve(training, averages));
+    TS_TRY(solve(training, ts_training_evaluated(training)));
     TsScores *scores = ts_calloc((size_t)count, sizeof *scores), average;
     double *weight = ts_calloc((size_t)count, sizeof *weight);
     bool stopped = false;
@@ -221,10 +246,7 @@ static TsStatus save(TsTraining *training)
 /* The step of the last checkpoint, once a save that is under way has ended. Collective. */
 static long long last_saved_step(TsTraining *training)
 {
-    TsStatus status = ts_saving_wait(training->saving);
-    if (status && ts_group_rank(training->job->group) == 0)
-        ts_log(TS_LOG_WARNING, "%s", ts_status_message(status));
-    ts_status_free(&status);
+    warn(ts_saving_wait(training->saving), training->job->group);
     return (long long)ts_saving_committed_step(training->saving);
 }
 
@@ -294,12 +316,17 @@ TsStatus ts_training_hooks(TsTraining *training)
         return taken_over(training);
     if (due.failed)
         return ts_saving_wait(training->saving);
+    if (due.spread)
+        spread(training);
     if (due.say)
         say(training);
     if (training->skipped_in_row >= training->keys->learner.skip_limit)
         return too_many_skipped(training);
-    if (due.evaluate && !due.stop) {
+    if (due.evaluate && !due.stop)
         TS_TRY(ts_training_evaluate(training));
+    if (due.decode && !due.stop)
+        warn(ts_training_decode(training), training->job->group);
+    if ((due.evaluate || due.decode) && !due.stop) {
         due.stop = ts_stop_agreed(training->job->group); /* meanwhile */
         TsSavingMoment moment = {.step = training->step, .stopping = true};
         due.save |= due.stop && ts_saving_is_due(training->saving, moment);

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -15,10 +16,10 @@ double ts_progress_now(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-TsProgress ts_progress_start(int64_t step, int64_t steps)
+TsProgress ts_progress_start(int64_t step, int64_t steps, TsProgressKind kind)
 {
-    double now = ts_progress_now();
-    return (TsProgress){.steps_at_start = step, .steps = steps, .started_s = now};
+    bool rewrites = kind == TS_PROGRESS_LINE || (kind == TS_PROGRESS_AUTO && isatty(STDERR_FILENO));
+    return (TsProgress){.steps_at_start = step, .steps = steps, .started_s = ts_progress_now(), .rewrites = rewrites};
 }
 
 /* "41.2k" */
@@ -106,7 +107,10 @@ void ts_progress_say(const TsProgress *progress, TsRunDir *dir, const TsReport *
     ts_text_append(&line, " left");
     if (report->learner.factor == 0)
         ts_text_append(&line, "  (step skipped: gradient norm %g)", report->learner.gradient_norm);
-    ts_log(TS_LOG_INFO, "%s", line.data);
+    if (progress->rewrites)
+        ts_log_progress(line.data);
+    else
+        ts_log(TS_LOG_INFO, "%s", line.data);
     ts_text_free(&line);
     add_metrics(dir, report);
 }

@@ -144,6 +144,18 @@ void ts_summaries_scores(TsSummaries *summaries, int index, int64_t step, const 
     flush(*file);
 }
 
+void ts_summaries_histogram(TsSummaries *summaries, int64_t step, const char *tag, TsEventHistogram histogram)
+{
+    if (summaries->train)
+        ts_event_file_histogram(summaries->train, step, tag, histogram);
+}
+
+void ts_summaries_flush(TsSummaries *summaries)
+{
+    if (summaries->train)
+        flush(summaries->train);
+}
+
 void ts_summaries_text(TsSummaries *summaries, int64_t step, const char *tag, const char *text)
 {
     if (!summaries->train)

@@ -8,6 +8,8 @@
  *   mixture/conflict/TASK/TASK               asks for that; and the cosine between two of them
  *   learning/rate, grad_norm, clipped_norm, skipped_steps, weight_norm
  *   mixture/rate/TASK, mixture/count/TASK    what is drawn from now on; steps so far
+ *   histograms/PATH, histograms/gradient/PATH    of parameters, and of the gradients of the last step, on request
+ *   decoded/TASK                             texts that the task continued, on request
  *   speed/steps_per_s, tokens_per_s, flops_fraction, communication_fraction, imbalance
  *
  * Rank 0 writes, and flushes whenever it was given something: a crash loses at most the last interval. What cannot be
@@ -16,6 +18,7 @@
 #pragma once
 
 #include "comm/group.h"
+#include "task/event_file.h"
 #include "task/report.h"
 
 typedef struct TsSummaries TsSummaries;
@@ -32,6 +35,11 @@ void ts_summaries_report(TsSummaries *summaries, const TsReport *report);
 
 /* What an evaluation of task `index` gave; the number of tasks: the average over them. */
 void ts_summaries_scores(TsSummaries *summaries, int index, int64_t step, const TsScores *scores);
+
+/* A histogram under a tag of train; ts_summaries_flush, or the next report or text, writes it. */
+void ts_summaries_histogram(TsSummaries *summaries, int64_t step, const char *tag, TsEventHistogram histogram);
+
+void ts_summaries_flush(TsSummaries *summaries);
 
 /* Text under a tag of train. */
 void ts_summaries_text(TsSummaries *summaries, int64_t step, const char *tag, const char *text);

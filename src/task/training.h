@@ -32,7 +32,7 @@ typedef struct TsTraining {
     TsSpeed speed;
     TsSummaries *summaries;
     TsEarlyStop early_stop;
-    double evaluated_s, said_s;
+    double evaluated_s, said_s, decoded_s, spread_s;
     TsRecording recording;
     bool is_recorded; /* in RUN/run.json */
 } TsTraining;
@@ -50,6 +50,16 @@ TS_MUST_USE TsStatus ts_training_hooks(TsTraining *training);
 /* Solves the tasks that are solved, and evaluates all that have data for it, unless the ranks are asked to stop
  * meanwhile. Collective; the same status on all ranks. */
 TS_MUST_USE TsStatus ts_training_evaluate(TsTraining *training);
+
+/* Continues decode.prompts by every task that can, and says, adds to the metrics and gives to TensorBoard what came of
+ * it. Collective; the same status on all ranks. texts.c */
+TS_MUST_USE TsStatus ts_training_decode(TsTraining *training);
+
+/* That there is something to continue, where run.decode_every asks for it. Not collective. */
+TS_MUST_USE TsStatus ts_training_expect_prompts(const TsTraining *training);
+
+/* What evaluation and decoding see: the averages, as they are now, or the parameters. Collective. */
+const TsBatch *ts_training_evaluated(const TsTraining *training);
 
 /* Whether there is no further step. */
 bool ts_training_is_over(const TsTraining *training);

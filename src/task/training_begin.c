@@ -252,10 +252,14 @@ static TsStatus begin_watching(TsTraining *training)
     TsJob *job = training->job;
     training->recording = ts_recording_start(&keys->trace, job->group, training->step);
     training->speed = ts_speed_start(job->group, job->dtype, job->threads);
-    training->progress = ts_progress_start(training->step, keys->run.steps);
+    TS_TRY(ts_comm_agree(job->group, ts_summaries_create(&training->summaries, job->group, keys->run.dir,
+                                                         keys->tasks.names, job->task_count, training->step)));
+    if (keys->run.decode_every.unit != TS_NEVER) /* at once: prompts that cannot be are known before the first step */
+        TS_TRY(ts_training_decode(training));
+    training->progress = ts_progress_start(training->step, keys->run.steps, keys->run.progress);
     training->evaluated_s = training->said_s = training->progress.started_s;
-    return ts_comm_agree(job->group, ts_summaries_create(&training->summaries, job->group, keys->run.dir,
-                                                         keys->tasks.names, job->task_count, training->step));
+    training->decoded_s = training->spread_s = training->progress.started_s;
+    return TS_OK;
 }
 
 TsStatus ts_training_begin(TsTraining *training, TsGroup *group, const TsConfig *config, TsTrainOptions options)
@@ -273,6 +277,7 @@ TsStatus ts_training_begin(TsTraining *training, TsGroup *group, const TsConfig 
         compiled = ts_fit_check_made(group);
     TS_TRY(ts_fit_explain(ts_comm_agree(group, compiled), group, config)); /* one host alone may lack the memory */
     TS_TRY(expect_metrics(training));
+    TS_TRY(ts_training_expect_prompts(training));
     TS_TRY(ts_run_dir_open(&training->dir, group, training->keys->run.dir, config, options.force));
     introduce(training);
     TS_TRY(ts_saving_create(&training->saving, group, &training->keys->checkpoint, training->dir));
@@ -291,6 +296,7 @@ void ts_training_end(TsTraining *training)
         ts_evaluator_free(&training->evaluators[i]);
     ts_free(training->evaluators);
     ts_timeline_free(&training->recording.timeline);
+    ts_log_progress_end();
     ts_courses_free(&training->courses);
     ts_summaries_free(&training->summaries);
     ts_early_stop_free(&training->early_stop);

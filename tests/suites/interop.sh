@@ -39,7 +39,8 @@ check 'the same values whatever the files' same
 "$work/venv/bin/pip" -q install tensorboard 'setuptools<81' || skip TensorBoard 'it cannot be installed'
 summarise() {
     timeout 60 mpirun --oversubscribe --bind-to none -n 2 "$BUILD/tessera" train jobs/line.yaml run.dir="$work/board" run.steps=6 \
-        run.threads=1 run.log='2 steps' run.evaluate='3 steps'
+        run.threads=1 run.log='2 steps' run.evaluate='3 steps' run.histograms='2 steps' run.decode_every='3 steps' \
+        'decode.prompts=[Alice, the]' decode.max_decode_steps=4
 }
 if "$work/venv/bin/python" -c 'import tensorboard' 2>/dev/null; then
     check 'a run with summaries' summarise

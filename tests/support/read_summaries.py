@@ -35,6 +35,21 @@ def main(run):
     for tag in ("learning/clipped_norm", "mixture/rate/lm", "mixture/count/lm", "speed/steps_per_s",
                 "speed/communication_fraction", "speed/imbalance", "lm/loss", "lm/loss/weight"):
         assert train[tag], tag
+    events = EventAccumulator(run + "/summaries/train", size_guidance={"histograms": 0, "tensors": 0})
+    events.Reload()
+    norms = {}
+    for tag in events.Tags()["histograms"]:
+        for event in events.Histograms(tag):
+            kind = "grad_norm" if tag.startswith("histograms/gradient/") else "weight_norm"
+            norms[event.step, kind] = norms.get((event.step, kind), 0) + event.histogram_value.sum_squares
+    for line in lines:
+        if line["kind"] == "train":
+            for kind in ("weight_norm", "grad_norm"):
+                norm = norms[line["step"], kind] ** 0.5
+                assert abs(norm - line[kind]) <= 1e-4 * line[kind], (line["step"], kind, norm, line[kind])
+                compared += 1
+    texts = [event for tag in events.Tags()["tensors"] if tag == "decoded/lm" for event in events.Tensors(tag)]
+    assert len(texts) == 3 and b'"Alice" | "' in texts[0].tensor_proto.string_val[0], texts
     evaluated = scalars(run + "/summaries/eval_lm")
     for line in lines:
         if line["kind"] == "eval":

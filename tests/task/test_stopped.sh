@@ -15,7 +15,7 @@ awk 'BEGIN { srand(7); print "text\tclass\tcount"; for (i = 0; i < 250; i++) { w
     print word "\t" z "\t" a } }' >"$top/words.tsv"
 data="files: [$top/words.tsv], batch: 64, lengths: [31], tokenizer: {type: characters, alphabet: abcdez}, split: {type: fraction, validation: 0.2}"
 cat >"$top/job.yaml" <<YAML
-run: {seed: 5, threads: 1, log: 1 steps, evaluate: never, steps: 24}
+run: {seed: 5, threads: 1, log: 1 steps, evaluate: never, steps: 16}
 backbone: {type: transformer, layers: 3, heads: 4, width: 64, context: 32, dropout: 0.1, causal: false}
 learner: {optimizer: {type: adamw, rate: 3e-3, decay: 0.1}, clip: 1, accumulate: 4, ema: {decay: 0.9}, schedule: {type: cosine, warmup: 3, steps: 30}}
 tasks:
