@@ -305,16 +305,31 @@ static void note_losses(TsCourses *courses)
     }
 }
 
-/* Cuts groups anew where that pays, and makes the passes on them. */
+/* Cuts groups so, and makes the passes on them. */
+static TsStatus cut_groups(TsCourses *courses, TsCut cut)
+{
+    for (int i = 0; i < courses->count; i++)
+        ts_course_close(&courses->courses[i]);
+    TS_TRY(ts_lanes_cut(&courses->lanes, cut));
+    return open_all(courses);
+}
+
+/* Cuts groups anew where that pays; a task that has no room in its group gets all ranks, as do the others then. */
 static TsStatus look_at_groups(TsCourses *courses, int64_t step)
 {
     TsCut cut;
     if (!is_concurrent(courses) || !ts_lanes_look(&courses->lanes, &cut, courses->courses, courses->active, step))
         return TS_OK;
-    for (int i = 0; i < courses->count; i++)
-        ts_course_close(&courses->courses[i]);
-    TS_TRY(ts_lanes_cut(&courses->lanes, cut));
-    return open_all(courses);
+    TsStatus status = cut_groups(courses, cut);
+    if (!status || ts_status_code(status) != TS_CODE_RESOURCES)
+        return status;
+    if (cut.groups > 1) {
+        if (ts_group_rank(courses->job->group) == 0)
+            ts_log(TS_LOG_WARNING, "%s; all ranks run all tasks", ts_status_message(status));
+        ts_status_free(&status);
+        status = cut_groups(courses, ts_lanes_stay_whole(&courses->lanes, courses->active));
+    }
+    return ts_status_annotate(status, "mixture.mode: concurrent: a task has no room in any group");
 }
 
 /* The passes of all active tasks, whose gradients add up by the coefficients, or are kept apart as they are. */

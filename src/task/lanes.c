@@ -115,19 +115,30 @@ static void find_loads(const TsLanes *lanes, double *load, TsCourse *courses, co
             load[i] = (double)courses[i].task->tokens_a_batch * (tokens > 0 ? seconds / tokens : 1);
 }
 
+TsCut ts_lanes_stay_whole(TsLanes *lanes, const bool *active)
+{
+    TsCut cut = {.tasks = lanes->job->task_count, .groups = 1, .slots = {slots_of(lanes)}};
+    for (int i = 0; i < cut.tasks; i++)
+        cut.group_of[i] = active[i] ? 0 : -1;
+    lanes->whole = true;
+    return cut;
+}
+
 bool ts_lanes_look(TsLanes *lanes, TsCut *cut, TsCourse *courses, const bool *active, int64_t step)
 {
     bool changed = !lanes->partition;
     int count = lanes->job->task_count;
     for (int i = 0; i < count && !changed; i++)
         changed = active[i] != (lanes->cut.group_of[i] >= 0);
-    if (!changed && step - lanes->looked_step < keys_of(lanes)->recut)
+    if (!changed && (lanes->whole || step - lanes->looked_step < keys_of(lanes)->recut))
         return false;
+    lanes->looked_step = step;
+    if (lanes->whole)
+        return *cut = ts_lanes_stay_whole(lanes, active), true;
     double scaling = keys_of(lanes)->scaling, *load = ts_calloc((size_t)count, sizeof *load);
     find_loads(lanes, load, courses, active);
     *cut = ts_cut_make(load, count, slots_of(lanes), scaling);
     double now = changed ? INFINITY : ts_cut_time(&lanes->cut, load, scaling);
-    lanes->looked_step = step;
     bool pays = ts_cut_time(cut, load, scaling) < 0.9 * now;
     ts_free(load);
     return pays;

@@ -86,6 +86,15 @@ for mode in interleaved joint concurrent; do
     verdict "$mode: data that end the run" "$([ $? = 0 ] && grep -q 'data are exhausted after step [3-9]' "$top/out" && echo yes)"
 done
 
+# A task that has no room in its group is run by all ranks; one that has room in none is named.
+room=(mixture.mode=concurrent mixture.scaling=0.5 tasks.lm.data.batch=32 memory.recompute=auto checkpoint.last=false)
+rm -rf "$top/run"
+run 2 run "${room[@]}" memory.limit=1000KiB
+verdict 'groups that are too small' "$([ $? = 0 ] && grep -q 'warning: .*task lm: .*; all ranks run all tasks' "$top/out" && grep -q 'step    12/12' "$top/out" && echo yes)"
+rm -rf "$top/run"
+run 2 run "${room[@]}" memory.limit=20KiB
+verdict 'a task with no room in any group' "$([ $? != 0 ] && grep -q 'error: mixture.mode: concurrent: a task has no room in any group: task lm: ' "$top/out" && ! grep -q '^step' "$top/out" && echo yes)"
+
 # ---- evaluation
 
 rm -rf "$top/run"
