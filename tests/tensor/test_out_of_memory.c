@@ -13,7 +13,20 @@
 #include "tensor/program.h"
 #include "test.h"
 
-enum { MOST_ALLOCATIONS = 20000, MOST_BINDINGS = 32, STEPS = 3, B = 2, T = 6, H = 2, D = 4, C = H * D, V = 11 };
+enum {
+    MOST_ALLOCATIONS = 20000,
+    MOST_BINDINGS = 32,
+    STEPS = 2,
+    LAYERS = 3,
+    B = 16,
+    T = 16,
+    H = 2,
+    D = 4,
+    C = H * D,
+    V = 11
+};
+
+enum { EMBEDDING, SCALE, QKV, OUT, WEIGHTS };
 
 static TsTensor weight(TsGraph *graph, const char *name, TsShape shape)
 {
@@ -21,35 +34,38 @@ static TsTensor weight(TsGraph *graph, const char *name, TsShape shape)
 }
 
 /* x + out(attention(norm(x))). x (B, T, C) -> (B, T, C) */
-static TsTensor attention(TsGraph *graph, TsTensor x, TsTensor scale, TsTensor qkv, TsTensor out)
+static TsTensor attention(TsGraph *graph, int layer, TsTensor x, const TsTensor *w)
 {
-    ts_graph_set_path(graph, "layer_00/attention");
-    TsTensor h = ts_dot(ts_normalize(x, scale, TS_NONE, (TsNormalize){.epsilon = 1e-5, .rms = true}), qkv, (TsDot){0});
+    char path[32];
+    snprintf(path, sizeof path, "layer_%02d/attention", layer);
+    ts_graph_set_path(graph, path);
+    TsTensor h =
+        ts_dot(ts_normalize(x, w[SCALE], TS_NONE, (TsNormalize){.epsilon = 1e-5, .rms = true}), w[QKV], (TsDot){0});
     TsTensor part[3]; /* (B, T, H, D) */
     for (int i = 0; i < 3; i++)
         part[i] = ts_reshape(ts_slice(h, -1, i * C, C), ts_shape(B, T, H, D));
     TsTensor seen =
         ts_attend(ts_rotary(part[0], TS_NONE, (TsRotary){0}), part[1], part[2], TS_NONE, (TsAttend){.causal = true})
             .out;
-    return ts_add(x, ts_dot(ts_reshape(seen, ts_shape(B, T, C)), out, (TsDot){0}));
+    return ts_add(x, ts_dot(ts_reshape(seen, ts_shape(B, T, C)), w[OUT], (TsDot){0}));
 }
 
-/* A step of a language model of one layer, with AdamW. */
+/* A step of a language model whose layers share their weights, with AdamW. */
 static TsGraph *trace_step(void)
 {
     static const char *const names[] = {"embedding", "scale", "qkv", "out"};
     TsGraph *graph = ts_graph_create();
     TsTensor tokens = ts_input(graph, "tokens", TS_I32, ts_shape(B, T), ts_replicated);
     TsTensor step = ts_input(graph, "step", TS_I64, ts_scalar, ts_replicated);
-    TsTensor w[] = {weight(graph, names[0], ts_shape(V, C)), weight(graph, names[1], ts_shape(C)),
-                    weight(graph, names[2], ts_shape(C, 3 * C)), weight(graph, names[3], ts_shape(C, C))};
-    enum { WEIGHTS = sizeof w / sizeof *w };
+    TsTensor w[WEIGHTS] = {weight(graph, names[0], ts_shape(V, C)), weight(graph, names[1], ts_shape(C)),
+                           weight(graph, names[2], ts_shape(C, 3 * C)), weight(graph, names[3], ts_shape(C, C))};
     TsTensor d[WEIGHTS], rate = ts_constant(graph, TS_F32, ts_scalar, 0.01);
     ts_graph_set_path(graph, "embedding");
-    TsTensor x = ts_drop(ts_take(w[0], tokens), step, 0.1, 7);
-    x = attention(graph, x, w[1], w[2], w[3]);
+    TsTensor x = ts_drop(ts_take(w[EMBEDDING], tokens), step, 0.1, 7);
+    for (int layer = 0; layer < LAYERS; layer++)
+        x = attention(graph, layer, x, w);
     ts_graph_set_path(graph, "loss");
-    TsTensor logits = ts_dot(ts_gelu(x), w[0], (TsDot){.transpose_b = true});
+    TsTensor logits = ts_dot(ts_gelu(x), w[EMBEDDING], (TsDot){.transpose_b = true});
     TsTensor loss = ts_mean(ts_cross_entropy(logits, tokens, (TsCrossEntropy){.ignore = -100}), -1, false);
     ts_gradients(d, loss, w, WEIGHTS);
     ts_graph_set_path(graph, "learner");
@@ -97,12 +113,11 @@ static TsStatus bind_arrays(TsProgram *program, TsArray **array)
 }
 
 /* The whole run, and everything given back. */
-static TsStatus train(float *loss)
+static TsStatus train(float *loss, TsMemoryPolicy memory)
 {
     TsProgram *program = NULL;
     TsArray *array[MOST_BINDINGS] = {NULL};
-    TsCompileOptions options = {.threads = 1, .memory = {.recompute = TS_RECOMPUTE_AUTO, .limit_bytes = 1 << 20}};
-    TS_TRY(ts_program_compile(&program, trace_step(), options));
+    TS_TRY(ts_program_compile(&program, trace_step(), (TsCompileOptions){.threads = 1, .memory = memory}));
     TsStatus status = bind_arrays(program, array);
     for (int64_t step = 1; step <= STEPS && !status; step++) {
         for (int b = 0; b < ts_program_bindings(program); b++)
@@ -120,16 +135,22 @@ static TsStatus train(float *loss)
     return status;
 }
 
-/* Trains with failing allocations, for every n until none fails any more. */
-static void fail_each(void (*fail)(int64_t n))
+typedef struct Failing {
+    void (*fail)(int64_t n);
+    TsMemoryPolicy memory;
+    int64_t step; /* from one n to the next */
+} Failing;
+
+/* Trains with failing allocations, until none fails any more. */
+static void fail_each(Failing failing)
 {
     float expected = 0;
-    TEST_OK(train(&expected)); /* what libraries and labels keep is there from now on */
+    TEST_OK(train(&expected, failing.memory)); /* what libraries and labels keep is there from now on */
     int64_t blocks = ts_memory_usage().live_blocks, n = 1;
-    for (bool failed = true; failed && n < MOST_ALLOCATIONS; n++) {
+    for (bool failed = true; failed && n < MOST_ALLOCATIONS; n += failing.step) {
         float loss = NAN;
-        fail(n);
-        TsStatus status = train(&loss);
+        failing.fail(n);
+        TsStatus status = train(&loss, failing.memory);
         ts_memory_fail_at(0);
         failed = status != TS_OK;
         bool told = strstr(ts_status_message(status), "out of memory") && strstr(ts_status_message(status), " bytes");
@@ -146,12 +167,21 @@ static void fail_each(void (*fail)(int64_t n))
 
 static void each_allocation_fails(void)
 {
-    fail_each(ts_memory_fail_at);
+    fail_each((Failing){.fail = ts_memory_fail_at, .memory = {.recompute = TS_RECOMPUTE_BLOCK}, .step = 1});
 }
 
 static void all_from_each_on_fail(void)
 {
-    fail_each(ts_memory_fail_from);
+    fail_each((Failing){.fail = ts_memory_fail_from, .memory = {.recompute = TS_RECOMPUTE_BLOCK}, .step = 1});
+}
+
+/* The passes are tried again and again, for a limit between what the arena is with everything computed again and with
+ * nothing: thousands of allocations, of which some fail. */
+static void some_fail_while_a_limit_is_met(void)
+{
+    TsMemoryPolicy limited = {.recompute = TS_RECOMPUTE_AUTO, .limit_bytes = 240000};
+    fail_each((Failing){.fail = ts_memory_fail_at, .memory = limited, .step = 211});
+    fail_each((Failing){.fail = ts_memory_fail_from, .memory = limited, .step = 307});
 }
 
 /* More than any machine has: told, not tried. */
@@ -167,4 +197,6 @@ static void large_arrays_are_refused(void)
 }
 
 TEST_MAIN("out of memory", {"each allocation fails", each_allocation_fails},
-          {"all from each on fail", all_from_each_on_fail}, {"large arrays are refused", large_arrays_are_refused})
+          {"all from each on fail", all_from_each_on_fail},
+          {"some fail while a limit is met", some_fail_while_a_limit_is_met},
+          {"large arrays are refused", large_arrays_are_refused})
