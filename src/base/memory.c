@@ -13,6 +13,9 @@
 
 enum { ALIGNMENT = 64 };
 
+/* More than any process can address is not asked for. */
+static const size_t most_bytes = (size_t)1 << 47;
+
 /* Stands right before each block; as long as the alignment, so that the block is aligned too. */
 typedef struct Header {
     _Alignas(ALIGNMENT) size_t size_bytes;
@@ -81,7 +84,7 @@ static void *try_alloc(size_t size_bytes, int64_t *number)
     *number = atomic_fetch_add(&allocations, 1) + 1;
     int64_t failing = failing_allocation();
     bool fails = failing && (*number == failing || (*number > failing && atomic_load(&fail_on)));
-    if (size_bytes <= (size_t)PTRDIFF_MAX - 2 * sizeof *header && !fails)
+    if (size_bytes <= most_bytes && !fails)
         header = header_of_new(size_bytes);
     return header ? count_block(header) : NULL;
 }

@@ -173,7 +173,7 @@ static bool same_node(const TsGraph *graph, const TsNode *node, const TsOp *op, 
                       const int32_t *in, int inputs)
 {
     return node->op == op && node->inputs == inputs && node->again == graph->again &&
-           !memcmp(ts_node_in(graph, node), in, (size_t)inputs * sizeof *in) &&
+           (!inputs || !memcmp(ts_node_in(graph, node), in, (size_t)inputs * sizeof *in)) &&
            (!op->attributes_bytes || !memcmp(node->attributes, attributes, (size_t)op->attributes_bytes));
 }
 

@@ -252,7 +252,6 @@ static void fusing_changes_last_bits_alone(void)
         run_gpt(&parts, wide ? TS_F64 : TS_F32, options);
         double worst = worst_of(parts, fused) / last_place;
         CU_ASSERT(worst < 32);
-        CU_ASSERT_EQUAL(tiny_value(parts, "loss", 0), tiny_value(fused, "loss", 0));
         printf("%s%s: %.1f ...", wide ? "f64" : "f32", reproducible ? " reproducible" : "", worst);
         ts_batch_free(&parts);
         ts_batch_free(&fused);

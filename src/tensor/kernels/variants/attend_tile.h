@@ -245,7 +245,7 @@ static inline const Real *kept_weights(const Strip *strip, const Tile *tile, Rea
     int64_t keys = strip->keys.last - strip->keys.first, real = smaller(strip->lanes, tile->rows - strip->lane);
     for (int64_t c = 0; c < strip->lanes; c++) {
         Real *kept = scratch + c * TILE + strip->keys.first;
-        uint32_t bits[TILE] = {0};
+        _Alignas(64) uint32_t bits[TILE] = {0};
         int64_t query = tile->query + strip->lane + c;
         if (c < real)
             ts_stream_fill_bits(shape->stream, bits,
