@@ -38,8 +38,8 @@ static int64_t bits_of(const TsArray *array, int index)
         }
         int32_t value;
         memcpy(&value, (const float *)array->data + i, sizeof value);
-        sum += (int64_t)(((uint64_t)(uint32_t)value ^ ((uint64_t)index << 40)) * 0x9e3779b97f4a7c15u *
-                         (uint64_t)(2 * global + 1));
+        uint64_t mixed = ((uint64_t)(uint32_t)value ^ ((uint64_t)index << 40)) * 0x9e3779b97f4a7c15u;
+        sum += (int64_t)(mixed * (uint64_t)(2 * global + 1) >> 32); /* so that no sum overflows */
     }
     return sum;
 }
