@@ -282,7 +282,7 @@ static void mistakes_are_named(void)
                  "mixtures.m contains itself, by way of n");
     expect_error("of: {m: 1}\nmixtures: {m: {of: {m: 1}}}", tasks, "mixtures.m contains itself");
     expect_error("mixtures: {a: {of: {b: 1}}}", tasks, "mixtures.a has the name of a task");
-    expect_error("of: {m: 1}\nmixtures: {m: {of: {a: 0}}}", tasks, "mixtures.m: the rates add up to 0");
+    expect_error("of: {m: 1}\nmixtures: {m: {of: {a: 0}}}", tasks, "mixtures.m: the rates of a add up to 0");
     expect_error("{sampler: round_robin, of: {m: 1}, mixtures: {m: {of: {a: 1}}}}", tasks, "takes turns of tasks");
     expect_error("sampler: {type: schedule, table: [{step: 1, rates: {c: 1}}]}", tasks, "gives a rate to c");
     expect_error("sampler: {type: schedule, table: [{step: 1, rates: {a: 1}}, {step: 5, rates: {a: 0}}]}", tasks,
