@@ -346,7 +346,6 @@ static void fill_row(TsDecoded *decoded, int64_t row, const TsPrompts *prompts, 
     int32_t *tokens = decoded->tokens + row * decoded->capacity_tokens;
     memcpy(tokens, prompts->tokens[prompt], (size_t)length * sizeof *tokens);
     decoded->prompt_tokens[row] = decoded->length_tokens[row] = length;
-    decoded->text_bytes[row] = -1;
     decoded->score[row] = decoded->log_probability[row] = -INFINITY; /* where there is no such hypothesis */
     if (!hypothesis)
         return;
@@ -369,25 +368,13 @@ static TsDecoded *collect(Decoder *decoder)
     int64_t each = decoder->choice.each, longest = 0;
     for (int64_t i = 0; i < prompts->count; i++)
         longest = max(longest, prompts->length_tokens[i] + decoder->choice.limit[i]);
-    TsDecoded *decoded = ts_calloc(1, sizeof *decoded);
-    size_t rows = (size_t)(prompts->count * each);
-    *decoded = (TsDecoded){.prompts = prompts->count,
-                           .each = each,
-                           .count = (int64_t)rows,
-                           .capacity_tokens = longest,
-                           .tokens = ts_calloc(rows * (size_t)longest + 1, sizeof(int32_t)),
-                           .prompt_tokens = ts_calloc(rows + 1, sizeof(int64_t)),
-                           .length_tokens = ts_calloc(rows + 1, sizeof(int64_t)),
-                           .log_probability = ts_calloc(rows + 1, sizeof(double)),
-                           .score = ts_calloc(rows + 1, sizeof(double)),
-                           .end = ts_calloc(rows + 1, sizeof(TsDecodeEnd)),
-                           .text_bytes = ts_calloc(rows + 1, sizeof(int64_t)),
-                           .steps = decoder->steps,
-                           .read_s = decoder->read_s,
-                           .steps_s = decoder->steps_s,
-                           .apart = decoder->layout.next.encode != NULL};
+    TsDecoded *decoded = ts_decoded_create(prompts->count, each, longest);
+    decoded->steps = decoder->steps;
+    decoded->read_s = decoder->read_s;
+    decoded->steps_s = decoder->steps_s;
+    decoded->apart = decoder->layout.next.encode != NULL;
     ts_decode_choice_sort(&decoder->choice);
-    for (int64_t row = 0; row < (int64_t)rows; row++)
+    for (int64_t row = 0; row < decoded->count; row++)
         fill_row(decoded, row, prompts, ts_decode_choice_result(&decoder->choice, row / each, row % each));
     return decoded;
 }

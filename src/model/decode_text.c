@@ -21,11 +21,7 @@ TsDecodeText *ts_decode_text(const TsDecoded *decoded, TsDetokeniser detokeniser
 {
     TsDetokenise *detokenise = detokeniser.tokens;
     const void *context = detokeniser.context;
-    TsDecodeText *text = ts_calloc(1, sizeof *text);
-    *text = (TsDecodeText){.count = decoded->count,
-                           .prompt = ts_calloc((size_t)decoded->count + 1, sizeof(char *)),
-                           .added = ts_calloc((size_t)decoded->count + 1, sizeof(char *)),
-                           .log_probability = decoded->mean_log_probability};
+    TsDecodeText *text = ts_decode_text_create(decoded);
     for (int64_t i = 0; i < decoded->count; i++) {
         const int32_t *row = decoded->tokens + i * decoded->capacity_tokens;
         int64_t prompt = decoded->prompt_tokens[i], length = decoded->length_tokens[i];

@@ -155,27 +155,14 @@ static double choices_of(const TsHeadedModel *model, const TsDecoded *decoded, i
 static TsDecoded *collect(const Reading *reading, double read_s)
 {
     const TsPrompts *prompts = &reading->prompts;
-    size_t rows = (size_t)prompts->count, T = (size_t)reading->length;
-    TsDecoded *decoded = ts_calloc(1, sizeof *decoded);
-    *decoded = (TsDecoded){.prompts = prompts->count,
-                           .each = 1,
-                           .count = prompts->count,
-                           .capacity_tokens = reading->length,
-                           .tokens = ts_calloc(rows * T + 1, sizeof(int32_t)),
-                           .prompt_tokens = ts_calloc(rows + 1, sizeof(int64_t)),
-                           .length_tokens = ts_calloc(rows + 1, sizeof(int64_t)),
-                           .log_probability = ts_calloc(rows + 1, sizeof(double)),
-                           .score = ts_calloc(rows + 1, sizeof(double)),
-                           .end = ts_calloc(rows + 1, sizeof(TsDecodeEnd)),
-                           .text_bytes = ts_calloc(rows + 1, sizeof(int64_t)),
-                           .read_s = read_s,
-                           .apart = true};
+    TsDecoded *decoded = ts_decoded_create(prompts->count, 1, reading->length);
+    decoded->read_s = read_s;
+    decoded->apart = true;
     int32_t *guesses = gather(reading, decoded);
     for (int64_t row = 0, choices; row < decoded->count; row++) {
         const int32_t *prompt = prompts->tokens[row];
         int64_t length = prompts->length_tokens[row], at = row * reading->length;
         decoded->prompt_tokens[row] = decoded->length_tokens[row] = length;
-        decoded->text_bytes[row] = -1;
         for (int64_t t = 0; t < length; t++)
             decoded->tokens[at + t] = guesses && prompt[t] == reading->model->mask ? guesses[at + t] : prompt[t];
         double sum = choices_of(reading->model, decoded, row, prompt, &choices);
@@ -234,11 +221,7 @@ TsStatus ts_headed_decode(TsDecoded **decoded, const void *options, TsWeights we
 
 TsDecodeText *ts_headed_text(const TsDecoded *decoded, TsDetokeniser detokeniser)
 {
-    TsDecodeText *text = ts_calloc(1, sizeof *text);
-    *text = (TsDecodeText){.count = decoded->count,
-                           .prompt = ts_calloc((size_t)decoded->count + 1, sizeof(char *)),
-                           .added = ts_calloc((size_t)decoded->count + 1, sizeof(char *)),
-                           .log_probability = decoded->mean_log_probability};
+    TsDecodeText *text = ts_decode_text_create(decoded);
     for (int64_t i = 0; i < decoded->count; i++) {
         const int32_t *row = decoded->tokens + i * decoded->capacity_tokens;
         int64_t positions = decoded->positions > 1 ? decoded->length_tokens[i] : 1;

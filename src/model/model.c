@@ -70,6 +70,26 @@ TsBatch *ts_weights_narrow(const TsParameters *parameters, const TsBatch *arrays
     return narrow;
 }
 
+TsDecoded *ts_decoded_create(int64_t prompts, int64_t each, int64_t capacity_tokens)
+{
+    TsDecoded *decoded = ts_calloc(1, sizeof *decoded);
+    size_t rows = (size_t)(prompts * each);
+    *decoded = (TsDecoded){.prompts = prompts,
+                           .each = each,
+                           .count = (int64_t)rows,
+                           .capacity_tokens = capacity_tokens,
+                           .tokens = ts_calloc(rows * (size_t)capacity_tokens + 1, sizeof(int32_t)),
+                           .prompt_tokens = ts_calloc(rows + 1, sizeof(int64_t)),
+                           .length_tokens = ts_calloc(rows + 1, sizeof(int64_t)),
+                           .log_probability = ts_calloc(rows + 1, sizeof(double)),
+                           .score = ts_calloc(rows + 1, sizeof(double)),
+                           .end = ts_calloc(rows + 1, sizeof(TsDecodeEnd)),
+                           .text_bytes = ts_calloc(rows + 1, sizeof(int64_t))};
+    for (size_t row = 0; row < rows; row++)
+        decoded->text_bytes[row] = -1;
+    return decoded;
+}
+
 void ts_decoded_free(TsDecoded **decoded)
 {
     if (!*decoded)
@@ -84,6 +104,16 @@ void ts_decoded_free(TsDecoded **decoded)
     ts_free((*decoded)->values);
     ts_free(*decoded);
     *decoded = NULL;
+}
+
+TsDecodeText *ts_decode_text_create(const TsDecoded *decoded)
+{
+    TsDecodeText *text = ts_calloc(1, sizeof *text);
+    *text = (TsDecodeText){.count = decoded->count,
+                           .prompt = ts_calloc((size_t)decoded->count + 1, sizeof(char *)),
+                           .added = ts_calloc((size_t)decoded->count + 1, sizeof(char *)),
+                           .log_probability = decoded->mean_log_probability};
+    return text;
 }
 
 void ts_decode_text_free(TsDecodeText **text)

@@ -144,6 +144,9 @@ typedef struct TsDecoded {
     TsWeightedScalar mean_log_probability, mean_length;
 } TsDecoded;
 
+/* Rows of zeros for so many prompts, with room for capacity_tokens each, whose text is not cut. Owned by the caller. */
+TsDecoded *ts_decoded_create(int64_t prompts, int64_t each, int64_t capacity_tokens);
+
 /* Sets *decoded to NULL; NULL is fine. */
 void ts_decoded_free(TsDecoded **decoded);
 
@@ -169,6 +172,9 @@ typedef struct TsDecodeText {
     /* Merge over batches: of a token that was added; bytes that a row was given; how many rows ended by themselves. */
     TsWeightedScalar log_probability, added_bytes, ended;
 } TsDecodeText;
+
+/* No text yet, of so many rows, with the log-probability that they were given. Owned by the caller. */
+TsDecodeText *ts_decode_text_create(const TsDecoded *decoded);
 
 /* Sets *text to NULL; NULL is fine. */
 void ts_decode_text_free(TsDecodeText **text);
