@@ -126,8 +126,6 @@ static double input_cost(const Choice *choice, int i, TsAxis axis, int label)
     if (ts_versions_at_rest(placer->versions, choice->in[i]))
         return bytes * (computes_with_parts ? STAYS : MOVES_FREELY);
     bool repeats_work = axis == TS_AXIS_EXPERT && wanted < 0; /* which its ranks share, as those along data do */
-    if (placer->sums == TS_SUMS_SCATTERED && label > 0 && (choice->rule.free >> label & 1))
-        return bytes; /* each rank makes a part of the result of all of it: nothing is done twice, or whole in memory */
     return bytes * (is >= 0 && (!computes_with_parts || repeats_work) ? STAYS : 1);
 }
 
