@@ -162,7 +162,7 @@ static void bench_tasks(TsGroup *group)
 /* The median step of eight tasks. */
 static double time_eight(TsGroup *group, int layers, int width, const char *mixture)
 {
-    enum { GRAM_STEPS = 3 };
+    enum { GRAM_STEPS = 2 };
     TsText yaml = {0};
     double seconds[GRAM_STEPS];
     begin_yaml(&yaml, layers, width, mixture);
