@@ -263,6 +263,61 @@ static void goes_on_as(const char *words)
     close_run(&second);
 }
 
+/* Steps from `step` on until the task `short` has taken `until` examples: how often it took each; returns the last one.
+ */
+static int64_t take_examples(Run *run, int64_t *taken, int64_t step, int64_t until)
+{
+    TsCourseReport report;
+    TsTask *task = run->job->tasks[1];
+    while (task->place < until) {
+        int64_t place = task->place;
+        TEST_OK(ts_courses_step(run->courses, &report, ++step));
+        for (int64_t row = 0; row < ts_loader_local_rows(task->train) && task->place > place; row++)
+            taken[ts_loader_examples(task->train)[row]]++;
+    }
+    return step;
+}
+
+/* In an epoch that is stopped in the middle, and gone on with by each rank alone, each example is taken once. */
+static void each_example_once(void)
+{
+    static const char *const modes[] = {"joint", "interleaved"};
+    for (int k = 0; k < 2; k++) {
+        TsGroup *self = alone();
+        Run all, one;
+        char words[128];
+        snprintf(words, sizeof words, "mixture.mode=%s tasks.short.data.text=tests/data/README.md", modes[k]);
+        TEST_OK(open_run(&all, test_world, words));
+        TEST_OK(open_run(&one, self, words));
+        int64_t count = ts_loader_count(all.job->tasks[1]->train), whole = count / 2 * 2;
+        int64_t *taken = ts_calloc((size_t)count, sizeof *taken), *rest = ts_calloc((size_t)count, sizeof *rest);
+        json_t *state = json_object();
+        int64_t step = take_examples(&all, taken, 0, whole / 4 * 2);
+        ts_courses_pack(all.courses, state);
+        ts_courses_unpack(one.courses, state, "a state");
+        take_examples(&one, rest, step, whole);
+        ts_all_reduce(test_world, (TsTransfer){.out = taken,
+                                               .in = taken,
+                                               .count_elems = count,
+                                               .dtype = TS_I64,
+                                               .reduction = TS_SUM,
+                                               .label = "test"});
+        int64_t sum = 0;
+        for (int64_t i = 0; i < count; i++) {
+            CU_ASSERT(taken[i] + rest[i] <= 1);
+            sum += taken[i] + rest[i];
+        }
+        CU_ASSERT(count > 50);
+        CU_ASSERT_EQUAL(sum, whole);
+        json_decref(state);
+        ts_free(taken);
+        ts_free(rest);
+        close_run(&one);
+        close_run(&all);
+        ts_group_free(&self);
+    }
+}
+
 static void goes_on(void)
 {
     goes_on_as("mixture.mode=interleaved");
@@ -283,4 +338,4 @@ TEST_MAIN("courses", {"joint is the same on every mesh", joint_is_the_same_on_ev
           {"concurrent is joint", concurrent_is_joint}, {"gradients kept apart", gradients_kept_apart},
           {"keeping apart changes nothing", keeping_apart_changes_nothing}, {"conflicts are told", conflicts_are_told},
           {"costs that change", costs_that_change}, {"data that end", data_that_end}, {"goes on", goes_on},
-          {"what cannot be is said", what_cannot_be_is_said})
+          {"each example once", each_example_once}, {"what cannot be is said", what_cannot_be_is_said})
