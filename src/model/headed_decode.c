@@ -135,9 +135,9 @@ static double choices_of(const TsHeadedModel *model, const TsDecoded *decoded, i
     double sum = 0;
     *choices = 0;
     for (int64_t t = 0; t < positions; t++, values += K) {
-        double best = 0;
+        double best = (double)values[0];
         if (model->objective == TS_OBJECTIVE_CLASSES) {
-            for (int64_t k = 0; k < K; k++)
+            for (int64_t k = 1; k < K; k++)
                 best = fmax(best, (double)values[k]);
             sum += log(best);
             ++*choices;
