@@ -66,33 +66,33 @@ column() { # TASK KEY FILE: of JSON lines
 }
 for pair in class:class count:value letters:labels; do
     task=${pair%%:*}
-    ranks 1 predict "$top/job.yaml" --task "$task" --file "$top/few.tsv" --out "$top/few.jsonl" >"$top/out" 2>&1 || bad "predicts $task of a file"
+    ranks 1 predict "$top/job.yaml" --task "$task" --file "$top/few.tsv" --out "$top/few.jsonl" >"$top/out" 2>&1 || fail "predicts $task of a file"
     for count in 1 2; do
         ranks $count decode "$top/job.yaml" --task "$task" --input "$top/prompts.txt" --output "$top/said.jsonl" decode.batch=3 >"$top/out" 2>&1 ||
-            bad "decodes $task on $count ranks"
+            fail "decodes $task on $count ranks"
         column "$task" "${pair#*:}" "$top/few.jsonl" >"$top/one"
         column "$task" text "$top/said.jsonl" >"$top/two"
         if [ "$(wc -l <"$top/two")" = 7 ] && cmp "$top/one" "$top/two"; then
             ok "$task on $count ranks: decoded as predicted"
         else
-            bad "$task on $count ranks: decoded otherwise than predicted"
+            fail "$task on $count ranks: decoded otherwise than predicted"
         fi
     done
 done
-ranks 1 decode "$top/job.yaml" --task class --prompt abz --prompt abc >"$top/said" 2>"$top/out" || bad "decodes a class"
+ranks 1 decode "$top/job.yaml" --task class --prompt abz --prompt abc >"$top/said" 2>"$top/out" || fail "decodes a class"
 [ "$(cut -f1 "$top/said" | xargs)" = 'abz abc' ] && [ "$(cut -f2 "$top/said" | grep -cE '^with(out)?$')" = 2 ] &&
-    ok "a class is printed behind its prompt" || { bad "a class is printed behind its prompt"; cat "$top/said"; }
-ranks 1 decode "$top/job.yaml" --task guess --prompt 'ab<mask>de' >"$top/said" 2>"$top/out" || bad "fills a mask"
-grep -qE '^ab[abcdez]de$' "$top/said" && ok "a mask is filled" || { bad "a mask is filled"; cat "$top/said"; }
+    ok "a class is printed behind its prompt" || { fail "a class is printed behind its prompt"; cat "$top/said"; }
+ranks 1 decode "$top/job.yaml" --task guess --prompt 'ab<mask>de' >"$top/said" 2>"$top/out" || fail "fills a mask"
+grep -qE '^ab[abcdez]de$' "$top/said" && ok "a mask is filled" || { fail "a mask is filled"; cat "$top/said"; }
 if ranks 2 decode "$top/job.yaml" --task class --prompt abcdeabcdeabcdeabcde >"$top/out" 2>&1; then
-    bad "a prompt beyond the context is refused"
+    fail "a prompt beyond the context is refused"
 elif grep -q 'prompt 0 has 2[0-9] tokens, more than the context of 16' "$top/out"; then
     ok "a prompt beyond the context is refused"
 else
-    bad "a prompt beyond the context is refused"
+    fail "a prompt beyond the context is refused"
 fi
 ranks 1 decode "$top/job.yaml" --task states --prompt ab >"$top/out" 2>&1 || grep -q 'tasks.states does not decode' "$top/out" &&
-    ok "states are not decoded" || bad "states are not decoded"
+    ok "states are not decoded" || fail "states are not decoded"
 
 if ranks 2 eval "$top/job.yaml" --task count --histograms 2>"$top/out" |
     awk -F'\t' '$2 ~ /^histogram (value|error) 0$/ { n++; all = 0; for (i = 7; i <= 26; i++) all += $i; if (all != $3 || $3 != 60 || $4 > $6 || $6 > $5) wrong = 1 }
