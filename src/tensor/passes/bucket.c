@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "tensor/ops/rows.h"
 #include "tensor/redistribute.h"
 
 /* A collective that may share a bucket. */
@@ -79,8 +80,9 @@ static void find_sinks(Finder *finder)
     for (int32_t n = 0; n < graph->nodes; n++) {
         const TsNode *node = &graph->node[n];
         bool sink = (!ts_op_is_move(node->op) || ts_op_gathers_time(node->op)) && !is_view(node) &&
-                    !(node->op->flags & TS_OP_EFFECT),
-             reads = false;
+                    !(node->op->flags & TS_OP_EFFECT) &&
+                    node->op != &ts_op_d_take_added, /* a sum, but of activations */
+            reads = false;
         for (int k = 0; k < node->outputs; k++)
             sink &= !read[node->first_out + k];
         for (int i = 0; i < node->inputs; i++) {
