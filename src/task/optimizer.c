@@ -88,7 +88,7 @@ static const TsKey shampoo_keys[] = {
     TS_KEY_INT(TsOptimizerConfig, every, "from one decomposition to the next", .fallback = "10",
                .range = TS_AT_LEAST(1), .unit = "steps"),
     TS_KEY_INT(TsOptimizerConfig, block, "the most rows or columns that are decomposed together; larger dims are cut",
-               .fallback = "512", .range = TS_BETWEEN(1, 8192)),
+               .fallback = "128", .range = TS_BETWEEN(1, 8192)),
     TS_KEYS_END};
 
 static TsStatus check_sgd(const void *value)
