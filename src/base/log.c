@@ -88,7 +88,8 @@ void ts_log(TsLogLevel level, const char *format, ...)
 static int shown_columns(const char *line)
 {
     struct winsize window;
-    int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1 ? window.ws_col - 1 : (int)sizeof progress;
+    int columns =
+        ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1 ? window.ws_col - 1 : (int)sizeof progress;
     int length = (int)strlen(line);
     return length < columns ? length : columns;
 }
