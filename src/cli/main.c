@@ -65,8 +65,8 @@ static TsStatus run(TsGroup *world, int count, const char *const *words)
     return command->run(world, count - 1, words + 1);
 }
 
-/* Writes how it ended to the file that TESSERA_CODE_FILE names: batch scripts cannot rely on mpirun, which ends with 0 when
- * Slurm loses a node. */
+/* Writes how it ended to the file that TESSERA_CODE_FILE names: batch scripts cannot rely on mpirun, which ends with 0
+ * when Slurm loses a node. */
 static void note_exit_code(int code)
 {
     const char *path = getenv("TESSERA_CODE_FILE");

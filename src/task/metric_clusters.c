@@ -14,7 +14,7 @@ enum { BLOCK = 256 /* rows that all ranks look at together */ };
 
 static int64_t most_of(int64_t mine, TsGroup *group)
 {
-    int64_t all;
+    int64_t all = 0;
     ts_all_reduce(group, (TsTransfer){.out = &all,
                                       .in = &mine,
                                       .count_elems = 1,

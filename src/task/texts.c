@@ -40,14 +40,13 @@ static void tell_text(const TsTraining *training, TsText *all, const char *task,
 static void tell(TsTraining *training, const char *task, const json_t *objects)
 {
     TsText all = {0};
-    json_t *object, *sample;
-    size_t i, k;
-    json_array_foreach(objects, i, object)
-    {
+    for (size_t i = 0; i < json_array_size(objects); i++) {
+        json_t *object = json_array_get(objects, i);
         json_t *prompt = json_object_get(object, "prompt"), *samples = json_object_get(object, "samples");
         if (!samples)
             tell_text(training, &all, task, prompt, json_object_get(object, "text"));
-        json_array_foreach(samples, k, sample) tell_text(training, &all, task, prompt, json_object_get(sample, "text"));
+        for (size_t k = 0; k < json_array_size(samples); k++)
+            tell_text(training, &all, task, prompt, json_object_get(json_array_get(samples, k), "text"));
         json_t *kept = json_pack("{s:s, s:I, s:s}", "kind", "decode", "step", (json_int_t)training->step, "task", task);
         json_object_update(kept, object);
         ts_run_dir_add_metrics(training->dir, kept);

@@ -103,7 +103,7 @@ static int64_t draw_row(const Search *s, double part)
     for (int r = 0; r < rank; r++)
         before += sums[r];
     ts_free(sums);
-    int64_t mine = INT64_MAX, found;
+    int64_t mine = INT64_MAX, found = INT64_MAX;
     for (int64_t i = 0; i < s->x->local && mine == INT64_MAX; i++) {
         before += s->squares[i];
         if (s->squares[i] > 0 && before >= part * whole)
@@ -176,8 +176,8 @@ static void sum_up(Search *s, const int64_t *chosen, int64_t count)
 /* The example that is farthest from its center, which from now on is near. Collective. */
 static int64_t take_farthest(Search *s)
 {
-    double most = -1, all;
-    int64_t mine = INT64_MAX, found;
+    double most = -1, all = -1;
+    int64_t mine = INT64_MAX, found = INT64_MAX;
     for (int64_t i = 0; i < s->x->local; i++)
         most = fmax(most, s->squares[i]);
     ts_all_reduce(s->x->group, (TsTransfer){.out = &all,

@@ -63,10 +63,11 @@ static double find_loss(Problem *p, const double *w)
     double sum = 0;
     find_logits(p->probabilities, p, w);
     for (int64_t i = 0; i < p->x->local; i++) {
-        double *row = p->probabilities + i * p->k, most = row[0], all = 0, own = row[p->logistic->classes[i]];
+        double *row = p->probabilities + i * p->k, most = row[0], own = row[p->logistic->classes[i]];
         for (int64_t c = 1; c < p->k; c++)
             most = fmax(most, row[c]);
-        for (int64_t c = 0; c < p->k; c++)
+        double all = row[0] = exp(row[0] - most);
+        for (int64_t c = 1; c < p->k; c++)
             all += row[c] = exp(row[c] - most);
         for (int64_t c = 0; c < p->k; c++)
             row[c] /= all;
