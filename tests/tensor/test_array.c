@@ -39,8 +39,7 @@ static void shares_what_is_asked_to_be_shared(void)
             CU_ASSERT_EQUAL(array->shared, shared);
             CU_ASSERT_EQUAL((uintptr_t)array->data % 64, 0);
             CU_ASSERT(all_zero(array));
-            if (i == 3) /* its values lie elsewhere than in this process's own memory */
-                CU_ASSERT_EQUAL(taken_bytes < (int64_t)bytes, shared);
+            CU_ASSERT(taken_bytes >= (int64_t)bytes); /* counted wherever it lies */
             for (int64_t j = 0; j < ts_array_local_elems(array); j++)
                 ((float *)array->data)[j] = (float)ts_group_rank(test_world);
             ts_array_free(&array);
