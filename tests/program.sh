@@ -11,6 +11,7 @@
 #     says REGEX N WORD…     the same; it must end with an error of one line that has REGEX, and not by a signal
 #     ends CODE REGEX N WORD…    the same; it must end with CODE and have REGEX on exactly one line
 #     also REGEX             what the last of these printed must have REGEX, too
+#     norm_of RUN ARRAY      the norm of an array of the newest checkpoint, as ckpt show prints it
 #     ok NAME, fail NAME     a check that holds, or does not: with the end of $top/out, and counted
 #     check NAME COMMAND…    a check that holds where the command ends with 0
 
@@ -64,3 +65,4 @@ ends() {
     ended $? "$1" "$2" "${*:4}"
 }
 also() { grep -qaE -- "$1" "$top/out" || fail "expected also /$1/"; }
+norm_of() { "$TESSERA" ckpt show "$1" | awk -v name="$2" '$1 == name { sub(/^[^)]*\) +/, ""); print $1 }'; }

@@ -8,9 +8,7 @@
 # which the student decodes.
 set -u
 . tests/program.sh
-norm() { # norm RUN NAME: what the newest checkpoint says of a parameter
-    "$TESSERA" ckpt show "$1" | awk -v name="parameters/$2" '$1 == name { print $NF }'
-}
+norm() { norm_of "$1" "parameters/$2"; }
 words=(jobs/line.yaml run.threads=1 run.log="1 step" run.evaluate=never run.steps=3 backbone.layers=2 backbone.heads=2
     backbone.width=32 backbone.context=16 tasks.lm.data.length=16 learner.schedule.warmup=0)
 teacher=(tasks.lm.teacher.backbone.type=transformer tasks.lm.teacher.backbone.layers=2 tasks.lm.teacher.backbone.heads=2

@@ -12,9 +12,7 @@ words=(train jobs/line.yaml run.threads=1 run.log=never run.evaluate=never run.s
     backbone.width=32 backbone.context=16 tasks.lm.data.length=16)
 still=(learner.optimizer.rate=0 backbone.layers=1)
 
-norm() { # norm RUN NAME
-    "$TESSERA" ckpt show "$1" | awk -v name="parameters/$2" '$1 == name { print $NF }'
-}
+norm() { norm_of "$1" "parameters/$2"; }
 
 works 2 "${words[@]}" "run.dir=$top/base" backbone.layers=1
 works 1 "${words[@]}" "run.dir=$top/deep" backbone.layers=2 run.seed=5
@@ -41,7 +39,7 @@ done
 [ -d "$top/moved/checkpoints/step_00000003" ] && [ "$(ls "$top/moved/checkpoints")" = step_00000003 ] || fail "the step was not loaded"
 
 # Averages: from the source where it has them; else, or where they are not wanted, the weights that were taken.
-average() { "$TESSERA" ckpt show "$1" | awk '$1 == "average/backbone/tokens/table" { print $NF }'; }
+average() { norm_of "$1" average/backbone/tokens/table; }
 works 2 "${words[@]}" "run.dir=$top/averaged" backbone.layers=1 learner.ema.decay=0.999 learner.optimizer.rate=0.1
 [ "$(average "$top/averaged")" != "$(norm "$top/averaged" backbone/tokens/table)" ] || fail "averages that are the parameters say nothing"
 for from in averaged base; do
