@@ -156,6 +156,23 @@ static void check_product(const Run *r)
     }
 }
 
+/* What `ours` computes, once p and the matrices are there; its scratch is the caller's to free. */
+static void prepare(Run *r)
+{
+    r->ours = (TsMatmul){.c = r->c,
+                         .a = r->a,
+                         .b = r->b,
+                         .m = r->p.m,
+                         .n = r->p.n,
+                         .k = r->p.k,
+                         .transpose_a = r->p.transpose_a,
+                         .transpose_b = r->p.transpose_b,
+                         .dtype = r->dtype,
+                         .out_dtype = r->dtype,
+                         .threads = threads};
+    r->ours.scratch = ts_calloc(1, ts_matmul_scratch_bytes(&r->ours) + 1);
+}
+
 static double beside_bare(Product p, TsDtype dtype)
 {
     Run r = {.p = p,
@@ -164,18 +181,7 @@ static double beside_bare(Product p, TsDtype dtype)
              .b = made_up_array(p.k * p.n, 1, dtype),
              .c = made_up_array(p.m * p.n, 2, dtype),
              .c_bare = made_up_array(p.m * p.n, 3, dtype)};
-    r.ours = (TsMatmul){.c = r.c,
-                        .a = r.a,
-                        .b = r.b,
-                        .m = p.m,
-                        .n = p.n,
-                        .k = p.k,
-                        .transpose_a = p.transpose_a,
-                        .transpose_b = p.transpose_b,
-                        .dtype = dtype,
-                        .out_dtype = dtype,
-                        .threads = threads};
-    r.ours.scratch = ts_calloc(1, ts_matmul_scratch_bytes(&r.ours) + 1);
+    prepare(&r);
     BenchAction action[2] = {{ours, &r}, {bare_f32, &r}};
 #ifdef TESSERA_HAVE_ONEDNN
     if (dtype == TS_BF16) {
@@ -374,6 +380,7 @@ static double beside_products(TsDtype dtype)
 {
     Attention a = attention_create(BATCH, HEADS, LENGTH, dtype);
     Run square = square_product(dtype);
+    prepare(&square);
     BenchAction action[] = {{attend, &a}, {d_attend, &a}, {ours, &square}};
     double median_s[3];
     bench_alternate(median_s, action, 3, 1);
@@ -385,6 +392,7 @@ static double beside_products(TsDtype dtype)
            rate / 1e9, both / rate);
     fflush(stdout);
     attention_free(&a);
+    ts_free(square.ours.scratch);
     ts_free(square.a);
     ts_free(square.b);
     ts_free(square.c);
