@@ -265,39 +265,52 @@ static double copy_s(const TsBatch *state)
     return best;
 }
 
+/* One save in the background: the steps meanwhile beside those before and after it. */
+typedef struct Background {
+    double alone_s, steps_s, blocked_s; /* steps_s with what the save blocked */
+    int64_t steps;
+} Background;
+
+static Background save_behind_steps(TsCheckpointSaver *saver, const char *dir, int64_t number, const TsBatch *state,
+                                    const Load *load)
+{
+    Background b = {.alone_s = steps_alone_s(load) / 2};
+    b.steps_s = b.blocked_s = save_s(saver, number, state);
+    while (!is_committed(dir, number) && b.steps++ < STEPS_AT_MOST)
+        b.steps_s += step_s(load);
+    expect_ok(ts_checkpoint_saver_wait(saver));
+    TS_CHECK(b.steps > 0, "no step in the time of a save");
+    b.alone_s += steps_alone_s(load) / 2;
+    return b;
+}
+
 static void bench_asynchronous(const char *dir, const TsBatch *state)
 {
-    TsCheckpointSaver *saver = make_saver(dir, true, false);
-    double synchronous[3], ratio[3], added[3], blocking[3];
-    for (int i = 0; i < 3; i++)
-        synchronous[i] = save_s(saver, i + 1, state);
-    ts_checkpoint_saver_free(&saver);
-    double saved_s = median(synchronous, 3), copied_s = copy_s(state);
+    double step[PAIRS + 1], added[PAIRS + 1], blocking[PAIRS + 1], copied_s = copy_s(state);
     Load load = make_load();
-    saver = make_saver(dir, true, true);
-    save_s(saver, 4, state); /* its pages */
-    expect_ok(ts_checkpoint_saver_wait(saver));
-    for (int i = 0; i < 3; i++) {
-        int64_t number = 5 + i, steps = 0;
-        double alone_s = steps_alone_s(&load), blocked_s = save_s(saver, number, state), sum = blocked_s;
-        while (!is_committed(dir, number) && steps++ < STEPS_AT_MOST)
-            sum += step_s(&load);
+    for (int pair = 0; pair <= PAIRS; pair++) {
+        TsCheckpointSaver *saver = make_saver(dir, true, false);
+        double saved_s = save_s(saver, 3 * pair + 1, state);
+        ts_checkpoint_saver_free(&saver);
+        saver = make_saver(dir, true, true);
+        save_s(saver, 3 * pair + 2, state); /* its pages */
         expect_ok(ts_checkpoint_saver_wait(saver));
-        TS_CHECK(steps > 0, "no step in the time of a save");
-        ratio[i] = sum / (double)steps / alone_s;
-        added[i] = (sum - (double)steps * alone_s) / saved_s;
-        blocking[i] = blocked_s / copied_s;
+        Background b = save_behind_steps(saver, dir, 3 * pair + 3, state, &load);
+        ts_checkpoint_saver_free(&saver);
+        step[pair] = b.steps_s / (double)b.steps / b.alone_s;
+        added[pair] = (b.steps_s - (double)b.steps * b.alone_s) / saved_s;
+        blocking[pair] = b.blocked_s / copied_s;
         if (is_root())
             printf("step %.3f s alone; over a save %lld steps, %.3f each; blocked %.3f s, a copy %.3f s; a synchronous "
-                   "save %.2f s\n",
-                   alone_s, (long long)steps, sum / (double)steps, blocked_s, copied_s, saved_s);
+                   "save %.2f s%s\n",
+                   b.alone_s, (long long)b.steps, b.steps_s / (double)b.steps, b.blocked_s, copied_s, saved_s,
+                   pair ? "" : " (discarded)");
     }
     if (is_root()) {
-        bench_target("checkpoint/async-step", median(ratio, 3));
-        bench_target("checkpoint/async-added", median(added, 3));
-        bench_target("checkpoint/async-blocking", median(blocking, 3));
+        bench_target("checkpoint/async-step", median(step + 1, PAIRS));
+        bench_target("checkpoint/async-added", median(added + 1, PAIRS));
+        bench_target("checkpoint/async-blocking", median(blocking + 1, PAIRS));
     }
-    ts_checkpoint_saver_free(&saver);
     free_load(&load);
 }
 
