@@ -13,7 +13,7 @@ code=0
 for part in ${BENCH_PARTS:-save verify asynchronous memory restore}; do
     dir=$(mktemp -d "${BENCH_DIR:-${TMPDIR:-/tmp}}/tessera-bench.XXXXXX") || exit 1
     echo "mpirun -n 2 --bind-to core bench/checkpoint DIR $part"
-    timeout -k 5 200 mpirun -n 2 --bind-to core "$bench" "$dir" "$part" || code=1
+    timeout -k 5 280 mpirun -n 2 --bind-to core "$bench" "$dir" "$part" || code=1
     rm -rf "$dir"
 done
 exit $code
