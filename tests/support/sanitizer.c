@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 
 const char *__asan_default_options(void);
+const char *__lsan_default_options(void);
 const char *__lsan_default_suppressions(void);
 
 /* Whole call stacks, through libraries without frame pointers too, so that the suppressions find their names. Not
@@ -14,6 +15,12 @@ const char *__lsan_default_suppressions(void);
 const char *__asan_default_options(void)
 {
     return "fast_unwind_on_malloc=0";
+}
+
+/* What a program prints is what it prints elsewhere. */
+const char *__lsan_default_options(void)
+{
+    return "print_suppressions=0";
 }
 
 const char *__lsan_default_suppressions(void)
