@@ -178,6 +178,31 @@ void ts_closed_put(TsPut put)
     }
 }
 
+void ts_closed_put_linear(const TsTask *task, const TsSolving *solving, const double *kernel, int64_t columns,
+                          const int64_t *kept, const double *bias)
+{
+    int64_t outputs = ((const TsClosedTask *)task->own)->model.outputs;
+    ts_closed_put((TsPut){.array = ts_closed_array(task, solving, "kernel"),
+                          .values = kernel,
+                          .count = columns,
+                          .columns = outputs,
+                          .rows = kept});
+    ts_closed_put(
+        (TsPut){.array = ts_closed_array(task, solving, "bias"), .values = bias, .count = 1, .columns = outputs});
+}
+
+json_t *ts_closed_numbers(const TsTask *task, const TsBatch *given, int64_t row)
+{
+    int64_t outputs = ((const TsClosedTask *)task->own)->model.outputs;
+    double *values = ts_calloc((size_t)outputs, sizeof *values);
+    json_t *list = json_array();
+    ts_kind_read_row(values, ts_batch_find(given, "values"), row);
+    for (int64_t k = 0; k < outputs; k++)
+        json_array_append_new(list, ts_kind_number(values[k]));
+    ts_free(values);
+    return list;
+}
+
 void ts_closed_report(const TsSolving *solving, const char *name, const double *values, int64_t count)
 {
     json_t *list = json_array();

@@ -82,5 +82,13 @@ typedef struct TsPut {
 } TsPut;
 void ts_closed_put(TsPut put);
 
+/* Sets the parameters "kernel" and "bias" of a linear head: kernel (columns, outputs of the model), its rows those of
+ * numbers `kept` (columns) and all others 0; bias (outputs). Not collective. */
+void ts_closed_put_linear(const TsTask *task, const TsSolving *solving, const double *kernel, int64_t columns,
+                          const int64_t *kept, const double *bias);
+
+/* The numbers of a row of "values", (outputs of the model). A new list. */
+json_t *ts_closed_numbers(const TsTask *task, const TsBatch *given, int64_t row);
+
 /* A list of numbers into the report. */
 void ts_closed_report(const TsSolving *solving, const char *name, const double *values, int64_t count);

@@ -89,6 +89,17 @@ void ts_kmeans_assign(int32_t *nearest, double *squares, const TsFeatures *featu
 
 /* ---- beginnings ---- */
 
+/* The lowest row that a rank names; INT64_MAX: none does. Collective. */
+static int64_t lowest(const Search *s, int64_t mine)
+{
+    int64_t found = INT64_MAX;
+    ts_all_reduce(
+        s->x->group,
+        (TsTransfer){
+            .out = &found, .in = &mine, .count_elems = 1, .dtype = TS_I64, .reduction = TS_MIN, .label = "kmeans/row"});
+    return found;
+}
+
 /* A row drawn with the probability of its square: where the running sum over all rows passes `part` of the whole. -1:
  * all squares are 0. Collective; the same on all ranks. */
 static int64_t draw_row(const Search *s, double part)
@@ -103,18 +114,13 @@ static int64_t draw_row(const Search *s, double part)
     for (int r = 0; r < rank; r++)
         before += sums[r];
     ts_free(sums);
-    int64_t mine = INT64_MAX, found = INT64_MAX;
+    int64_t mine = INT64_MAX;
     for (int64_t i = 0; i < s->x->local && mine == INT64_MAX; i++) {
         before += s->squares[i];
         if (s->squares[i] > 0 && before >= part * whole)
             mine = s->x->first + i;
     }
-    ts_all_reduce(s->x->group, (TsTransfer){.out = &found,
-                                            .in = &mine,
-                                            .count_elems = 1,
-                                            .dtype = TS_I64,
-                                            .reduction = TS_MIN,
-                                            .label = "kmeans/draw"});
+    int64_t found = lowest(s, mine);
     return whole > 0 && found < INT64_MAX ? found : -1;
 }
 
@@ -177,7 +183,7 @@ static void sum_up(Search *s, const int64_t *chosen, int64_t count)
 static int64_t take_farthest(Search *s)
 {
     double most = -1, all = -1;
-    int64_t mine = INT64_MAX, found = INT64_MAX;
+    int64_t mine = INT64_MAX;
     for (int64_t i = 0; i < s->x->local; i++)
         most = fmax(most, s->squares[i]);
     ts_all_reduce(s->x->group, (TsTransfer){.out = &all,
@@ -189,12 +195,7 @@ static int64_t take_farthest(Search *s)
     for (int64_t i = 0; i < s->x->local && mine == INT64_MAX; i++)
         if (s->squares[i] == all)
             mine = s->x->first + i;
-    ts_all_reduce(s->x->group, (TsTransfer){.out = &found,
-                                            .in = &mine,
-                                            .count_elems = 1,
-                                            .dtype = TS_I64,
-                                            .reduction = TS_MIN,
-                                            .label = "kmeans/farthest"});
+    int64_t found = lowest(s, mine);
     if (mine == found && mine < INT64_MAX)
         s->squares[found - s->x->first] = 0;
     return found;

@@ -135,17 +135,7 @@ static TsStatus solve(const TsTask *task, const TsSolving *solving)
         ts_free(classes);
     }
     if (!status) {
-        ts_closed_put((TsPut){.array = ts_closed_array(task, solving, "kernel"),
-                              .values = solution.kernel,
-                              .first = 0,
-                              .count = x->columns,
-                              .columns = outputs,
-                              .rows = kept});
-        ts_closed_put((TsPut){.array = ts_closed_array(task, solving, "bias"),
-                              .values = solution.bias,
-                              .first = 0,
-                              .count = 1,
-                              .columns = outputs});
+        ts_closed_put_linear(task, solving, solution.kernel, x->columns, kept, solution.bias);
         ts_closed_report(solving, "gradient_norm", &solution.gradient_norm, 1);
         ts_closed_report(solving, "loss", &solution.loss, 1);
         json_object_set_new(solving->report, "iterations", json_integer(solution.steps));

@@ -36,15 +36,8 @@ static TsStatus configure(TsTask *task, const TsTaskSetting *setting)
 
 static void predict(const TsTask *task, json_t *cells, const TsBatch *given, const TsBatch *batch, int64_t row)
 {
-    int64_t outputs = ((const TsClosedTask *)task->own)->model.outputs;
-    double *values = ts_calloc((size_t)outputs, sizeof *values);
-    json_t *list = json_array();
     (void)batch;
-    ts_kind_read_row(values, ts_batch_find(given, "values"), row);
-    for (int64_t k = 0; k < outputs; k++)
-        json_array_append_new(list, ts_kind_number(values[k]));
-    json_object_set_new(cells, "components", list);
-    ts_free(values);
+    json_object_set_new(cells, "components", ts_closed_numbers(task, given, row));
 }
 
 /* Directions as the kernel, over their deviations where they are whitened; the bias takes the mean off. */
@@ -59,14 +52,7 @@ static void put_solution(const TsTask *task, const TsSolving *solving, const TsP
             solution->directions[i] /= sqrt(solution->variance[i % k]);
         bias[i % k] -= solution->mean[i / k] * solution->directions[i];
     }
-    ts_closed_put((TsPut){.array = ts_closed_array(task, solving, "kernel"),
-                          .values = solution->directions,
-                          .first = 0,
-                          .count = x->columns,
-                          .columns = k,
-                          .rows = kept});
-    ts_closed_put(
-        (TsPut){.array = ts_closed_array(task, solving, "bias"), .values = bias, .first = 0, .count = 1, .columns = k});
+    ts_closed_put_linear(task, solving, solution->directions, x->columns, kept, bias);
     ts_closed_report(solving, "explained_variance", solution->variance, k);
     ts_closed_report(solving, "explained_variance_ratio", solution->ratio, k);
     ts_free(bias);

@@ -115,16 +115,10 @@ static void observe(const TsTask *task, TsObservations *observations, const TsBa
 
 static void predict(const TsTask *task, json_t *cells, const TsBatch *given, const TsBatch *batch, int64_t row)
 {
-    int64_t outputs = ((const TsClosedTask *)task->own)->model.outputs;
-    double *values = ts_calloc((size_t)outputs, sizeof *values);
-    json_t *list = json_array();
+    json_t *list = ts_closed_numbers(task, given, row);
     (void)batch;
-    ts_kind_read_row(values, ts_batch_find(given, "values"), row);
-    for (int64_t k = 0; k < outputs; k++)
-        json_array_append_new(list, ts_kind_number(values[k]));
-    json_object_set(cells, "value", outputs == 1 ? json_array_get(list, 0) : list);
+    json_object_set(cells, "value", json_array_size(list) == 1 ? json_array_get(list, 0) : list);
     json_decref(list);
-    ts_free(values);
 }
 
 /* The targets of this rank's rows. Owned by the caller. */
@@ -160,17 +154,7 @@ static TsStatus solve(const TsTask *task, const TsSolving *solving)
         ts_free(targets);
     }
     if (!status) {
-        ts_closed_put((TsPut){.array = ts_closed_array(task, solving, "kernel"),
-                              .values = solution.kernel,
-                              .first = 0,
-                              .count = x->columns,
-                              .columns = outputs,
-                              .rows = kept});
-        ts_closed_put((TsPut){.array = ts_closed_array(task, solving, "bias"),
-                              .values = solution.bias,
-                              .first = 0,
-                              .count = 1,
-                              .columns = outputs});
+        ts_closed_put_linear(task, solving, solution.kernel, x->columns, kept, solution.bias);
         ts_closed_report(solving, "alpha", &solution.alpha, 1);
         if (solution.errors)
             ts_closed_report(solving, "left_out_errors", solution.errors, config->alpha.count);
