@@ -318,6 +318,21 @@ static void clouds_are_found(void)
     }
 }
 
+/* Of two points that are there many times, each beginning takes each once: what is a center is not drawn again. */
+static void no_center_is_drawn_twice(void)
+{
+    TsFeatures *x = ts_features_create(test_world, TS_F64, 31, 1, 1);
+    for (int64_t i = 0; i < x->local; i++)
+        ((double *)x->data)[i] = (double)((x->first + i) % 2);
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        TsKmeansSolution solution;
+        TEST_OK(ts_kmeans_solve(&solution, x, (TsKmeans){.k = 2, .restarts = 1, .iterations = 1, .seed = seed}));
+        CU_ASSERT_EQUAL(solution.inertia, 0);
+        ts_kmeans_free(&solution);
+    }
+    ts_features_free(&x);
+}
+
 /* ---- what cannot be ---- */
 
 static void what_cannot_be_is_said(void)
@@ -393,4 +408,5 @@ TEST_MAIN("closed form", {"ridge is scikit-learn's", ridge_is_scikit_learns},
           {"principal directions are scikit-learn's", pca_is_scikit_learns},
           {"k-means is scikit-learn's", kmeans_is_scikit_learns},
           {"distances are scikit-learn's", mahalanobis_is_scikit_learns}, {"clouds are found", clouds_are_found},
-          {"what cannot be is said", what_cannot_be_is_said}, {"strange numbers are found", strange_numbers_are_found})
+          {"no center is drawn twice", no_center_is_drawn_twice}, {"what cannot be is said", what_cannot_be_is_said},
+          {"strange numbers are found", strange_numbers_are_found})
