@@ -380,8 +380,12 @@ static TsStatus run_together(TsCourses *courses, TsCourseReport *report, int64_t
         ts_balance_update(balance, courses->loss, ts_balance_takes_gram(balance) ? courses->gram : NULL,
                           courses->active);
     }
-    return ts_learner_step_together(courses->learner, &report->learner, courses->active, courses->steps,
-                                    ++courses->together, step, courses->job->keys->run.steps);
+    return ts_learner_step_together(courses->learner, &report->learner,
+                                    (TsLearnerTurn){.active = courses->active,
+                                                    .user_steps = courses->steps,
+                                                    .steps = ++courses->together,
+                                                    .step = step,
+                                                    .run_steps = courses->job->keys->run.steps});
 }
 
 TsStatus ts_courses_step(TsCourses *courses, TsCourseReport *report, int64_t step)

@@ -8,109 +8,12 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "model/binding.h"
-#include "task/groups.h"
-#include "task/unfreeze.h"
-#include "tensor/ops.h"
-
-/* ---- keys ---- */
-
-static const TsKey group_keys[] = {
-    TS_KEY_STRING(TsOptimizerGroup, parameters, "a regular expression: those in whose path it is found",
-                  .required = true, .range = TS_AT_LEAST(1)),
-    TS_KEY_CHOICE(TsOptimizerGroup, optimizer, &ts_optimizers, "how gradients become updates", .flat = true,
-                  .required = true),
-    TS_KEY_CHOICE(TsOptimizerGroup, schedule, &ts_schedules, "of the learning rate; left out: learner.schedule"),
-    TS_KEYS_END};
-static const TsConfigTable group_table = {"optimizer_group", "Another optimizer for some parameters.",
-                                          sizeof(TsOptimizerGroup), group_keys, NULL};
-
-static const TsKey ema_keys[] = {
-    TS_KEY_REAL(TsEmaConfig, decay, "of the averages; at step t + 1 at most (1 + t) / (10 + t)", .fallback = "0.9999",
-                .range = TS_FROM_TO(0, 1)),
-    TS_KEY_BOOL(TsEmaConfig, evaluate, "evaluation and decoding use the averages instead of the parameters",
-                .fallback = "false"),
-    TS_KEYS_END};
-static const TsConfigTable ema_table = {"ema", "Exponential moving averages of parameters, beside them.",
-                                        sizeof(TsEmaConfig), ema_keys, NULL};
-
-static const TsKey keys[] = {
-    TS_KEY_CHOICE(TsLearnerConfig, optimizer, &ts_optimizers, "how gradients become updates", .fallback = "adamw"),
-    TS_KEY_CHOICE(TsLearnerConfig, schedule, &ts_schedules, "of the learning rate", .fallback = "constant"),
-    TS_KEY_MAP(TsLearnerConfig, optimizers, TS_ELEMENT_STRUCT(&group_table),
-               "other optimizers by name, each for the parameters that it names", .fallback = "{}"),
-    TS_KEY_LIST(TsLearnerConfig, freeze, TS_ELEMENT(TS_KIND_STRING),
-                "regular expressions: parameters in whose path one is found stay as they are", .fallback = "[]"),
-    TS_KEY_LIST(TsLearnerConfig, only, TS_ELEMENT(TS_KIND_STRING),
-                "regular expressions: parameters in whose path none is found stay as they are; instead of freeze",
-                .fallback = "[]"),
-    TS_KEY_LIST(TsLearnerConfig, no_decay, TS_ELEMENT(TS_KIND_STRING),
-                "regular expressions: parameters in whose path one is found do not decay, as biases and norms never do",
-                .fallback = "[]"),
-    TS_KEY_OPTIONAL(TsLearnerConfig, ema, &ema_table, "averages of the parameters; left out: none"),
-    TS_KEY_REAL(TsLearnerConfig, clip, "the largest global norm of a gradient; 0 is no clipping", .fallback = "1",
-                .range = TS_AT_LEAST(0)),
-    TS_KEY_REAL(TsLearnerConfig, clip_each, "the largest norm of each parameter's gradient; instead of clip: 0",
-                .fallback = "0", .range = TS_AT_LEAST(0)),
-    TS_KEY_REAL(TsLearnerConfig, skip_above, "a step with a larger norm of the gradient is skipped", .fallback = "inf",
-                .takes_inf = true, .range = TS_ABOVE(0)),
-    TS_KEY_INT(TsLearnerConfig, skip_limit, "so many skipped steps in a row end the run", .fallback = "20",
-               .range = TS_AT_LEAST(1), .unit = "steps"),
-    TS_KEY_INT(TsLearnerConfig, accumulate,
-               "micro-batches that each rank cuts its part of a batch into, to go through them one after another: the "
-               "same step with the activations of one",
-               .fallback = "1", .range = TS_BETWEEN(1, 1 << 16), .unit = "micro-batches"),
-    TS_KEY_BYTES(TsLearnerConfig, bucket,
-                 "small gradients are reduced together up to this size, small parameters gathered; 0: each by itself",
-                 .fallback = "4 MiB", .range = TS_BETWEEN(0, 1 << 30)),
-    TS_KEYS_END};
-
-static TsStatus check_learner(const void *value)
-{
-    const TsLearnerConfig *config = value;
-    if (config->freeze.count && config->only.count)
-        return ts_status_error(TS_CODE_INVALID,
-                               "freeze says what stays as it is, only what does not: give one of them");
-    if (config->clip > 0 && config->clip_each > 0)
-        return ts_status_error(TS_CODE_INVALID, "clip is by the norm of the whole gradient, clip_each by that of each "
-                                                "parameter: one of them must be 0");
-    return TS_OK;
-}
-
-const TsConfigTable ts_learner_table = {"learner", "How parameters learn.", sizeof(TsLearnerConfig), keys,
-                                        check_learner};
-
-struct TsLearner {
-    TsLearnerSetting setting; /* without `users` */
-    const TsMesh *mesh;
-    TsGroups groups;
-    TsUnfreezing unfreezing;
-    bool *uses;           /* (rows, users) */
-    bool *used;           /* (rows) by those who learn together */
-    bool *active;         /* (users) who learn together, as compiled; NULL: nothing is */
-    int *family;          /* (rows): the first row with the same users and beginning: they share their count of steps */
-    TsProgram **programs; /* (users), or the one of those who learn together */
-    TsProgram *weigh;     /* gives "weights", the norm of the parameters; NULL until it is asked for */
-    TsBatch *gradients;   /* inputs "gradient/PATH" */
-    TsBatch *state;       /* "optimizer/WHAT/PATH", "average/PATH" */
-    TsBatch *scalars;     /* inputs "rate/GROUP", "step/FAMILY", "gate/ENTRY"; outputs "norm", "factor", "weights" */
-    TsAverages *averages; /* NULL: none */
-};
+#include "task/learner_internal.h"
 
 TsGradientName ts_learner_gradient_name(const char *path)
 {
     TsGradientName name;
     snprintf(name.text, sizeof name.text, "gradient/%s", path);
-    return name;
-}
-
-typedef struct ScalarName {
-    char text[32];
-} ScalarName;
-
-static ScalarName scalar_name(const char *what, int number)
-{
-    ScalarName name;
-    snprintf(name.text, sizeof name.text, "%s/%d", what, number);
     return name;
 }
 
@@ -122,135 +25,6 @@ TsPlacement ts_learner_gradient_placement(const TsParameter *row, bool in_parts)
 static int program_count(const TsLearner *learner)
 {
     return learner->setting.together ? 1 : learner->setting.user_count;
-}
-
-/* Whether the program of that number updates the row. */
-static bool is_updated(const TsLearner *learner, int row, int program)
-{
-    bool used =
-        learner->setting.together ? learner->used[row] : learner->uses[row * learner->setting.user_count + program];
-    return used && ts_parameters_at(learner->setting.parameters, row)->trainable;
-}
-
-/* The sum of squares of a gradient: a scalar, or that of each of `parts` parts. */
-static TsTensor squares_of(const TsParameter *row, TsTensor x, int parts)
-{
-    return ts_cast(parts ? ts_sum_squares_parts(x, row->dim, parts) : ts_sum_squares(x), TS_F32);
-}
-
-/* The norm of what these are the squares of. Parts are whole on one rank each, and then summed up in one order. */
-static TsTensor norm_of(TsTensor squares, int parts)
-{
-    return ts_sqrt(parts ? ts_sum(ts_constrain(squares, ts_replicated), -1, false) : squares);
-}
-
-/* What a step of one user is made of, while it is traced; (rows). */
-typedef struct Tracing {
-    TsGraph *graph;
-    const TsLearner *learner;
-    int user, parts; /* 0: sums of squares as they come */
-    TsTensor *gradient, *squares;
-    TsTensor *gate;  /* (entries of unfreezing) 0 until they learn, then 1 */
-    TsTensor factor; /* of all gradients */
-} Tracing;
-
-/* x, or nothing as long as the row does not learn yet. */
-static TsTensor gated(Tracing *tracing, int row, TsTensor x)
-{
-    int entry = tracing->learner->unfreezing.of[row];
-    if (entry < 0)
-        return x;
-    if (!tracing->gate[entry].graph)
-        tracing->gate[entry] =
-            ts_input(tracing->graph, scalar_name("gate", entry).text, TS_F32, ts_scalar, ts_replicated);
-    return ts_mul(x, tracing->gate[entry]);
-}
-
-/* The norm of the whole gradient. */
-static TsTensor trace_norm(Tracing *tracing)
-{
-    const TsLearner *learner = tracing->learner;
-    int parts = tracing->parts;
-    TsTensor sum = ts_constant(tracing->graph, TS_F32, parts ? ts_shape(parts) : ts_scalar, 0);
-    for (int i = 0; i < ts_parameters_count(learner->setting.parameters); i++) {
-        const TsParameter *row = ts_parameters_at(learner->setting.parameters, i);
-        if (!is_updated(learner, i, tracing->user))
-            continue;
-        ts_graph_set_path(tracing->graph, row->path);
-        TsTensor gradient = ts_input(tracing->graph, ts_learner_gradient_name(row->path).text, row->dtype, row->shape,
-                                     ts_learner_gradient_placement(row, learner->setting.in_parts));
-        tracing->gradient[i] = learner->setting.in_parts ? ts_constrain(gradient, row->state) : gradient;
-        tracing->squares[i] = gated(tracing, i, squares_of(row, tracing->gradient[i], parts));
-        sum = ts_add(sum, tracing->squares[i]);
-    }
-    ts_graph_set_path(tracing->graph, "learner");
-    return norm_of(sum, parts);
-}
-
-/* One parameter's update, once the factor of all is known: by its optimizer, and then its average. */
-static void trace_row(Tracing *tracing, int i, TsTensor rate, TsTensor step)
-{
-    const TsLearner *learner = tracing->learner;
-    const TsLearnerConfig *config = learner->setting.config;
-    const TsParameter *row = ts_parameters_at(learner->setting.parameters, i);
-    TsGraph *graph = tracing->graph;
-    ts_graph_set_path(graph, row->path);
-    TsTensor factor = gated(tracing, i, tracing->factor); /* 0 changes nothing */
-    if (config->clip_each > 0)
-        factor = ts_mul(factor, ts_clip_factor(norm_of(tracing->squares[i], tracing->parts),
-                                               (TsClipFactor){.clip = config->clip_each, .skip_above = INFINITY}));
-    const TsChoice *choice = &learner->groups.optimizer[learner->groups.of[i]];
-    TsUpdate update = {.graph = graph,
-                       .row = row,
-                       .options = choice->value,
-                       .decay = learner->groups.decay[i],
-                       .parameter = ts_parameter(graph, row->path, row->dtype, row->shape, row->placement),
-                       .gradient = tracing->gradient[i],
-                       .scalars = {.rate = rate, .factor = factor, .step = step},
-                       .parts = tracing->parts};
-    TsTensor fresh = ((const TsOptimizer *)choice->variant->extra)->trace(&update);
-    ts_assign(update.parameter, fresh);
-    if (config->ema) {
-        TsTensor average = ts_state(graph, ts_average_name(row->path).text, row->dtype, row->shape, row->state);
-        ts_assign(average,
-                  ts_average(average, fresh, update.scalars, (TsOptimizerRuleOptions){.beta1 = config->ema->decay}));
-    }
-}
-
-/* The update of what one user binds. */
-static void trace(TsGraph *graph, const TsLearner *learner, int user)
-{
-    const TsLearnerConfig *config = learner->setting.config;
-    const TsParameters *parameters = learner->setting.parameters;
-    size_t count = (size_t)ts_parameters_count(parameters);
-    Tracing tracing = {.graph = graph,
-                       .learner = learner,
-                       .user = user,
-                       .parts = ts_parameters_sharding(parameters)->virtual_shards,
-                       .gradient = ts_calloc(count, sizeof(TsTensor)),
-                       .squares = ts_calloc(count, sizeof(TsTensor)),
-                       .gate = ts_calloc((size_t)learner->unfreezing.count + 1, sizeof(TsTensor))};
-    TsTensor *step = ts_calloc(count, sizeof *step);
-    TsTensor *rate = ts_calloc((size_t)learner->groups.count, sizeof *rate);
-    TsTensor norm = trace_norm(&tracing);
-    tracing.factor = ts_clip_factor(norm, (TsClipFactor){.clip = config->clip, .skip_above = config->skip_above});
-    for (int i = 0; i < (int)count; i++) {
-        if (!is_updated(learner, i, user))
-            continue;
-        int family = learner->family[i], group = learner->groups.of[i];
-        if (family == i)
-            step[i] = ts_input(graph, scalar_name("step", i).text, TS_I64, ts_scalar, ts_replicated);
-        if (!rate[group].graph)
-            rate[group] = ts_input(graph, scalar_name("rate", group).text, TS_F32, ts_scalar, ts_replicated);
-        trace_row(&tracing, i, rate[group], step[family]);
-    }
-    ts_output("norm", norm, ts_replicated);
-    ts_output("factor", tracing.factor, ts_replicated);
-    ts_free(tracing.gradient);
-    ts_free(tracing.squares);
-    ts_free(tracing.gate);
-    ts_free(step);
-    ts_free(rate);
 }
 
 static bool same_users(const TsLearner *learner, int one, int other)
@@ -282,29 +56,40 @@ static void find_users(TsLearner *learner, const TsParameters *const *users)
     }
 }
 
-static TsStatus compile(TsLearner *learner, int program)
+static TsStatus compile_into(TsProgram **program, const TsLearner *learner, TsGraph *graph)
 {
-    TsGraph *graph = ts_graph_create();
-    trace(graph, learner, program);
     TsCompileOptions options = {.mesh = learner->mesh,
                                 .threads = learner->setting.threads,
                                 .bucket_bytes = ts_learner_bucket_bytes(learner->setting.config),
                                 .reproducible =
                                     ts_parameters_sharding(learner->setting.parameters)->virtual_shards > 0};
-    return ts_program_compile(&learner->programs[program], graph, options);
+    return ts_program_compile(program, graph, options);
+}
+
+static TsStatus compile(TsLearner *learner, int program)
+{
+    TsGraph *graph = ts_graph_create();
+    ts_learner_trace(graph, learner, program);
+    TS_TRY(compile_into(&learner->programs[program], learner, graph));
+    if (learner->setting.part != TS_LEARNER_FOLLOWS)
+        return TS_OK;
+    graph = ts_graph_create();
+    ts_learner_trace_measure(graph, learner, program);
+    return compile_into(&learner->measure, learner, graph);
 }
 
 /* Compiles for those who are active, and agrees on whether that went well. */
 static TsStatus compile_together(TsLearner *learner, const bool *active)
 {
     int rows = ts_parameters_count(learner->setting.parameters), users = learner->setting.user_count;
-    memcpy(learner->active, active, (size_t)users * sizeof *active);
+    memmove(learner->active, active, (size_t)users * sizeof *active);
     for (int i = 0; i < rows; i++) {
         learner->used[i] = false;
         for (int user = 0; user < users; user++)
             learner->used[i] |= active[user] && learner->uses[i * users + user];
     }
     ts_program_free(&learner->programs[0]);
+    ts_program_free(&learner->measure);
     return compile(learner, 0);
 }
 
@@ -334,38 +119,53 @@ static void bind_program(TsLearner *learner, TsProgram *program)
     ts_bind_new(program, learner->scalars, TS_BIND_OUTPUT, learner->mesh);
 }
 
+/* The programs to all that they take. */
+static void bind_programs(TsLearner *learner)
+{
+    for (int program = 0; program < program_count(learner); program++)
+        bind_program(learner, learner->programs[program]);
+    if (learner->measure)
+        bind_program(learner, learner->measure);
+}
+
+static void create_scalar(TsLearner *learner, const char *name, TsDtype dtype)
+{
+    ts_batch_put(learner->scalars, name,
+                 ts_array_create(learner->mesh, dtype, ts_scalar, ts_replicated, (TsArrayOptions){0}));
+}
+
 static void bind(TsLearner *learner)
 {
     const TsMesh *mesh = learner->mesh;
     TsGroup *ranks = mesh ? ts_mesh_all(mesh) : NULL;
-    TsArrayOptions plain = {0}, reduced = {.shared = ranks && ts_group_size(ranks) > 1};
+    TsArrayOptions reduced = {.shared = ranks && ts_group_size(ranks) > 1};
     const TsParameters *parameters = learner->setting.parameters;
     for (int group = 0; group < learner->groups.count; group++)
-        ts_batch_put(learner->scalars, scalar_name("rate", group).text,
-                     ts_array_create(mesh, TS_F32, ts_scalar, ts_replicated, plain));
+        create_scalar(learner, ts_learner_scalar("rate", group).text, TS_F32);
     for (int entry = 0; entry < learner->unfreezing.count; entry++)
-        ts_batch_put(learner->scalars, scalar_name("gate", entry).text,
-                     ts_array_create(mesh, TS_F32, ts_scalar, ts_replicated, plain));
+        create_scalar(learner, ts_learner_scalar("gate", entry).text, TS_F32);
+    if (learner->setting.part == TS_LEARNER_LEADS)
+        create_scalar(learner, "others", TS_F64);
+    if (learner->setting.part == TS_LEARNER_FOLLOWS)
+        create_scalar(learner, "factor", TS_F32);
     for (int i = 0; i < ts_parameters_count(parameters); i++) {
         const TsParameter *row = ts_parameters_at(parameters, i);
-        if (!row->trainable)
+        if (!ts_learner_has(learner, i))
             continue;
         ts_batch_put(learner->gradients, ts_learner_gradient_name(row->path).text,
                      ts_array_create(mesh, row->dtype, row->shape,
                                      ts_learner_gradient_placement(row, learner->setting.in_parts), reduced));
         if (learner->family[i] == i)
-            ts_batch_put(learner->scalars, scalar_name("step", i).text,
-                         ts_array_create(mesh, TS_I64, ts_scalar, ts_replicated, plain));
+            create_scalar(learner, ts_learner_scalar("step", i).text, TS_I64);
     }
-    for (int program = 0; program < program_count(learner); program++)
-        bind_program(learner, learner->programs[program]);
+    bind_programs(learner);
 }
 
 /* Which begin as the parameters are now. */
 static TsStatus create_averages(TsLearner *learner)
 {
     TsLearnerSetting *setting = &learner->setting;
-    if (!setting->config->ema)
+    if (!setting->config->ema || setting->part == TS_LEARNER_FOLLOWS)
         return TS_OK;
     TS_TRY(
         ts_averages_create(&learner->averages, setting->parameters, setting->arrays, learner->state, setting->threads));
@@ -382,23 +182,24 @@ static TsStatus learns_something(const TsParameters *parameters)
     return ts_status_error(TS_CODE_INVALID, "learner: nothing is learned: all %d parameters are frozen", count);
 }
 
-int64_t ts_learner_bucket_bytes(const TsLearnerConfig *config)
-{
-    return config->bucket ? config->bucket : -1;
-}
-
 TsStatus ts_learner_create(TsLearner **learner, TsLearnerSetting setting)
 {
     TsLearner *made = ts_calloc(1, sizeof *made);
     const TsParameters *const *users = setting.users;
+    const bool *rows = setting.rows;
+    size_t count = (size_t)ts_parameters_count(setting.parameters);
     setting.user_count = users ? setting.user_count : 1;
     setting.users = NULL;
+    setting.rows = NULL;
     *made = (TsLearner){.setting = setting,
                         .mesh = ts_parameters_mesh(setting.parameters),
+                        .rows = ts_calloc(count + 1, sizeof *made->rows),
                         .programs = ts_calloc((size_t)setting.user_count, sizeof *made->programs),
                         .gradients = ts_batch_create(),
                         .state = ts_batch_create(),
                         .scalars = ts_batch_create()};
+    for (size_t i = 0; i < count; i++)
+        made->rows[i] = !rows || rows[i];
     TsStatus status = ts_unfreezing_create(&made->unfreezing, setting.fine_tune, setting.parameters);
     find_users(made, users);
     if (!status)
@@ -426,11 +227,13 @@ void ts_learner_free(TsLearner **learner)
     for (int program = 0; program < program_count(*learner); program++)
         ts_program_free(&(*learner)->programs[program]);
     ts_free((*learner)->programs);
+    ts_program_free(&(*learner)->measure);
     ts_program_free(&(*learner)->weigh);
     ts_averages_free(&(*learner)->averages);
     ts_groups_free(&(*learner)->groups);
     ts_unfreezing_free(&(*learner)->unfreezing);
     ts_free((*learner)->uses);
+    ts_free((*learner)->rows);
     ts_free((*learner)->used);
     ts_free((*learner)->active);
     ts_free((*learner)->family);
@@ -456,24 +259,18 @@ TsAverages *ts_learner_averages(const TsLearner *learner)
     return learner->averages;
 }
 
-double ts_learner_states(const TsLearnerConfig *config)
-{
-    const TsOptimizer *optimizer = config->optimizer.variant->extra;
-    return optimizer->states(config->optimizer.value) + (config->ema ? 1 : 0);
-}
-
 /* Each family's steps: those of its users, and those of all together. */
 static void set_steps(TsLearner *learner, const int64_t *user_steps, int64_t together, int64_t step)
 {
     const TsParameters *parameters = learner->setting.parameters;
     int users = learner->setting.user_count;
     for (int i = 0; i < ts_parameters_count(parameters); i++) {
-        if (learner->family[i] != i || !ts_parameters_at(parameters, i)->trainable)
+        if (learner->family[i] != i || !ts_learner_has(learner, i))
             continue;
         int64_t steps = together;
         for (int user = 0; user < users; user++)
             steps += learner->uses[i * users + user] ? user_steps[user] : 0;
-        *(int64_t *)ts_batch_find(learner->scalars, scalar_name("step", i).text)->data =
+        *(int64_t *)ts_batch_find(learner->scalars, ts_learner_scalar("step", i).text)->data =
             ts_unfreezing_steps(&learner->unfreezing, i, steps, step);
     }
 }
@@ -482,7 +279,7 @@ static void set_steps(TsLearner *learner, const int64_t *user_steps, int64_t tog
 static void finish_step(TsLearner *learner, int program, int64_t step)
 {
     for (int i = 0; i < ts_parameters_count(learner->setting.parameters); i++) {
-        if (!is_updated(learner, i, program))
+        if (!ts_learner_updates(learner, i, program))
             continue;
         const TsChoice *choice = &learner->groups.optimizer[learner->groups.of[i]];
         const TsOptimizer *optimizer = choice->variant->extra;
@@ -494,18 +291,28 @@ static void finish_step(TsLearner *learner, int program, int64_t step)
     }
 }
 
-/* Runs the program of that number. */
-static TsLearnerReport run(TsLearner *learner, int program, int64_t step, int64_t run_steps)
+/* Rates, and what learns only from a step on. */
+static void set_rates(TsLearner *learner, int64_t step, int64_t run_steps)
 {
     for (int group = 0; group < learner->groups.count; group++)
-        *(float *)ts_batch_find(learner->scalars, scalar_name("rate", group).text)->data =
+        *(float *)ts_batch_find(learner->scalars, ts_learner_scalar("rate", group).text)->data =
             (float)ts_groups_rate(&learner->groups, group, step, run_steps);
     for (int entry = 0; entry < learner->unfreezing.count; entry++)
-        *(float *)ts_batch_find(learner->scalars, scalar_name("gate", entry).text)->data =
+        *(float *)ts_batch_find(learner->scalars, ts_learner_scalar("gate", entry).text)->data =
             step >= learner->unfreezing.from[entry] ? 1 : 0;
+}
+
+/* Runs the program of that number. */
+static void run(TsLearner *learner, int program, int64_t step, int64_t run_steps)
+{
+    set_rates(learner, step, run_steps);
     ts_program_run(learner->programs[program]);
     if (*(const float *)ts_batch_find(learner->scalars, "factor")->data != 0)
         finish_step(learner, program, step);
+}
+
+static TsLearnerReport report_of(const TsLearner *learner, int64_t step, int64_t run_steps)
+{
     return (TsLearnerReport){.rate = ts_groups_rate(&learner->groups, 0, step, run_steps),
                              .gradient_norm = (double)*(float *)ts_batch_find(learner->scalars, "norm")->data,
                              .factor = (double)*(float *)ts_batch_find(learner->scalars, "factor")->data};
@@ -517,34 +324,63 @@ TsLearnerReport ts_learner_step(TsLearner *learner, int user, const int64_t *use
     TS_CHECK(user >= 0 && user < learner->setting.user_count && !learner->setting.together, "user %d of %d", user,
              learner->setting.user_count);
     set_steps(learner, user_steps, 0, step);
-    return run(learner, user, step, run_steps);
+    run(learner, user, step, run_steps);
+    return report_of(learner, step, run_steps);
 }
 
-TsStatus ts_learner_step_together(TsLearner *learner, TsLearnerReport *report, const bool *active,
-                                  const int64_t *user_steps, int64_t steps, int64_t step, int64_t run_steps)
+/* Compiles once more for who was active last. */
+static TsStatus compile_again(TsLearner *learner, const bool *active)
 {
-    if (memcmp(learner->active, active, (size_t)learner->setting.user_count * sizeof *active) != 0) {
-        TsStatus status = compile_together(learner, active);
-        if (learner->mesh)
-            status = ts_comm_agree(ts_mesh_all(learner->mesh), status);
-        TS_TRY(status);
-        bind_program(learner, learner->programs[0]);
+    TsStatus status = compile_together(learner, active);
+    if (learner->mesh)
+        status = ts_comm_agree(ts_mesh_all(learner->mesh), status);
+    if (!status)
+        bind_programs(learner);
+    return status;
+}
+
+TsStatus ts_learner_prepare(TsLearner *learner, const bool *active)
+{
+    size_t users = (size_t)learner->setting.user_count;
+    return memcmp(learner->active, active, users * sizeof *active) == 0 ? TS_OK : compile_again(learner, active);
+}
+
+TsStatus ts_learner_keep(TsLearner *learner, const bool *rows)
+{
+    const TsParameters *parameters = learner->setting.parameters;
+    for (int i = 0; i < ts_parameters_count(parameters); i++) {
+        TsGradientName name = ts_learner_gradient_name(ts_parameters_at(parameters, i)->path);
+        if (ts_learner_has(learner, i) && !rows[i])
+            ts_batch_drop(learner->gradients, name.text);
+        learner->rows[i] = rows[i];
     }
-    set_steps(learner, user_steps, steps, step);
-    *report = run(learner, 0, step, run_steps);
+    ts_program_free(&learner->weigh);
+    return compile_again(learner, learner->active);
+}
+
+TsStatus ts_learner_step_together(TsLearner *learner, TsLearnerReport *report, TsLearnerTurn turn)
+{
+    TS_TRY(ts_learner_prepare(learner, turn.active));
+    set_steps(learner, turn.user_steps, turn.steps, turn.step);
+    if (learner->setting.part == TS_LEARNER_LEADS)
+        *(double *)ts_batch_find(learner->scalars, "others")->data = turn.others;
+    run(learner, 0, turn.step, turn.run_steps);
+    *report = report_of(learner, turn.step, turn.run_steps);
     return TS_OK;
 }
 
-static void trace_weights(TsGraph *graph, const TsParameters *parameters)
+double ts_learner_squares(TsLearner *learner, TsLearnerTurn turn)
 {
-    TsTensor sum = ts_constant(graph, TS_F32, ts_scalar, 0);
-    for (int i = 0; i < ts_parameters_count(parameters); i++) {
-        const TsParameter *row = ts_parameters_at(parameters, i);
-        if (row->trainable)
-            sum =
-                ts_add(sum, squares_of(row, ts_parameter(graph, row->path, row->dtype, row->shape, row->placement), 0));
-    }
-    ts_output("weights", ts_sqrt(sum), ts_replicated);
+    set_rates(learner, turn.step, turn.run_steps);
+    ts_program_run(learner->measure);
+    return *(const double *)ts_batch_find(learner->scalars, "squares")->data;
+}
+
+void ts_learner_follow(TsLearner *learner, double factor, TsLearnerTurn turn)
+{
+    set_steps(learner, turn.user_steps, turn.steps, turn.step);
+    *(float *)ts_batch_find(learner->scalars, "factor")->data = (float)factor;
+    run(learner, 0, turn.step, turn.run_steps);
 }
 
 double ts_learner_weight_norm(TsLearner *learner)
@@ -552,7 +388,7 @@ double ts_learner_weight_norm(TsLearner *learner)
     if (!learner->weigh) {
         TsGraph *graph = ts_graph_create();
         TsCompileOptions options = {.mesh = learner->mesh, .threads = learner->setting.threads};
-        trace_weights(graph, learner->setting.parameters);
+        ts_learner_trace_weights(graph, learner);
         TsStatus status = ts_program_compile(&learner->weigh, graph, options);
         TS_CHECK(!status, "%s", ts_status_message(status)); /* a scalar's arena */
         ts_bind_batch(learner->weigh, learner->setting.arrays);

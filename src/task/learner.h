@@ -46,7 +46,14 @@ extern const TsConfigTable ts_learner_table;
 
 typedef struct TsLearner TsLearner;
 
-/* What a Learner is made of; borrowed for its life, but for the list `users`. */
+/* Of what learns. */
+typedef enum TsLearnerPart {
+    TS_LEARNER_WHOLE,
+    TS_LEARNER_LEADS,   /* others update the rest of it: their gradients count in the norm, too */
+    TS_LEARNER_FOLLOWS, /* the rest, on ranks of its own, by the factor that the one who leads found */
+} TsLearnerPart;
+
+/* What a Learner is made of; borrowed for its life, but for the lists `users` and `rows`. */
 typedef struct TsLearnerSetting {
     const TsLearnerConfig *config;
     const TsParameters *parameters;   /* of the job */
@@ -55,6 +62,8 @@ typedef struct TsLearnerSetting {
                                          user, who binds all */
     int user_count;
     const TsFineTuneConfig *fine_tune; /* what learns only from a step on; NULL: nothing */
+    const bool *rows;                  /* (rows of parameters) those that it updates, of what learns; NULL: all */
+    TsLearnerPart part;
     bool together; /* steps are of several users at a time, ts_learner_step_together, whose gradients are added up */
     bool in_parts; /* gradients come as each rank has them, not summed over the ranks that share the batch */
     int threads;
@@ -108,14 +117,33 @@ typedef struct TsLearnerReport {
 TsLearnerReport ts_learner_step(TsLearner *learner, int user, const int64_t *user_steps, int64_t step,
                                 int64_t run_steps);
 
-/* The same for several users at a time, who have had `steps` steps together, and each user_steps by itself. active
- * (users): whose gradients there are; others' own parameters stay as they are. Where it differs from the last step's, a
- * Program is compiled: an error as from ts_learner_create. */
-TS_MUST_USE TsStatus ts_learner_step_together(TsLearner *learner, TsLearnerReport *report, const bool *active,
-                                              const int64_t *user_steps, int64_t steps, int64_t step,
-                                              int64_t run_steps);
+/* A step of several users at a time, who have had `steps` steps together, and each user_steps by itself. */
+typedef struct TsLearnerTurn {
+    const bool *active; /* (users) whose gradients there are; others' own parameters stay as they are */
+    const int64_t *user_steps;
+    int64_t steps, step, run_steps;
+    double others; /* of one that leads: the sum of squares of the gradients that it does not have */
+} TsLearnerTurn;
 
-/* The norm of all trainable parameters together. Collective on the mesh. */
+/* The same as ts_learner_step for such a step. Where `active` differs from the last step's, a Program is compiled: an
+ * error as from ts_learner_create. */
+TS_MUST_USE TsStatus ts_learner_step_together(TsLearner *learner, TsLearnerReport *report, TsLearnerTurn turn);
+
+/* What such a step would compile, before it. Collective on the mesh; same on all ranks: active; the Status is agreed.
+ */
+TS_MUST_USE TsStatus ts_learner_prepare(TsLearner *learner, const bool *active);
+
+/* Of one that follows, prepared for who is active: the sum of squares of its gradients, the same on all its ranks; and
+ * then its step, by the factor of the report of the one that leads. Collective on the mesh. */
+double ts_learner_squares(TsLearner *learner, TsLearnerTurn turn);
+void ts_learner_follow(TsLearner *learner, double factor, TsLearnerTurn turn);
+
+/* From now on one that leads updates these rows alone: it gives back the gradients of the others; their state stays
+ * with it for whoever saves it, and need not have values. Collective on the mesh; same on all ranks: rows; the Status
+ * is agreed. */
+TS_MUST_USE TsStatus ts_learner_keep(TsLearner *learner, const bool *rows);
+
+/* The norm of all parameters together that it updates. Collective on the mesh. */
 double ts_learner_weight_norm(TsLearner *learner);
 
 /* Records what steps of it do from now on; NULL: no more. Not collective. */

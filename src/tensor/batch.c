@@ -77,6 +77,19 @@ TsArray *ts_batch_find(const TsBatch *batch, const char *name)
     return NULL;
 }
 
+void ts_batch_drop(TsBatch *batch, const char *name)
+{
+    int found = 0;
+    while (found < batch->count && strcmp(batch->entry[found].name, name) != 0)
+        found++;
+    TS_CHECK(found < batch->count, "batch: there is no \"%s\"", name);
+    Entry *entry = &batch->entry[found];
+    if (entry->own)
+        ts_array_free(&entry->array);
+    ts_free(entry->name);
+    memmove(entry, entry + 1, (size_t)(--batch->count - found) * sizeof *entry);
+}
+
 int ts_batch_count(const TsBatch *batch)
 {
     return batch->count;

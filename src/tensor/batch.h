@@ -18,6 +18,10 @@ void ts_batch_free(TsBatch **batch);
 void ts_batch_put(TsBatch *batch, const char *name, TsArray *array);
 void ts_batch_lend(TsBatch *batch, const char *name, TsArray *array);
 
+/* Takes the array of that name out, which must be there; one that the batch owns is freed: collective where it is
+ * shared. Those behind it move up. */
+void ts_batch_drop(TsBatch *batch, const char *name);
+
 /* The array of that name, borrowed; NULL if there is none. */
 TsArray *ts_batch_find(const TsBatch *batch, const char *name);
 
