@@ -58,17 +58,6 @@ static TsTensor blocks_of(const TsUpdate *update, const Side *side, const char *
                     ts_shape(side->count, side->block, side->block), ts_shard(ts_replicated, 0, TS_AXIS_DATA));
 }
 
-/* (rows, columns) with zeros behind the last row -> (blocks, block, columns) */
-static TsTensor in_blocks(TsTensor x, const Side *side)
-{
-    int64_t columns = ts_dim(x, 1), missing = side->count * side->block - side->size;
-    if (missing) {
-        TsTensor parts[] = {x, ts_constant(x.graph, ts_dtype_of(x), ts_shape(missing, columns), 0)};
-        x = ts_concatenate(parts, 2, 0);
-    }
-    return ts_reshape(x, ts_shape(side->count, side->block, columns));
-}
-
 static TsTensor turn(TsTensor x)
 {
     static const int order[] = {1, 0};
@@ -80,24 +69,51 @@ static TsTensor cast_like(TsTensor x, TsTensor like)
     return ts_cast(x, ts_dtype_of(like));
 }
 
-/* factor = beta factor + (1 - beta) G G^T of its blocks; a skipped step leaves it as it is. */
-static void add_squares(const TsUpdate *update, TsTensor gradient, const Side *side)
+/* A matrix (rows, columns) as blocks of one side: of rows (blocks, block, columns), with zeros behind the last row. Of
+ * columns the same of what is turned; where all are one block it stays as it lies, (1, rows, columns). */
+typedef struct Blocks {
+    TsTensor x;
+    bool turned; /* its rows are the matrix's columns */
+    bool across; /* the block is of its columns */
+} Blocks;
+
+static Blocks in_blocks(TsTensor x, const Side side[2], int of)
 {
-    double beta = update->options->factor_decay;
-    TsTensor factor = blocks_of(update, side, side->factor), blocks = in_blocks(gradient, side);
-    TsTensor squares = ts_batch_dot(blocks, blocks, false, true);
-    TsTensor by = cast_like(ts_mul(update->scalars.factor, update->scalars.factor), squares);
-    TsTensor fresh = ts_add(ts_scale(factor, beta), ts_scale(ts_mul(squares, by), 1 - beta));
-    TsTensor zero = ts_constant(update->graph, TS_F32, ts_scalar, 0);
-    ts_assign(factor, ts_where(ts_greater(update->scalars.factor, zero), fresh, factor));
+    Blocks made = {.turned = of == 1 && side[1].count > 1, .across = of == 1 && side[1].count == 1};
+    x = made.turned ? turn(x) : x;
+    int64_t count = side[of].count, columns = ts_dim(x, 1), missing = count * side[of].block - side[of].size;
+    if (missing) {
+        TsTensor parts[] = {x, ts_constant(x.graph, ts_dtype_of(x), ts_shape(missing, columns), 0)};
+        x = ts_concatenate(parts, 2, 0);
+    }
+    made.x = ts_reshape(x, ts_shape(count, made.across ? ts_dim(x, 0) : side[of].block, columns));
+    return made;
 }
 
-/* root x, by blocks of rows: (rows, columns) */
-static TsTensor precondition(const TsUpdate *update, TsTensor x, const Side *side)
+/* What a step does to a factor: factor = keep factor + by G G^T, of its blocks. Scalars. */
+typedef struct Decay {
+    TsTensor keep, by;
+} Decay;
+
+static void add_squares(const TsUpdate *update, TsTensor gradient, const Side side[2], int of, Decay decay)
 {
-    TsTensor turned = ts_batch_dot(blocks_of(update, side, side->root), in_blocks(x, side), false, false);
-    turned = ts_reshape(ts_constrain(turned, ts_replicated), ts_shape(side->count * side->block, ts_dim(x, 1)));
-    return side->count * side->block == side->size ? turned : ts_slice(turned, 0, 0, side->size);
+    TsTensor factor = blocks_of(update, &side[of], side[of].factor);
+    Blocks blocks = in_blocks(gradient, side, of);
+    TsTensor squares = ts_batch_dot(blocks.x, blocks.x, blocks.across, !blocks.across);
+    ts_assign(factor, ts_add(ts_mul(factor, decay.keep), ts_mul(squares, decay.by)));
+}
+
+/* root x, by blocks of rows, or x root, by blocks of columns: (rows, columns) */
+static TsTensor precondition(const TsUpdate *update, TsTensor x, const Side side[2], int of)
+{
+    TsTensor root = blocks_of(update, &side[of], side[of].root);
+    Blocks blocks = in_blocks(x, side, of);
+    TsTensor out =
+        blocks.across ? ts_batch_dot(blocks.x, root, false, false) : ts_batch_dot(root, blocks.x, false, false);
+    int64_t rows = ts_dim(out, 0) * ts_dim(out, 1), most = blocks.across ? rows : side[of].size;
+    out = ts_reshape(ts_constrain(out, ts_replicated), ts_shape(rows, ts_dim(out, 2)));
+    out = rows == most ? out : ts_slice(out, 0, 0, most);
+    return blocks.turned ? turn(out) : out;
 }
 
 static TsTensor whole_matrix(TsTensor x, const Side side[2])
@@ -119,18 +135,27 @@ TsTensor ts_rule_shampoo(const TsUpdate *update)
     if (!sides_of(side, update->row, options))
         return ts_descend(update->parameter, adam.third, one, update->scalars, decay);
 
-    TsTensor gradient = whole_matrix(update->gradient, side);
-    add_squares(update, gradient, &side[0]);
-    add_squares(update, turn(gradient), &side[1]);
-    TsTensor x = precondition(update, whole_matrix(adam.first, side), &side[0]);
-    x = turn(precondition(update, turn(x), &side[1]));
+    TsTensor zero = ts_constant(update->graph, TS_F32, ts_scalar, 0);
+    TsTensor steps = ts_greater(update->scalars.factor, zero); /* a skipped step leaves the factors as they are */
+    TsTensor nothing = ts_constant(update->graph, ts_dtype_of(update->gradient), ts_scalar, 0);
+    TsTensor gradient = whole_matrix(ts_where(steps, update->gradient, nothing), side);
+    Decay squares = {
+        .keep = cast_like(ts_where(steps, ts_scale(one, options->factor_decay), one), gradient),
+        .by = cast_like(ts_scale(ts_mul(update->scalars.factor, update->scalars.factor), 1 - options->factor_decay),
+                        gradient)};
+    TsTensor x = whole_matrix(adam.first, side);
+    for (int of = 0; of < 2; of++) {
+        add_squares(update, gradient, side, of, squares);
+        x = precondition(update, x, side, of);
+    }
     x = ts_constrain(ts_reshape(x, update->row->shape), update->row->state);
 
     TsTensor length = ts_sqrt(ts_update_squares(update, x)), wanted = ts_sqrt(ts_update_squares(update, adam.third));
-    TsTensor zero = ts_constant(update->graph, ts_dtype_of(length), ts_scalar, 0);
-    TsTensor has_roots = ts_greater(length, zero);
-    TsTensor ratio = ts_div(wanted, ts_where(has_roots, length, one));
-    TsTensor out = ts_where(has_roots, ts_mul(x, cast_like(ratio, x)), adam.third);
+    TsTensor none = ts_constant(update->graph, ts_dtype_of(length), ts_scalar, 0);
+    TsTensor has_roots = ts_greater(length, none);
+    TsTensor ratio = ts_where(has_roots, ts_div(wanted, ts_where(has_roots, length, one)), none);
+    TsTensor out = ts_add(ts_mul(x, cast_like(ratio, x)),
+                          ts_mul(adam.third, cast_like(ts_where(has_roots, none, one), adam.third)));
     return ts_descend(update->parameter, out, one, update->scalars, decay);
 }
 

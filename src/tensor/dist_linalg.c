@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "comm/native.h"
+#include "tensor/matmul.h"
 
 /* ---- ScaLAPACK and BLACS, which bring no header ---- */
 
@@ -47,6 +48,7 @@ typedef struct Context {
 
 static Context open_context(TsGrid grid)
 {
+    ts_matmul_alone();
     Context made = {.group = ts_group_duplicate(grid.group, "linear algebra"), .inside = grid.row >= 0};
     made.handle = Csys2blacs_handle(ts_group_native(made.group));
     made.context = made.handle;

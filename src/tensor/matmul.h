@@ -38,6 +38,10 @@ size_t ts_matmul_scratch_bytes(const TsMatmul *product);
 /* "openblas" or "onednn". */
 const char *ts_matmul_backend(void);
 
+/* OpenBLAS runs on its caller's thread alone from then on: for those who call LAPACK, whose threads would spin beside
+ * the program's own. Any thread may call it, any number of times. */
+void ts_matmul_alone(void);
+
 /* To be called first in main. OpenBLAS chooses its kernels when it is loaded, and takes processors that are newer than
  * itself for very old ones, which costs three quarters of its speed. Where that is so, and the environment does not
  * choose by OPENBLAS_CORETYPE, it is set, and the program begins anew: this call then does not return. */

@@ -93,6 +93,7 @@ TsStatus ts_inverse_roots(void *root, const void *a, int64_t count, int64_t side
     size_t bytes = (size_t)(side * side) * ts_dtype_bytes(dtype);
     Room room = make_room(side, dtype);
     TsStatus status = TS_OK;
+    ts_matmul_alone();
     for (int64_t i = 0; i < count && !status && side; i++) {
         memcpy(room.v, (const char *)a + (size_t)i * bytes, bytes);
         if (!is_finite(&room))

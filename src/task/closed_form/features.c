@@ -156,27 +156,19 @@ int64_t ts_features_drop_constant(TsFeatures *features, int64_t *kept)
     return left;
 }
 
-typedef struct Sums {
-    double *sum; /* (D) */
-    int64_t columns;
-} Sums;
-
-static void add_sums(void *visitor, const double *block, int64_t from, int64_t rows)
-{
-    Sums *sums = visitor;
-    (void)from;
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < sums->columns; j++)
-            sums->sum[j] += block[i * sums->columns + j];
-}
-
 void ts_features_mean(double *mean, const TsFeatures *features)
 {
-    Sums sums = {mean, features->columns};
-    memset(mean, 0, (size_t)features->columns * sizeof *mean);
-    for_each_block(features, &sums, add_sums);
-    ts_features_sum(mean, features->columns, features);
-    for (int64_t j = 0; j < features->columns; j++)
+    int64_t columns = features->columns;
+    memset(mean, 0, (size_t)columns * sizeof *mean);
+    for (int64_t i = 0; i < features->local; i++)
+        if (features->dtype == TS_F64)
+            for (int64_t j = 0; j < columns; j++)
+                mean[j] += ((const double *)features->data)[i * columns + j];
+        else
+            for (int64_t j = 0; j < columns; j++)
+                mean[j] += (double)((const float *)features->data)[i * columns + j];
+    ts_features_sum(mean, columns, features);
+    for (int64_t j = 0; j < columns; j++)
         mean[j] /= (double)features->count;
 }
 
@@ -310,6 +302,48 @@ void ts_features_kernel(TsDistMatrix *kernel, const TsFeatures *features)
 
 /* ---- products with what is narrow ---- */
 
+/* Products with up to so many vectors read each row where it lies, once; beyond, in blocks of f64. */
+enum { VECTORS = 4 };
+
+#define ROW(type) ((const type *)features->data + i * columns)
+
+/* The product of this rank's row i with w (D). */
+static double row_dot(const TsFeatures *features, int64_t i, const double *w)
+{
+    int64_t columns = features->columns;
+    double sum = 0;
+    if (features->dtype == TS_F64) {
+#pragma omp simd reduction(+ : sum)
+        for (int64_t j = 0; j < columns; j++)
+            sum += ROW(double)[j] * w[j];
+    } else {
+#pragma omp simd reduction(+ : sum)
+        for (int64_t j = 0; j < columns; j++)
+            sum += (double)ROW(float)[j] * w[j];
+    }
+    return sum;
+}
+
+/* out (D) += by times this rank's row i. */
+static void add_row(double *restrict out, const TsFeatures *features, int64_t i, double by)
+{
+    int64_t columns = features->columns;
+    if (features->dtype == TS_F64)
+        for (int64_t j = 0; j < columns; j++)
+            out[j] += by * ROW(double)[j];
+    else
+        for (int64_t j = 0; j < columns; j++)
+            out[j] += by * (double)ROW(float)[j];
+}
+
+/* (rows, columns) -> (columns, rows) */
+static void turn(double *restrict out, const double *restrict in, int64_t rows, int64_t columns)
+{
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++)
+            out[j * rows + i] = in[i * columns + j];
+}
+
 typedef struct Product {
     const TsFeatures *features;
     double *out;
@@ -333,7 +367,16 @@ static void times_block(void *visitor, const double *block, int64_t from, int64_
 void ts_features_times(double *out, const TsFeatures *features, const double *w, int64_t k)
 {
     Product product = {features, out, w, k};
-    for_each_block(features, &product, times_block);
+    if (k > VECTORS) {
+        for_each_block(features, &product, times_block);
+        return;
+    }
+    double *turned = ts_alloc((size_t)(k * features->columns) * sizeof *turned + 1);
+    turn(turned, w, features->columns, k);
+    for (int64_t i = 0; i < features->local; i++)
+        for (int64_t o = 0; o < k; o++)
+            out[i * k + o] = row_dot(features, i, turned + o * features->columns);
+    ts_free(turned);
 }
 
 static void transposed_block(void *visitor, const double *block, int64_t from, int64_t rows)
@@ -353,8 +396,18 @@ static void transposed_block(void *visitor, const double *block, int64_t from, i
 
 void ts_features_transposed_times(double *out, const TsFeatures *features, const double *r, int64_t k)
 {
+    int64_t elems = features->columns * k;
     Product product = {features, out, r, k};
-    memset(out, 0, (size_t)(features->columns * k) * sizeof *out);
-    for_each_block(features, &product, transposed_block);
-    ts_features_sum(out, features->columns * k, features);
+    memset(out, 0, (size_t)elems * sizeof *out);
+    if (k > VECTORS)
+        for_each_block(features, &product, transposed_block);
+    else {
+        double *turned = ts_calloc((size_t)elems + 1, sizeof *turned);
+        for (int64_t i = 0; i < features->local; i++)
+            for (int64_t o = 0; o < k; o++)
+                add_row(turned + o * features->columns, features, i, r[i * k + o]);
+        turn(out, turned, k, features->columns);
+        ts_free(turned);
+    }
+    ts_features_sum(out, elems, features);
 }

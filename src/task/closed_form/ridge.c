@@ -60,20 +60,29 @@ static void gather_rows(double *values, const Problem *p, const double *rows)
     ts_features_sum(values, p->n * p->outputs, p->x);
 }
 
-/* right (side, outputs) = what the square times a step must be, after `at`, the solution so far (side, outputs): of the
- * primal X^T (y - X w) - alpha w, of the dual y - X X^T c - alpha c, with w = X^T c. */
-static void find_right(double *right, double *w, const Problem *p, const double *at, double alpha)
+/* w (D, outputs) of a solution `at` (side, outputs), which is the same, or of the dual c with w = X^T c. Collective. */
+static void find_kernel(double *w, const Problem *p, const double *at)
 {
     if (p->dual)
         ts_features_transposed_times(w, p->x, at + p->x->first * p->outputs, p->outputs);
     else
         memcpy(w, at, (size_t)(p->columns * p->outputs) * sizeof *w);
-    find_rest(p, w);
+}
+
+/* right (side, outputs) = what the square times a step must be, after `at`, the solution so far (side, outputs) or NULL
+ * before the first: of the primal X^T (y - X w) - alpha w, of the dual y - X X^T c - alpha c, with w = X^T c. */
+static void find_right(double *right, double *w, const Problem *p, const double *at, double alpha)
+{
+    const double *rest = at ? p->rest : p->y;
+    if (at) {
+        find_kernel(w, p, at);
+        find_rest(p, w);
+    }
     if (p->dual)
-        gather_rows(right, p, p->rest);
+        gather_rows(right, p, rest);
     else
-        ts_features_transposed_times(right, p->x, p->rest, p->outputs);
-    for (int64_t i = 0; i < p->side * p->outputs; i++)
+        ts_features_transposed_times(right, p->x, rest, p->outputs);
+    for (int64_t i = 0; i < p->side * p->outputs && at; i++)
         right[i] -= alpha * at[i];
 }
 
@@ -123,10 +132,11 @@ static TsStatus solve_one(double *w, const Problem *p, double alpha)
 {
     int64_t elems = p->side * p->outputs;
     double *at = make(elems), *right = make(elems), before = INFINITY;
+    double enough = p->x->dtype == TS_F64 ? 1e-12 : 1e-8; /* the next would be smaller by as much as this one was */
     TsDtype dtype = p->dual ? TS_F64 : p->x->dtype;
     TsDistMatrix *square = ts_dist_matrix_create(p->grid, dtype, p->side, p->side, p->block);
     TsDistMatrix *step = ts_dist_matrix_create(p->grid, dtype, p->side, p->outputs, p->block);
-    find_right(right, w, p, at, alpha);
+    find_right(right, w, p, NULL, alpha);
     put_side(step, p, right);
     TsStatus status = factor_square(square, step, p, alpha);
     for (int k = 0; k <= REFINEMENTS && !status; k++) {
@@ -137,14 +147,13 @@ static TsStatus solve_one(double *w, const Problem *p, double alpha)
         before = size;
         for (int64_t i = 0; i < elems; i++)
             at[i] += right[i];
-        find_right(right, w, p, at, alpha);
-        if (size <= 1e-12 * norm(at, elems) || k == REFINEMENTS)
+        if (size <= enough * norm(at, elems) || k == REFINEMENTS)
             break;
+        find_right(right, w, p, at, alpha);
         put_side(step, p, right);
         ts_dist_cholesky_again(square, step);
     }
-    if (!p->dual)
-        memcpy(w, at, (size_t)elems * sizeof *w);
+    find_kernel(w, p, at);
     ts_dist_matrix_free(&square);
     ts_dist_matrix_free(&step);
     ts_free(at);
@@ -279,10 +288,7 @@ static void take_alpha(double *w, const Problem *p, const Spectrum *s, double al
     put_side(scaled, p, at);
     ts_dist_multiply((TsDistProduct){.c = turned, .a = s->v, .b = scaled, .alpha = 1});
     ts_dist_matrix_get(at, turned, (TsPanel){0, 0, p->side, p->outputs});
-    if (p->dual)
-        ts_features_transposed_times(w, p->x, at + p->x->first * p->outputs, p->outputs);
-    else
-        memcpy(w, at, (size_t)(p->side * p->outputs) * sizeof *w);
+    find_kernel(w, p, at);
     ts_dist_matrix_free(&scaled);
     ts_dist_matrix_free(&turned);
     ts_free(at);

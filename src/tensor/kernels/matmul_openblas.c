@@ -17,6 +17,12 @@ static void use_one_thread(void)
     openblas_set_num_threads(1);
 }
 
+void ts_matmul_alone(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, use_one_thread);
+}
+
 /* cblas counts in int. */
 static int blas_size(int64_t size)
 {
@@ -26,8 +32,7 @@ static int blas_size(int64_t size)
 
 static void multiply(const TsMatmul *p)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, use_one_thread);
+    ts_matmul_alone();
     CBLAS_TRANSPOSE transpose_a = p->transpose_a ? CblasTrans : CblasNoTrans;
     CBLAS_TRANSPOSE transpose_b = p->transpose_b ? CblasTrans : CblasNoTrans;
     int m = blas_size(p->m), n = blas_size(p->n), k = blas_size(p->k);
