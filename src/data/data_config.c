@@ -72,6 +72,7 @@ const TsVariants ts_splits = {"split", splits, sizeof splits / sizeof *splits};
 /* ---- data ---- */
 
 static const char *const bad_rows_words[] = {"error", "skip", NULL};
+static const char *const pack_words[] = {"none", "joined", "apart", NULL};
 static const char *const encoding_words[] = {"utf8", "any", NULL};
 
 static TsStatus check_data(const void *value)
@@ -87,12 +88,18 @@ static TsStatus check_data(const void *value)
     for (int64_t i = 0; i < config->lengths.count; i++)
         if ((i && lengths[i] <= lengths[i - 1]) || (config->length != TS_AUTO && lengths[i] >= config->length))
             return ts_status_error(TS_CODE_INVALID, "lengths: expected to rise, all below length");
+    if (config->pack != TS_PACK_NONE && config->text)
+        return ts_status_error(TS_CODE_INVALID, "pack: of files; a text is one behind another as it stands");
+    if (config->pack != TS_PACK_NONE && config->lengths.count)
+        return ts_status_error(TS_CODE_INVALID, "lengths: rows of what is packed are all of one length");
     return TS_OK;
 }
 
 static const TsKey keys[] = {
     WORDS(TsDataConfig, files, "of examples: TSV, CSV, JSON lines, FASTA, plain text, each may be gzipped; HDF5"),
-    TS_KEY_STRING(TsDataConfig, text, "of language_model: a file of plain text that is learned in windows"),
+    TS_KEY_STRING(TsDataConfig, text,
+                  "of language_model: a file of plain text, which may be gzipped, that is learned in "
+                  "windows of length"),
     TS_KEY_REAL(TsDataConfig, validation, "of text: the part at its end that is not learned from", .fallback = "0.1",
                 .range = TS_FROM_TO(0, 1)),
     TS_KEY_ENUM(TsDataConfig, format, ts_format_words, "of the files; auto goes by the end of their names",
@@ -115,6 +122,10 @@ static const TsKey keys[] = {
                .fallback = "auto", .takes_auto = true, .range = TS_AT_LEAST(1), .unit = "tokens"),
     TS_KEY_LIST(TsDataConfig, lengths, (&(const TsKey){.kind = TS_KIND_INT, .range = TS_AT_LEAST(1)}),
                 "shorter ones, rising: a batch takes the shortest that holds its examples", .range = TS_BETWEEN(0, 7)),
+    TS_KEY_ENUM(TsDataConfig, pack, pack_words,
+                "of language_model with files: joined: examples stand one behind another, each with an end, and are "
+                "cut into rows of length; apart: likewise, and see nothing of one another; none: a row has one",
+                .fallback = "none"),
     TS_KEY_INT(TsDataConfig, batch, "examples of a step, all ranks together", .fallback = "16",
                .range = TS_BETWEEN(1, 1 << 24), .unit = "examples"),
     TS_KEY_INT(TsDataConfig, sort, "so many batches are sorted by length together; 1: none", .fallback = "16",

@@ -16,10 +16,15 @@
 #include "data/records.h"
 
 typedef enum TsBadRows { TS_BAD_ROWS_ERROR, TS_BAD_ROWS_SKIP } TsBadRows;
+typedef enum TsPack {
+    TS_PACK_NONE,   /* a row has an example */
+    TS_PACK_JOINED, /* examples stand one behind another, and are cut into rows */
+    TS_PACK_APART   /* likewise, and see nothing of one another */
+} TsPack;
 typedef enum TsEncoding { TS_ENCODING_UTF8, TS_ENCODING_ANY } TsEncoding;
 
 typedef struct TsDataConfig {
-    const char *text;          /* of language_model: a file that is learned from in windows; NULL: files of examples */
+    const char *text;          /* of language_model: a file that is learned in windows; NULL: files of examples */
     double validation;         /* of text: the part at its end */
     TsList files;              /* of paths */
     int format;                /* TsFormat */
@@ -36,6 +41,7 @@ typedef struct TsDataConfig {
     int64_t length;       /* TS_AUTO: the context of the backbone */
     TsList lengths;       /* shorter ones that batches may have */
     int64_t batch;
+    TsPack pack;  /* of language_model: examples in rows */
     int64_t sort; /* batches that are sorted by length together */
 } TsDataConfig;
 

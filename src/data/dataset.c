@@ -185,15 +185,19 @@ const double *ts_dataset_numbers(const TsDataset *dataset, int column, int64_t e
     return find_cell(dataset, dataset->fields[column], example, count);
 }
 
-int64_t ts_dataset_tokens(const TsDataset *dataset, int column, int64_t example, int32_t *tokens, int64_t capacity)
+int64_t ts_dataset_tokens_from(const TsDataset *dataset, int column, int64_t example, int32_t *tokens, int64_t first,
+                               int64_t capacity)
 {
     int64_t count = 0;
     const void *cell = find_cell(dataset, dataset->fields[column], example, &count);
-    for (int64_t i = 0; i < count && i < capacity; i++)
-        tokens[i] = dataset->elem_bytes[column] == 1   ? ((const uint8_t *)cell)[i]
-                    : dataset->elem_bytes[column] == 2 ? ((const uint16_t *)cell)[i]
-                                                       : ((const int32_t *)cell)[i];
+    int64_t copied = count - first < capacity ? count - first : capacity;
+    ts_shard_copy_tokens(tokens, cell, dataset->elem_bytes[column], first, copied);
     return count;
+}
+
+int64_t ts_dataset_tokens(const TsDataset *dataset, int column, int64_t example, int32_t *tokens, int64_t capacity)
+{
+    return ts_dataset_tokens_from(dataset, column, example, tokens, 0, capacity);
 }
 
 int64_t ts_dataset_text_bytes(const TsDataset *dataset, int column, int64_t example)

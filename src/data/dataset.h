@@ -62,6 +62,10 @@ const double *ts_dataset_numbers(const TsDataset *dataset, int column, int64_t e
 /* Copies tokens [0, capacity) and returns how many the cell has; tokens may be NULL with capacity 0. */
 int64_t ts_dataset_tokens(const TsDataset *dataset, int column, int64_t example, int32_t *tokens, int64_t capacity);
 
+/* The same of the tokens from the `first` on. */
+int64_t ts_dataset_tokens_from(const TsDataset *dataset, int column, int64_t example, int32_t *tokens, int64_t first,
+                               int64_t capacity);
+
 /* How many bytes the text of a cell of tokens has. */
 int64_t ts_dataset_text_bytes(const TsDataset *dataset, int column, int64_t example);
 

@@ -90,19 +90,6 @@ static TsStatus add_file(json_t *files, const char *path)
     return TS_OK;
 }
 
-/* A checksum of all that the tokens stand for. */
-static uint32_t tokenizer_crc(const TsTokenizer *tokenizer)
-{
-    uint32_t crc = 0;
-    for (int32_t token = 0; token < ts_tokenizer_vocab(tokenizer); token++) {
-        size_t bytes = 0;
-        char *text = ts_tokenizer_decode(tokenizer, &bytes, &token, 1);
-        crc = ts_crc32c(crc, text, bytes + 1);
-        ts_free(text);
-    }
-    return crc;
-}
-
 static TsStatus describe(char **key, const TsDatasetSetting *setting)
 {
     const TsDataConfig *config = setting->config;
@@ -123,10 +110,10 @@ static TsStatus describe(char **key, const TsDatasetSetting *setting)
     for (int64_t i = 0; i < config->header.count; i++)
         json_array_append_new(header, json_string(((const char *const *)config->header.items)[i]));
     json_t *object = json_pack(
-        "{s:i, s:o, s:o, s:o, s:i, s:s, s:i, s:i, s:[s, I, I]}", "version", 1, "files", files, "columns", columns,
+        "{s:i, s:o, s:o, s:o, s:i, s:s, s:i, s:i, s:[s, I, I]}", "version", 2, "files", files, "columns", columns,
         "header", header, "format", config->format, "separator", config->separator, "bad_rows", (int)config->bad_rows,
         "encoding", (int)config->encoding, "tokenizer", config->tokenizer.variant->name,
-        (json_int_t)ts_tokenizer_vocab(setting->tokenizer), (json_int_t)tokenizer_crc(setting->tokenizer));
+        (json_int_t)ts_tokenizer_vocab(setting->tokenizer), (json_int_t)ts_tokenizer_crc(setting->tokenizer));
     char *text = json_dumps(object, JSON_COMPACT);
     *key = ts_strdup(text ? text : "");
     free(text); /* jansson's */
@@ -288,7 +275,7 @@ static TsShardWriter *create_writer(const Plan *plan, char names[][TS_SHARD_NAME
     int64_t vocab = ts_tokenizer_vocab(plan->setting->tokenizer);
     for (int c = 0; c < plan->spec_count; c++) {
         const TsColumnSpec *spec = &plan->specs[c];
-        int64_t token_bytes = vocab <= 1 << 8 ? 1 : vocab <= 1 << 16 ? 2 : 4;
+        int64_t token_bytes = ts_shard_token_bytes(vocab);
         fields[count++] = (TsShardField){spec->role, spec->kind == TS_CELL_TEXT     ? 1
                                                      : spec->kind == TS_CELL_TOKENS ? token_bytes
                                                                                     : (int64_t)sizeof(double)};
@@ -300,19 +287,13 @@ static TsShardWriter *create_writer(const Plan *plan, char names[][TS_SHARD_NAME
     return ts_shard_writer_create(fields, count);
 }
 
-static void add_tokens(const Plan *plan, TsShardWriter *writer, int field, TsField text, int32_t *tokens)
+static void add_tokens(const Plan *plan, TsShardWriter *writer, int field, TsField text)
 {
-    const TsTokenizer *tokenizer = plan->setting->tokenizer;
-    int64_t count = ts_tokenizer_encode(tokenizer, tokens, (int64_t)text.bytes, text.text, text.bytes);
-    int64_t vocab = ts_tokenizer_vocab(tokenizer), bytes = (int64_t)text.bytes;
-    for (int64_t i = 0; i < count && vocab <= 1 << 16; i++) { /* narrowed in place: from the front */
-        if (vocab <= 1 << 8)
-            ((uint8_t *)tokens)[i] = (uint8_t)tokens[i];
-        else
-            memcpy((char *)tokens + 2 * i, &(uint16_t){(uint16_t)tokens[i]}, 2);
-    }
-    ts_shard_writer_add(writer, field, tokens, count);
+    int64_t count = 0, bytes = (int64_t)text.bytes;
+    int32_t *tokens = ts_tokenizer_encode_all(plan->setting->tokenizer, &count, text.text, text.bytes);
+    ts_shard_writer_add_tokens(writer, field, tokens, count);
     ts_shard_writer_add(writer, field + 1, &bytes, 1);
+    ts_free(tokens);
 }
 
 /* A list of finite numbers; false where it is none. */
@@ -358,12 +339,9 @@ static TsStatus add_example(const Plan *plan, TsShardWriter *writer, int file, i
             if (!add_numbers(plan, writer, field, cells[c]))
                 return bad_cell(plan, file, line, c, "a finite number", cells[c]);
             break;
-        case TS_CELL_TOKENS: {
-            int32_t *tokens = ts_alloc((cells[c].bytes + 1) * sizeof *tokens);
-            add_tokens(plan, writer, field++, cells[c], tokens);
-            ts_free(tokens);
+        case TS_CELL_TOKENS:
+            add_tokens(plan, writer, field++, cells[c]);
             break;
-        }
         }
     }
     ts_shard_writer_end_example(writer);

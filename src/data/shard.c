@@ -59,6 +59,16 @@ void ts_shard_writer_add(TsShardWriter *writer, int field, const void *elements,
     ts_text_append_bytes(&writer->elements[field], elements, (size_t)(count_elems * writer->field[field].elem_bytes));
 }
 
+void ts_shard_writer_add_tokens(TsShardWriter *writer, int field, const int32_t *tokens, int64_t count)
+{
+    int64_t elem_bytes = writer->field[field].elem_bytes;
+    TsText *out = &writer->elements[field];
+    for (int64_t i = 0; i < count; i++) { /* little-endian: the first bytes are the low ones */
+        uint32_t token = (uint32_t)tokens[i];
+        ts_text_append_bytes(out, &token, (size_t)elem_bytes);
+    }
+}
+
 void ts_shard_writer_end_example(TsShardWriter *writer)
 {
     if (++writer->examples == writer->capacity) {
@@ -227,6 +237,19 @@ int ts_shard_field(const TsShard *shard, const char *name)
 int64_t ts_shard_elem_bytes(const TsShard *shard, int field)
 {
     return shard->field[field].elem_bytes;
+}
+
+int64_t ts_shard_token_bytes(int64_t vocab)
+{
+    return vocab <= 1 << 8 ? 1 : vocab <= 1 << 16 ? 2 : 4;
+}
+
+void ts_shard_copy_tokens(int32_t *tokens, const void *cell, int64_t elem_bytes, int64_t first, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        tokens[i] = elem_bytes == 1   ? ((const uint8_t *)cell)[first + i]
+                    : elem_bytes == 2 ? ((const uint16_t *)cell)[first + i]
+                                      : ((const int32_t *)cell)[first + i];
 }
 
 const void *ts_shard_cell(const TsShard *shard, int field, int64_t example, int64_t *count_elems)

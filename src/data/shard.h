@@ -32,6 +32,9 @@ TsShardWriter *ts_shard_writer_create(const TsShardField *fields, int field_coun
 /* Adds the cell of one field to the example that is being written: elements (count_elems). Each field once. */
 void ts_shard_writer_add(TsShardWriter *writer, int field, const void *elements, int64_t count_elems);
 
+/* Adds tokens, narrowed to the field's elements: of ts_shard_token_bytes. */
+void ts_shard_writer_add_tokens(TsShardWriter *writer, int field, const int32_t *tokens, int64_t count);
+
 /* The example is whole. */
 void ts_shard_writer_end_example(TsShardWriter *writer);
 
@@ -56,6 +59,12 @@ int64_t ts_shard_examples(const TsShard *shard);
 /* The number of the field of that name, or -1, and the bytes of its elements. */
 int ts_shard_field(const TsShard *shard, const char *name);
 int64_t ts_shard_elem_bytes(const TsShard *shard, int field);
+
+/* How many bytes a token of a vocabulary of so many takes: 1, 2 or 4. */
+int64_t ts_shard_token_bytes(int64_t vocab);
+
+/* Copies `count` tokens from the `first` of a cell on, whose elements have so many bytes. */
+void ts_shard_copy_tokens(int32_t *tokens, const void *cell, int64_t elem_bytes, int64_t first, int64_t count);
 
 /* The cell of an example: borrowed until the shard is closed. Safe from any thread. */
 const void *ts_shard_cell(const TsShard *shard, int field, int64_t example, int64_t *count_elems);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/crc32c.h"
 #include "base/memory.h"
 
 static const TsVariant items[] = {
@@ -99,6 +100,25 @@ int32_t *ts_tokenizer_encode_all(const TsTokenizer *tokenizer, int64_t *count_to
         (void)ts_tokenizer_encode(tokenizer, tokens, *count_tokens, text, text_bytes);
     }
     return tokens;
+}
+
+uint32_t ts_tokenizer_crc(const TsTokenizer *tokenizer)
+{
+    TsText text = {0};
+    int64_t count = 0;
+    uint32_t crc = 0;
+    for (int32_t token = 0; token < tokenizer->vocab; token++) {
+        size_t bytes = 0;
+        char *one = ts_tokenizer_decode(tokenizer, &bytes, &token, 1);
+        crc = ts_crc32c(crc, one, bytes + 1);
+        ts_text_append_bytes(&text, one, bytes);
+        ts_free(one);
+    }
+    int32_t *tokens = ts_tokenizer_encode_all(tokenizer, &count, text.data ? text.data : "", text.size_bytes);
+    crc = ts_crc32c(crc, tokens, (size_t)count * sizeof *tokens);
+    ts_free(tokens);
+    ts_text_free(&text);
+    return crc;
 }
 
 /* Appends what a special token is in text; whether it is one. */

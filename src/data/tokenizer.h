@@ -70,6 +70,10 @@ int64_t ts_tokenizer_token_bytes(const TsTokenizer *tokenizer);
 /* The special token, or -1. */
 int32_t ts_tokenizer_special(const TsTokenizer *tokenizer, TsSpecial special);
 
+/* A checksum of what the tokens stand for and of how text is cut into them: what was prepared with another one is
+ * prepared anew. */
+uint32_t ts_tokenizer_crc(const TsTokenizer *tokenizer);
+
 /* Encodes text[0, text_bytes) into tokens[0, …) and returns how many there are; no more are written than
  * `capacity_tokens`. A text can have more tokens than bytes only with a tokenizer that changes it first. No special
  * tokens are added; what a text has of their names is found by pretrained tokenizers. */

@@ -4,44 +4,39 @@
 #include "base/check.h"
 #include "base/memory.h"
 
+enum { TOKENS, LABELS, WEIGHTS, BYTES, SEGMENTS, POSITIONS, COLUMNS };
+
+static const TsRowColumn all_columns[COLUMNS] = {[TOKENS] = {"tokens", TS_I32, TS_ROW_LENGTH},
+                                                 [LABELS] = {"labels", TS_I32, TS_ROW_LENGTH},
+                                                 [WEIGHTS] = {"weights", TS_F32, 0},
+                                                 [BYTES] = {"bytes", TS_F32, 0},
+                                                 [SEGMENTS] = {"segments", TS_I32, TS_ROW_LENGTH},
+                                                 [POSITIONS] = {"positions", TS_I32, TS_ROW_LENGTH}};
+
 struct TsWindows {
-    const TsSource *source;       /* borrowed */
-    const TsTokenizer *tokenizer; /* borrowed */
-    int64_t first_byte;           /* of the part in the source */
-    int64_t tokens;               /* of the part; as many bytes */
-    int64_t length;               /* T */
+    TsTokenStream stream;
+    TsWindowsOptions options;
+    int column_count; /* of all_columns, from the first on */
 };
 
-/* Where a split falls: the same byte for the end of one part and the beginning of the next. */
-static int64_t split_byte(const TsSource *source, double fraction)
+TsStatus ts_windows_create(TsWindows **windows, TsTokenStream stream, TsWindowsOptions options)
 {
-    int64_t bytes = (int64_t)ts_source_bytes(source);
-    int64_t at = (int64_t)(fraction * (double)bytes);
-    return at < bytes ? at : bytes;
-}
-
-TsStatus ts_windows_create(TsWindows **windows, const TsSource *source, const TsTokenizer *tokenizer,
-                           TsWindowsOptions options)
-{
-    double begin = options.begin, end = options.end == 0 ? 1 : options.end;
-    int64_t length = options.length_tokens;
-    if (!(begin >= 0 && begin < end && end <= 1))
-        return ts_status_error(TS_CODE_INVALID, "%s: the part from %g to %g: expected 0 <= begin < end <= 1",
-                               ts_source_path(source), begin, end);
+    long long length = options.length_tokens, tokens = stream.tokens;
+    *windows = NULL;
     if (length < 1)
-        return ts_status_error(TS_CODE_INVALID, "windows of %lld tokens: expected at least 1", (long long)length);
-    if (ts_tokenizer_token_bytes(tokenizer) != 1)
-        return ts_status_error(TS_CODE_UNSUPPORTED, "%s: plain text is cut into windows of bytes only",
-                               ts_source_path(source));
-    int64_t first = split_byte(source, begin);
-    int64_t tokens = split_byte(source, end) - first;
-    if (tokens < length + 1)
-        return ts_status_error(
-            TS_CODE_INVALID, "%s: the part from %g to %g has %lld tokens: a window of %lld and its label need %lld",
-            ts_source_path(source), begin, end, (long long)tokens, (long long)length, (long long)length + 1);
+        return ts_status_error(TS_CODE_INVALID, "windows of %lld tokens: expected at least 1", length);
+    if (!options.may_be_short && tokens < length + 1)
+        return ts_status_error(TS_CODE_INVALID, "%s has %lld tokens: a window of %lld and its label need %lld",
+                               stream.name, tokens, length, length + 1);
+    if (tokens < 2)
+        return ts_status_error(TS_CODE_INVALID, "%s has %lld tokens: one and its label need 2", stream.name, tokens);
+    TS_CHECK(!options.apart || stream.bytes, "%s: documents are kept apart, and it has none", stream.name);
     *windows = ts_alloc(sizeof **windows);
-    **windows =
-        (TsWindows){.source = source, .tokenizer = tokenizer, .first_byte = first, .tokens = tokens, .length = length};
+    **windows = (TsWindows){.stream = stream,
+                            .options = options,
+                            .column_count = options.apart  ? COLUMNS
+                                            : stream.bytes ? BYTES + 1
+                                                           : WEIGHTS + 1};
     return TS_OK;
 }
 
@@ -53,74 +48,88 @@ void ts_windows_free(TsWindows **windows)
 
 int64_t ts_windows_count(const TsWindows *windows)
 {
-    return (windows->tokens - 1 + windows->length - 1) / windows->length;
+    return (windows->stream.tokens - 1 + windows->options.length_tokens - 1) / windows->options.length_tokens;
 }
 
 int64_t ts_windows_length(const TsWindows *windows)
 {
-    return windows->length;
+    return windows->options.length_tokens;
 }
 
-int64_t ts_windows_tokens(const TsWindows *windows)
+/* How many of `count` tokens from `first` on there are. */
+static int64_t there_of(const TsWindows *windows, int64_t first, int64_t count)
 {
-    return windows->tokens;
+    int64_t there = windows->stream.tokens - first;
+    return there < 0 ? 0 : there < count ? there : count;
 }
 
-size_t ts_windows_bytes(const TsWindows *windows)
+/* Segments and positions of tokens [first, first + count) of the stream may be NULL, both of them. */
+static void read(const TsWindows *windows, int32_t *tokens, int32_t *labels, int32_t *segments, int32_t *positions,
+                 int64_t first, int64_t count)
 {
-    return (size_t)windows->tokens;
-}
-
-/* Writes the tokens [from, from + count) of the part, and `beyond` where the part has ended. */
-static void read_tokens(const TsWindows *windows, int32_t *tokens, int64_t from, int64_t count, int32_t beyond)
-{
-    enum { PIECE_BYTES = 4096 };
-    char text[PIECE_BYTES];
-    int64_t there = windows->tokens - from;
-    there = there < 0 ? 0 : there < count ? there : count;
-    for (int64_t done = 0; done < there; done += PIECE_BYTES) { /* a token is a byte: pieces can be cut anywhere */
-        int64_t piece = there - done < PIECE_BYTES ? there - done : PIECE_BYTES;
-        ts_source_read(windows->source, text, (size_t)(windows->first_byte + from + done), (size_t)piece);
-        ts_tokenizer_encode(windows->tokenizer, tokens + done, piece, text, (size_t)piece);
+    int64_t there = there_of(windows, first, count + 1); /* with the last one's label */
+    TsStreamPiece piece = {.tokens = ts_alloc((size_t)(count + 1) * sizeof(int32_t)),
+                           .given = ts_calloc((size_t)count + 1, sizeof(bool)),
+                           .documents = ts_calloc((size_t)count + 1, sizeof(int32_t))};
+    if (there > 0)
+        windows->stream.read(windows->stream.self, piece, first, there);
+    for (int64_t i = 0; i < count; i++) {
+        bool labelled = i + 1 < there && !piece.given[i + 1] &&
+                        (!windows->options.apart || piece.documents[i + 1] == piece.documents[i]);
+        tokens[i] = i < there ? piece.tokens[i] : 0;
+        labels[i] = labelled ? piece.tokens[i + 1] : TS_LABEL_IGNORED;
+        if (!segments)
+            continue;
+        segments[i] = i < there ? piece.documents[i] : -1; /* padding is of none */
+        positions[i] = i > 0 && segments[i] == segments[i - 1] ? positions[i - 1] + 1 : 0;
     }
-    for (int64_t i = there; i < count; i++)
-        tokens[i] = beyond;
+    ts_free(piece.tokens);
+    ts_free(piece.given);
+    ts_free(piece.documents);
+}
+
+static int64_t first_of(const TsWindows *windows, int64_t index)
+{
+    TS_CHECK(index >= 0 && index < ts_windows_count(windows), "window %lld of %lld", (long long)index,
+             (long long)ts_windows_count(windows));
+    return index * windows->options.length_tokens;
 }
 
 void ts_windows_read(const TsWindows *windows, int32_t *tokens, int32_t *labels, int64_t index, int64_t first,
                      int64_t count)
 {
-    TS_CHECK(index >= 0 && index < ts_windows_count(windows), "window %lld of %lld", (long long)index,
-             (long long)ts_windows_count(windows));
-    TS_CHECK(first >= 0 && count >= 0 && first + count <= windows->length, "positions %lld..%lld of %lld",
-             (long long)first, (long long)(first + count), (long long)windows->length);
-    int64_t from = index * windows->length + first;
-    read_tokens(windows, tokens, from, count, 0);
-    read_tokens(windows, labels, from + 1, count, TS_LABEL_IGNORED);
+    int64_t begin = first_of(windows, index);
+    TS_CHECK(first >= 0 && count >= 0 && first + count <= windows->options.length_tokens,
+             "positions %lld..%lld of %lld", (long long)first, (long long)(first + count),
+             (long long)windows->options.length_tokens);
+    read(windows, tokens, labels, NULL, NULL, begin + first, count);
+}
+
+double ts_windows_bytes(const TsWindows *windows, int64_t index)
+{
+    int64_t first = first_of(windows, index) + 1;
+    if (!windows->stream.bytes)
+        return 0;
+    return windows->stream.bytes(windows->stream.self, first, there_of(windows, first, windows->options.length_tokens));
 }
 
 static void fill_row(const void *self, void *const *row, int64_t length, int64_t example, int64_t draw)
 {
+    const TsWindows *windows = self;
+    bool apart = windows->options.apart;
     (void)draw;
-    int32_t *tokens = row[0], *labels = row[1];
-    *(float *)row[2] = example < 0 ? 0 : 1;
-    if (example >= 0) {
-        ts_windows_read(self, tokens, labels, example, 0, length);
-        return;
-    }
-    for (int64_t i = 0; i < length; i++) {
-        tokens[i] = 0;
-        labels[i] = TS_LABEL_IGNORED;
-    }
+    *(float *)row[WEIGHTS] = example < 0 ? 0 : 1;
+    if (windows->stream.bytes)
+        *(float *)row[BYTES] = example < 0 ? 0 : (float)ts_windows_bytes(windows, example);
+    read(windows, row[TOKENS], row[LABELS], apart ? row[SEGMENTS] : NULL, apart ? row[POSITIONS] : NULL,
+         example < 0 ? windows->stream.tokens : first_of(windows, example), length);
 }
 
 TsRows ts_windows_rows(const TsWindows *windows)
 {
-    static const TsRowColumn columns[] = {
-        {"tokens", TS_I32, TS_ROW_LENGTH}, {"labels", TS_I32, TS_ROW_LENGTH}, {"weights", TS_F32, 0}};
     return (TsRows){.count = ts_windows_count(windows),
-                    .columns = columns,
-                    .column_count = sizeof columns / sizeof *columns,
+                    .columns = all_columns,
+                    .column_count = windows->column_count,
                     .self = windows,
                     .fill = fill_row};
 }

@@ -95,10 +95,13 @@ TsTensor ts_attention(TsScope scope, TsTensor x, TsAttention options, const TsCa
     TsTensor seen = cache && cache->seen.graph ? cache->seen : options.keys_seen, bias = options.bias;
     if (bias.graph && group > 1)
         bias = ts_reshape(bias, ts_shape(key_value_heads, group, ts_dim(bias, 1), ts_dim(bias, 2)));
-    TsAttended attended = ts_attend(
-        query, key, value, first,
-        (TsAttend){
-            .causal = options.causal, .window = options.window, .keys_seen = seen, .slopes = slopes, .bias = bias});
+    TsAttended attended = ts_attend(query, key, value, first,
+                                    (TsAttend){.causal = options.causal,
+                                               .window = options.window,
+                                               .keys_seen = seen,
+                                               .segments = options.segments,
+                                               .slopes = slopes,
+                                               .bias = bias});
     TsTensor out = ts_linear_with(ts_in(scope, "out"), attended.out,
                                   (TsLinear){.out = ts_shape(width),
                                              .contract = to_heads.out.dims,

@@ -5,18 +5,10 @@
 
 #include "model/decode.h"
 
-/* tokens (B, T) -> (B, T, V). Padding comes last: it is hidden from what comes before it, but not from experts. */
-static TsTensor logits_of(TsScope scope, const TsLanguageModel *model, TsTensor tokens, TsTensor seen,
-                          const TsCache *cache)
-{
-    TsTensor hidden = ts_transformer(ts_in(scope, "backbone"), &model->backbone, tokens,
-                                     model->backbone.experts ? seen : TS_NONE, cache);
-    return ts_transformer_logits(ts_in(scope, "backbone"), &model->backbone, hidden);
-}
-
 TsTensor ts_language_model_logits(TsScope scope, const TsLanguageModel *model, TsTensor tokens, const TsCache *cache)
 {
-    return logits_of(scope, model, tokens, TS_NONE, cache);
+    TsTensor hidden = ts_transformer(ts_in(scope, "backbone"), &model->backbone, tokens, TS_NONE, cache);
+    return ts_transformer_logits(ts_in(scope, "backbone"), &model->backbone, hidden);
 }
 
 TsTensor ts_language_model_next(TsScope scope, const TsLanguageModel *model, TsTensor tokens, const TsCache *cache)
@@ -32,10 +24,16 @@ TsTensor ts_language_model_next(TsScope scope, const TsLanguageModel *model, TsT
 static TsTensor compute_predictions(TsScope scope, const void *options, const TsColumns *columns)
 {
     const TsLanguageModel *model = options;
-    TsTensor seen = ts_has_column(columns, "seen") ? ts_column(columns, "seen") : TS_NONE;
+    TsTensor tokens = ts_column(columns, "tokens"), seen = TS_NONE;
+    TsPackedRows packed = {0};
+    if (model->backbone.experts && ts_has_column(columns, "seen")) /* padding comes last: hidden but from experts */
+        seen = ts_column(columns, "seen");
+    if (ts_has_column(columns, "segments"))
+        packed = (TsPackedRows){ts_column(columns, "segments"), ts_column(columns, "positions")};
     if (model->distillation) /* declares the teacher's parameters; what nobody reads is not computed */
-        (void)ts_teacher_logits(scope, model->distillation, ts_column(columns, "tokens"));
-    return logits_of(scope, model, ts_column(columns, "tokens"), seen, NULL);
+        (void)ts_teacher_logits(scope, model->distillation, tokens);
+    TsTensor hidden = ts_transformer_packed(ts_in(scope, "backbone"), &model->backbone, tokens, packed, seen);
+    return ts_transformer_logits(ts_in(scope, "backbone"), &model->backbone, hidden);
 }
 
 static TsLosses compute_loss(TsScope scope, const void *options, TsTensor predictions, const TsColumns *columns)

@@ -66,6 +66,7 @@ typedef struct TsAttention {
     bool alibi; /* scores fall with the distance: Press et al. 2022 */
     bool without_bias;
     TsTensor keys_seen; /* bool (B, T), or left out: false hides a key */
+    TsTensor segments;  /* i32 (B, T), or left out: only equals see one another */
     TsTensor bias;      /* f32 (H, T, T), with a cache (H, T, positions), or left out: added to scores */
     double dropout;     /* on what is added to the residual */
     double out_gain;    /* of the output kernel, see TsLinear */

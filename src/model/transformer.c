@@ -125,6 +125,7 @@ typedef struct Surroundings {
     const TsCache *cache;        /* or NULL */
     TsTensor types;              /* as in ts_transformer_of_types; left out: all are of the first */
     TsTensor seen;               /* as in ts_transformer */
+    TsPackedRows packed;         /* as in ts_transformer_packed; left out: a row is one document */
     TsTensor bias;               /* of scores, or left out */
     const TsCrossMemory *memory; /* of a decoder, or NULL */
 } Surroundings;
@@ -142,12 +143,14 @@ static TsTensor table_of(TsScope scope, int64_t rows, int64_t width)
 
 /* Sines in the first half of the columns, cosines in the second: (1, T, C), or (B, T, C) where rows stand elsewhere
  * each. They are what (1, 0) becomes when it is turned. */
-static TsTensor sinusoids(TsScope scope, const TsTransformer *options, int64_t T, const TsCache *cache)
+static TsTensor sinusoids(TsScope scope, const TsTransformer *options, int64_t T, const TsCache *cache,
+                          TsTensor positions)
 {
     int64_t half = options->width / 2;
-    if (cache && ts_dims(cache->ids) == 2) {
-        TsTensor all = sinusoids(scope, options, options->context, NULL);
-        return ts_take(ts_reshape(all, ts_shape(options->context, 2 * half)), cache->ids);
+    TsTensor ids = cache && ts_dims(cache->ids) == 2 ? cache->ids : positions;
+    if (ids.graph) {
+        TsTensor all = sinusoids(scope, options, options->context, NULL, (TsTensor){0});
+        return ts_take(ts_reshape(all, ts_shape(options->context, 2 * half)), ids);
     }
     TsDtype dtype = scope.dtype == TS_BF16 ? TS_F32 : scope.dtype;
     TsTensor pair[] = {ts_constant(scope.graph, dtype, ts_shape(1, T, 1, half), 1),
@@ -194,9 +197,10 @@ static TsTensor embed(TsScope scope, const Surroundings *around, TsTensor tokens
         x = leave_masks_out(options, x, tokens, seen);
     if (options->positions == TS_POSITIONS_LEARNED) {
         TsTensor table = table_of(ts_in(scope, "positions"), options->context, C);
-        x = ts_add(x, ts_cast(cache ? ts_take(table, cache->ids) : ts_slice(table, 0, 0, T), scope.dtype));
+        TsTensor ids = cache ? cache->ids : around->packed.positions;
+        x = ts_add(x, ts_cast(ids.graph ? ts_take(table, ids) : ts_slice(table, 0, 0, T), scope.dtype));
     } else if (options->positions == TS_POSITIONS_SINUSOIDAL) {
-        x = ts_add(x, sinusoids(scope, options, T, cache));
+        x = ts_add(x, sinusoids(scope, options, T, cache, around->packed.positions));
     }
     if (options->token_types > 0) {
         TsTensor table = table_of(ts_in(scope, "token_types"), options->token_types, C);
@@ -242,6 +246,7 @@ static TsTensor attend(TsScope scope, const Surroundings *around, TsTensor x)
                       .alibi = options->positions == TS_POSITIONS_ALIBI,
                       .without_bias = !options->biases,
                       .keys_seen = around->seen,
+                      .segments = around->packed.segments,
                       .bias = around->bias,
                       .dropout = options->dropout,
                       .out_gain = out_gain(options)},
@@ -347,6 +352,14 @@ TsTensor ts_transformer_of_types(TsScope scope, const TsTransformer *options, Ts
     if (options->trunk != TS_TRUNK_TRANSFORMER)
         return ts_transformer(scope, options, tokens, seen, NULL);
     return run_blocks(scope, (Surroundings){.options = options, .types = types, .seen = seen}, tokens);
+}
+
+TsTensor ts_transformer_packed(TsScope scope, const TsTransformer *options, TsTensor tokens, TsPackedRows rows,
+                               TsTensor seen)
+{
+    if (options->trunk != TS_TRUNK_TRANSFORMER)
+        return ts_graph_error(scope.graph, "only transformers keep documents of a row apart");
+    return run_blocks(scope, (Surroundings){.options = options, .packed = rows, .seen = seen}, tokens);
 }
 
 TsTensor ts_transformer(TsScope scope, const TsTransformer *options, TsTensor tokens, TsTensor seen,

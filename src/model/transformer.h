@@ -85,6 +85,14 @@ TsTensor ts_transformer(TsScope scope, const TsTransformer *options, TsTensor to
 TsTensor ts_transformer_of_types(TsScope scope, const TsTransformer *options, TsTensor tokens, TsTensor types,
                                  TsTensor seen);
 
+/* The same where rows hold several documents, which see nothing of one another: of each token its document, and where
+ * it stands in that. */
+typedef struct TsPackedRows {
+    TsTensor segments, positions; /* i32 (B, T); left out: a row is one document */
+} TsPackedRows;
+TsTensor ts_transformer_packed(TsScope scope, const TsTransformer *options, TsTensor tokens, TsPackedRows rows,
+                               TsTensor seen);
+
 /* The decoder of an encoder-decoder: every block also attends to a memory, (B, S, C), between its two parts. */
 typedef struct TsCrossMemory {
     TsTensor hidden; /* (B, S, C); left out with a cache, which remembers it */

@@ -83,6 +83,7 @@ static TsStatus create_tasks(TsJob *job, TsJobOptions options)
                                  .prepared_dir = prepared,
                                  .seed = (uint64_t)job->keys->run.seed,
                                  .without_data = options.without_data || left_out,
+                                 .by_example = options.by_example,
                                  .kept = json_object_get(options.kept, map->names[i]),
                                  .train_micros = job->micros.train,
                                  .evaluation_micros = job->micros.evaluation};

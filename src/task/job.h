@@ -30,6 +30,7 @@ typedef struct TsJobOptions {
     TsList files;                 /* of paths: examples to predict in place of the config's. Empty: none */
     const char *only;             /* the task that `files` are for, the others are without data; NULL: all */
     bool without_data;            /* tasks open no files: to decode */
+    bool by_example;              /* a row of a batch is an example, packed or not: to predict each */
     const TsMeshShape *described; /* only described: the mesh has this shape, whatever the group, this rank is its last,
                                      and parameters have no arrays. NULL: the config's mesh over the group */
 } TsJobOptions;

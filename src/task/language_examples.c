@@ -85,6 +85,34 @@ static int64_t tokens_of(const TsExamples *examples, int64_t example)
     return prompt + ts_dataset_tokens(examples->dataset, own->text, example, NULL, 0) + end - 1;
 }
 
+/* ---- packed ---- */
+
+/* A stream of each part, cut into rows, in place of loaders of examples. */
+static TsStatus load_packed(TsLanguageExamples *own, TsTask *task, const TsTaskSetting *setting)
+{
+    TsExamples *examples = &own->examples;
+    bool apart = own->config->data.pack == TS_PACK_APART;
+    TS_TRY(ts_examples_need_special(examples, TS_SPECIAL_END));
+    for (int part = 0; part < TS_PARTS; part++) {
+        const TsSplit *split = &examples->part[part].split;
+        if (split->count == 0)
+            continue;
+        own->documents[part] = ts_documents_create(own, split, ts_part_name((TsPart)part), apart);
+        TS_TRY(ts_status_annotate(
+            ts_windows_create(
+                &own->windows[part], ts_documents_stream(own->documents[part]),
+                (TsWindowsOptions){.length_tokens = examples->length, .apart = apart, .may_be_short = true}),
+            "tasks.%s", setting->name));
+    }
+    task->train = ts_language_windows_loader(setting, own->windows[TS_PART_TRAIN], TS_ORDER_SHUFFLED);
+    task->train_in_order = ts_language_windows_loader(setting, own->windows[TS_PART_TRAIN], TS_ORDER_SEQUENTIAL);
+    if (own->windows[TS_PART_VALIDATION])
+        task->validation = ts_language_windows_loader(setting, own->windows[TS_PART_VALIDATION], TS_ORDER_SEQUENTIAL);
+    if (own->windows[TS_PART_TEST])
+        task->test = ts_language_windows_loader(setting, own->windows[TS_PART_TEST], TS_ORDER_SEQUENTIAL);
+    return TS_OK;
+}
+
 TsStatus ts_language_examples_open(TsLanguageExamples *own, TsTask *task, const TsTaskSetting *setting)
 {
     static const TsColumnSpec specs[] = {{.role = "prompt", .kind = TS_CELL_TOKENS, .optional = true},
@@ -104,29 +132,59 @@ TsStatus ts_language_examples_open(TsLanguageExamples *own, TsTask *task, const 
         return TS_OK;
     own->prompt = ts_dataset_column(examples->dataset, "prompt");
     own->text = ts_dataset_column(examples->dataset, "text");
+    if (own->config->data.pack != TS_PACK_NONE && !setting->by_example)
+        return load_packed(own, task, setting);
     ts_examples_load(examples, task);
     return TS_OK;
 }
 
 void ts_language_examples_close(TsLanguageExamples *own)
 {
+    for (int part = 0; part < TS_PARTS; part++) {
+        ts_windows_free(&own->windows[part]);
+        ts_documents_free(&own->documents[part]);
+    }
     ts_examples_close(&own->examples);
     ts_free(own->join);
 }
 
-/* counts[token], and bytes, of what is to be predicted in a share of a part. */
+/* counts[token], and bytes, of what is to be predicted of an example. */
+static void count_example(const TsLanguageExamples *own, int64_t example, double *counts, double *bytes)
+{
+    Sequence sequence = read_sequence(own, example, own->examples.length + 1);
+    for (int64_t k = sequence.learned; k < sequence.count; k++)
+        counts[sequence.tokens[k]]++;
+    *bytes += learned_bytes(own, &sequence);
+    ts_free(sequence.tokens);
+}
+
+/* The same of a row of what is packed. */
+static void count_window(const TsWindows *windows, int64_t window, double *counts, double *bytes)
+{
+    int64_t length = ts_windows_length(windows);
+    int32_t *tokens = ts_alloc(2 * (size_t)length * sizeof *tokens), *labels = tokens + length;
+    ts_windows_read(windows, tokens, labels, window, 0, length);
+    for (int64_t k = 0; k < length; k++)
+        if (labels[k] != TS_LABEL_IGNORED)
+            counts[labels[k]]++;
+    *bytes += ts_windows_bytes(windows, window);
+    ts_free(tokens);
+}
+
+/* The same of a part, each rank a share of it. Collective. */
 static void count_part(const TsLanguageExamples *own, const TsSplit *split, double *counts, double *bytes,
                        TsGroup *group)
 {
     int64_t begin, end, vocab = ts_tokenizer_vocab(own->examples.tokenizer);
-    ts_examples_share(group, split->count, &begin, &end);
-    for (int64_t i = begin; i < end; i++) {
-        Sequence sequence = read_sequence(own, ts_split_example(split, i), own->examples.length + 1);
-        for (int64_t k = sequence.learned; k < sequence.count; k++)
-            counts[sequence.tokens[k]]++;
-        *bytes += learned_bytes(own, &sequence);
-        ts_free(sequence.tokens);
-    }
+    const TsWindows *windows = NULL;
+    for (int part = 0; part < TS_PARTS; part++)
+        windows = split == &own->examples.part[part].split ? own->windows[part] : windows;
+    ts_examples_share(group, windows ? ts_windows_count(windows) : split->count, &begin, &end);
+    for (int64_t i = begin; i < end; i++)
+        if (windows)
+            count_window(windows, i, counts, bytes);
+        else
+            count_example(own, ts_split_example(split, i), counts, bytes);
     ts_metric_sum(counts, vocab, group);
     ts_metric_sum(bytes, 1, group);
 }

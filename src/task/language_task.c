@@ -5,7 +5,8 @@
 #include <math.h>
 
 #include "base/memory.h"
-#include "data/windows.h"
+#include "data/text_tokens.h"
+#include "data/unpack.h"
 #include "model/language_model.h"
 #include "model/sharding.h"
 #include "task/kinds.h"
@@ -32,12 +33,18 @@ static const TsKey keys[] = {
 const TsConfigTable ts_language_task_table = {"language_model_task", "Predicts each next token of a text.",
                                               sizeof(TsLanguageConfig), keys, NULL};
 
+/* A part of a text. */
+typedef struct TextPart {
+    TsTextTokens *tokens;
+    TsWindows *windows;
+} TextPart;
+
 typedef struct LanguageTask {
     TsLanguageModel options;
     TsDistillation distillation;
     TsSource *source; /* of a text */
     TsTokenizer *tokenizer;
-    TsWindows *train, *validation;
+    TextPart train, validation;
     TsLanguageExamples examples;
 } LanguageTask;
 
@@ -51,12 +58,13 @@ static TsStatus check_length(const TsTaskSetting *setting, const TsLanguageModel
     return TS_OK;
 }
 
-static TsLoader *make_loader(const TsTaskSetting *setting, const TsWindows *windows, TsOrder order, int micros)
+TsLoader *ts_language_windows_loader(const TsTaskSetting *setting, const TsWindows *windows, TsOrder order)
 {
     const TsLanguageConfig *config = setting->keys;
     TsLoaderOptions options = {.rows = config->data.batch,
                                .placement = ts_batch_placement(),
-                               .micros = micros,
+                               .micros =
+                                   order == TS_ORDER_SHUFFLED ? setting->train_micros : setting->evaluation_micros,
                                .order = order,
                                .seed = ts_stream_key(setting->seed, setting->name),
                                .lengths = {ts_windows_length(windows)},
@@ -64,27 +72,50 @@ static TsLoader *make_loader(const TsTaskSetting *setting, const TsWindows *wind
     return ts_loader_create(ts_windows_rows(windows), setting->mesh, options);
 }
 
+static const char *prepared_dir(const TsTaskSetting *setting)
+{
+    const char *given = ((const TsLanguageConfig *)setting->keys)->data.prepared;
+    return given ? given : setting->prepared_dir;
+}
+
+/* Windows of a part of the text. */
+static TsStatus open_part(TextPart *part, const TsTaskSetting *setting, const LanguageTask *own, TsTextSetting text,
+                          int64_t length)
+{
+    const TsLanguageConfig *config = setting->keys;
+    text.group = setting->group;
+    text.source = own->source;
+    text.tokenizer = own->tokenizer;
+    text.takes_any_bytes = config->data.encoding == TS_ENCODING_ANY;
+    text.prepared_dir = prepared_dir(setting);
+    TS_TRY(ts_text_tokens_open(&part->tokens, text));
+    return ts_windows_create(&part->windows, ts_text_tokens_stream(part->tokens),
+                             (TsWindowsOptions){.length_tokens = length});
+}
+
 static TsStatus open_text(TsTask *task, const TsTaskSetting *setting, int64_t length)
 {
     const TsLanguageConfig *config = setting->keys;
     LanguageTask *own = task->own;
     double split = 1 - config->data.validation;
-    TsStatus status = ts_source_open_text(&own->source, setting->group, config->data.text);
+    char *plain = NULL;
+    TsStatus status = ts_unpack(&plain, setting->group, config->data.text, prepared_dir(setting));
+    if (!status)
+        status = ts_source_open_text(&own->source, setting->group, plain);
+    ts_free(plain);
     if (status) {
         TsStatus located = ts_config_error(setting->config, &config->data.text, "%s", ts_status_message(status));
         ts_status_free(&status);
         return located;
     }
-    TS_TRY(ts_windows_create(&own->train, own->source, own->tokenizer,
-                             (TsWindowsOptions){.length_tokens = length, .begin = 0, .end = split}));
-    task->train = make_loader(setting, own->train, TS_ORDER_SHUFFLED, setting->train_micros);
+    TS_TRY(open_part(&own->train, setting, own, (TsTextSetting){.begin = 0, .end = split}, length));
+    task->train = ts_language_windows_loader(setting, own->train.windows, TS_ORDER_SHUFFLED);
     if (config->data.validation == 0)
         return TS_OK;
-    TS_TRY(ts_windows_create(&own->validation, own->source, own->tokenizer,
-                             (TsWindowsOptions){.length_tokens = length, .begin = split, .end = 1}));
-    task->validation = make_loader(setting, own->validation, TS_ORDER_SEQUENTIAL, setting->evaluation_micros);
-    task->nats_to_bits_a_byte =
-        (double)ts_windows_tokens(own->validation) / (double)ts_windows_bytes(own->validation) / log(2.0);
+    TS_TRY(open_part(&own->validation, setting, own, (TsTextSetting){.begin = split, .end = 1}, length));
+    task->validation = ts_language_windows_loader(setting, own->validation.windows, TS_ORDER_SEQUENTIAL);
+    task->nats_to_bits_a_byte = (double)ts_text_tokens_stream(own->validation.tokens).tokens /
+                                (double)ts_text_tokens_bytes(own->validation.tokens) / log(2.0);
     return TS_OK;
 }
 
@@ -94,6 +125,9 @@ static TsStatus find_teacher(LanguageTask *own, const TsTaskSetting *setting)
     const TsTeacherConfig *teacher = ((const TsLanguageConfig *)setting->keys)->teacher;
     if (!teacher)
         return TS_OK;
+    if (((const TsLanguageConfig *)setting->keys)->data.pack == TS_PACK_APART)
+        return ts_config_error(setting->config, &((const TsLanguageConfig *)setting->keys)->data.pack,
+                               "apart: a teacher does not keep the documents of a row apart: joined, or none");
     const TsTransformer *backbone = teacher->backbone.value;
     TS_TRY(ts_kind_check_transformer(setting, &teacher->backbone));
     if (!backbone->causal)
@@ -148,12 +182,18 @@ static TsStatus configure(TsTask *task, const TsTaskSetting *setting)
     return TS_OK;
 }
 
+static void close_part(TextPart *part)
+{
+    ts_windows_free(&part->windows);
+    ts_text_tokens_close(&part->tokens);
+}
+
 static void release(TsTask *task)
 {
     LanguageTask *own = task->own;
     ts_language_examples_close(&own->examples);
-    ts_windows_free(&own->train);
-    ts_windows_free(&own->validation);
+    close_part(&own->train);
+    close_part(&own->validation);
     ts_tokenizer_free(&own->tokenizer);
     ts_source_free(&own->source);
     ts_free(own);

@@ -154,7 +154,8 @@ TsStatus ts_predict(TsGroup *group, const TsConfig *config, TsPredictOptions opt
         return ts_status_error(TS_CODE_INVALID, "predict: which of the %lld tasks? --task NAME",
                                (long long)tasks->count);
     ts_stop_watch();
-    TS_TRY(ts_restored_open(&job, group, config, (TsRestoredOptions){.files = options.files, .only = options.task}));
+    TS_TRY(ts_restored_open(&job, group, config,
+                            (TsRestoredOptions){.files = options.files, .only = options.task, .by_example = true}));
     TsStatus status = TS_OK;
     if (options.task)
         status = ts_job_find_task(&task, job, options.task);

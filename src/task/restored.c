@@ -29,10 +29,12 @@ TsStatus ts_restored_open(TsJob **job, TsGroup *group, const TsConfig *config, T
     if (!checkpoint)
         return ts_status_error(TS_CODE_NOT_FOUND, "%s has no checkpoint: train it first", keys->run.dir);
     const json_t *kept = json_object_get(ts_checkpoint_state(checkpoint), "kept");
-    TsStatus status = ts_job_open(
-        job, group, config,
-        (TsJobOptions){
-            .kept = kept, .files = options.files, .only = options.only, .without_data = options.without_data});
+    TsStatus status = ts_job_open(job, group, config,
+                                  (TsJobOptions){.kept = kept,
+                                                 .files = options.files,
+                                                 .only = options.only,
+                                                 .by_example = options.by_example,
+                                                 .without_data = options.without_data});
     if (!status)
         status = restore(*job, checkpoint);
     if (status)

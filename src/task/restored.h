@@ -11,6 +11,7 @@ typedef struct TsRestoredOptions {
     TsList files;      /* of paths: examples without labels to take in place of the config's; empty: none */
     const char *only;  /* the task that takes them; NULL: all */
     bool without_data; /* no file of data is opened: to decode */
+    bool by_example;   /* a row of a batch is an example, packed or not: to predict each */
 } TsRestoredOptions;
 
 /* Opens the job of a config whose run has a checkpoint. Collective; the same status on all ranks. Owned by the caller:

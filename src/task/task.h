@@ -37,6 +37,7 @@ typedef struct TsTaskSetting {
     const json_t *kept;                  /* what a checkpoint has of it; NULL: all is found in the training data */
     TsList files;                        /* of paths: examples to predict in place of the config's; their labels are not
                                             read. Empty: none */
+    bool by_example;                     /* a row is an example, whatever data.pack says: to predict each */
     int train_micros, evaluation_micros; /* that loaders cut batches into */
 } TsTaskSetting;
 

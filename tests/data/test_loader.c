@@ -3,6 +3,7 @@
  *
  * Batches: the same global ones on every number of ranks, exact resumption, every window once.
  */
+#include "data/text_tokens.h"
 #include "data/windows.h"
 
 #include <string.h>
@@ -20,6 +21,7 @@ typedef struct Fixture {
     TsMesh *mesh;
     TsSource *source;
     TsTokenizer *tokenizer;
+    TsTextTokens *text;
     TsWindows *windows;
     TsLoader *loader;
     int64_t rows, length;
@@ -32,14 +34,20 @@ static TsLoader *make_loader(const TsWindows *windows, const TsMesh *mesh, TsLoa
     return ts_loader_create(ts_windows_rows(windows), mesh, options);
 }
 
-static Fixture set_up(TsWindowsOptions part, TsLoaderOptions options)
+/* Windows of the text from a fraction of it on. */
+static Fixture set_up(double begin, int64_t length, TsLoaderOptions options)
 {
-    Fixture fixture = {.rows = options.rows, .length = part.length_tokens};
+    Fixture fixture = {.rows = options.rows, .length = length};
     TsMeshShape shape = {.size[TS_AXIS_DATA] = ts_group_size(test_world)};
     TEST_OK(ts_mesh_create(&fixture.mesh, test_world, shape));
     TEST_OK(ts_source_open_text(&fixture.source, test_world, text_path));
     TEST_OK(ts_tokenizer_create(&fixture.tokenizer, "bytes"));
-    TEST_OK(ts_windows_create(&fixture.windows, fixture.source, fixture.tokenizer, part));
+    TEST_OK(ts_text_tokens_open(
+        &fixture.text,
+        (TsTextSetting){
+            .group = test_world, .source = fixture.source, .tokenizer = fixture.tokenizer, .begin = begin, .end = 1}));
+    TEST_OK(ts_windows_create(&fixture.windows, ts_text_tokens_stream(fixture.text),
+                              (TsWindowsOptions){.length_tokens = length}));
     fixture.loader = make_loader(fixture.windows, fixture.mesh, options);
     return fixture;
 }
@@ -48,6 +56,7 @@ static void tear_down(Fixture *fixture)
 {
     ts_loader_free(&fixture->loader);
     ts_windows_free(&fixture->windows);
+    ts_text_tokens_close(&fixture->text);
     ts_tokenizer_free(&fixture->tokenizer);
     ts_source_free(&fixture->source);
     ts_mesh_free(&fixture->mesh);
@@ -86,7 +95,7 @@ static TsLoaderOptions by_rows(int64_t rows, TsOrder order, uint64_t seed)
 static void same_on_any_ranks(void)
 {
     enum { ROWS = 7, LENGTH = 50 };
-    Fixture fixture = set_up((TsWindowsOptions){.length_tokens = LENGTH}, by_rows(ROWS, TS_ORDER_SHUFFLED, 5));
+    Fixture fixture = set_up(0, LENGTH, by_rows(ROWS, TS_ORDER_SHUFFLED, 5));
     int32_t tokens[ROWS * LENGTH], labels[ROWS * LENGTH];
     char *text = text_of(fixture.source);
     int64_t bytes = (int64_t)ts_source_bytes(fixture.source), place = 0, count = ts_windows_count(fixture.windows);
@@ -111,7 +120,7 @@ static void same_on_any_ranks(void)
 /* Another cut of the same batch: rows and columns, rows that no rank has, and ranks that have no row. */
 static void columns_cut_too(void)
 {
-    Fixture fixture = set_up((TsWindowsOptions){.length_tokens = 10}, by_rows(1, TS_ORDER_SEQUENTIAL, 0));
+    Fixture fixture = set_up(0, 10, by_rows(1, TS_ORDER_SEQUENTIAL, 0));
     int size = ts_group_size(test_world);
     TsMesh *mesh;
     TEST_OK(ts_mesh_create(&mesh, test_world, (TsMeshShape){.size[TS_AXIS_SEQ] = size}));
@@ -145,14 +154,13 @@ static void columns_cut_too(void)
 static void resumes_exactly(void)
 {
     enum { ROWS = 4, LENGTH = 1000 };
-    TsWindowsOptions part = {.length_tokens = LENGTH};
-    Fixture fixture = set_up(part, by_rows(ROWS, TS_ORDER_SHUFFLED, 9));
+    Fixture fixture = set_up(0, LENGTH, by_rows(ROWS, TS_ORDER_SHUFFLED, 9));
     int64_t epoch = ts_windows_count(fixture.windows), place = 0;
     CU_ASSERT(epoch % ROWS != 0);
     while (place < epoch + 3 * ROWS)
         ts_loader_next(fixture.loader, &place);
     int64_t kept = place;
-    Fixture again = set_up(part, by_rows(ROWS, TS_ORDER_SHUFFLED, 9));
+    Fixture again = set_up(0, LENGTH, by_rows(ROWS, TS_ORDER_SHUFFLED, 9));
     for (int i = 0; i < 3; i++) {
         ts_loader_next(fixture.loader, &place);
         ts_loader_next(again.loader, &kept);
@@ -169,9 +177,8 @@ static void resumes_exactly(void)
 static void evaluates_once(void)
 {
     enum { ROWS = 4, LENGTH = 64 };
-    TsWindowsOptions part = {.length_tokens = LENGTH, .begin = 0.97, .end = 1};
-    Fixture fixture = set_up(part, by_rows(ROWS, TS_ORDER_SEQUENTIAL, 0));
-    int64_t tokens = ts_windows_tokens(fixture.windows), batches = ts_loader_batches(fixture.loader);
+    Fixture fixture = set_up(0.97, LENGTH, by_rows(ROWS, TS_ORDER_SEQUENTIAL, 0));
+    int64_t tokens = ts_text_tokens_bytes(fixture.text), batches = ts_loader_batches(fixture.loader);
     char *whole = text_of(fixture.source);
     const char *text = whole + ts_source_bytes(fixture.source) - tokens;
     CU_ASSERT(ts_windows_count(fixture.windows) % ROWS != 0);
