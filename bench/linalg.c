@@ -4,7 +4,9 @@
  * rate of matrix products and scikit-learn's time for the same; eigenvalues and vectors, beside one call of LAPACK's
  * with 2 threads; and what they take of memory. bench/linalg.sh runs it, and hands over the peers' times.
  *
- *     linalg ridge PEER_S | linalg eigen | linalg lapack | linalg memory
+ *     linalg ridge PEER_S | linalg eigen LAPACK_S | linalg memory | linalg blocks
+ *
+ * `blocks` prints what sides of blocks cost: ts_dist_block takes what it shows to serve best.
  */
 #include <math.h>
 #include <stdio.h>
@@ -94,7 +96,7 @@ static void bench_ridge(TsGroup *group, double peer_s)
 
 /* ---- eigenvalues ---- */
 
-static void fill_symmetric(TsDistMatrix *a)
+static void fill_symmetric(TsDistMatrix *a, float diagonal)
 {
     TsStream stream = ts_stream(1, "bench/a", 0);
     for (int64_t j = 0; j < a->local_columns; j++)
@@ -103,7 +105,7 @@ static void fill_symmetric(TsDistMatrix *a)
             int64_t column = ts_cyclic_global(j, a->block, a->grid.column, a->grid.columns);
             int64_t least = row < column ? row : column, most = row < column ? column : row;
             ((float *)a->data)[j * ts_dist_matrix_stride(a) + i] =
-                ts_stream_uniform_f32(stream, most * SIDE + least) - 0.5f;
+                ts_stream_uniform_f32(stream, most * SIDE + least) - 0.5f + (row == column ? diagonal : 0);
         }
 }
 
@@ -113,7 +115,7 @@ static void bench_eigen(TsGroup *group, double lapack_s)
     TsDistMatrix *a = ts_dist_matrix_create(grid, TS_F32, SIDE, SIDE, ts_dist_block(grid, SIDE));
     TsDistMatrix *v = ts_dist_matrix_create(grid, TS_F32, SIDE, SIDE, a->block);
     double *values = ts_calloc(SIDE, sizeof *values);
-    fill_symmetric(a);
+    fill_symmetric(a, 0);
     ts_barrier(group, "bench");
     double start = bench_now_s();
     TsStatus status = ts_dist_eigen(values, v, a);
@@ -127,6 +129,45 @@ static void bench_eigen(TsGroup *group, double lapack_s)
     ts_dist_matrix_free(&a);
     ts_dist_matrix_free(&v);
     ts_free(values);
+}
+
+/* ---- blocks ---- */
+
+/* Seconds of a product, a Cholesky solve and eigenvalues of (side, side), in blocks of `block`. */
+static void time_block(TsGroup *group, TsGrid grid, int64_t side, int64_t block)
+{
+    TsDistMatrix *a = ts_dist_matrix_create(grid, TS_F32, side, side, block);
+    TsDistMatrix *b = ts_dist_matrix_create(grid, TS_F32, side, side, block);
+    TsDistMatrix *column = ts_dist_matrix_create(grid, TS_F32, side, 1, block);
+    double *values = ts_calloc((size_t)side, sizeof *values), seconds[3];
+    for (int k = 0; k < 3; k++) {
+        fill_symmetric(a, (float)side); /* positive definite */
+        ts_barrier(group, "bench");
+        double start = bench_now_s();
+        TsStatus status = TS_OK;
+        if (k == 0)
+            ts_dist_multiply((TsDistProduct){.c = b, .a = a, .b = a, .transpose_b = true, .alpha = 1});
+        else
+            status = k == 1 ? ts_dist_cholesky_solve(a, column) : ts_dist_eigen(values, b, a);
+        seconds[k] = slowest(group, bench_now_s() - start);
+        TS_CHECK(!status, "%s", ts_status_message(status));
+    }
+    if (ts_group_rank(group) == 0)
+        printf("%6lld  %9.3f  %9.3f  %9.3f\n", (long long)block, seconds[0], seconds[1], seconds[2]);
+    ts_free(values);
+    ts_dist_matrix_free(&a);
+    ts_dist_matrix_free(&b);
+    ts_dist_matrix_free(&column);
+}
+
+static void bench_blocks(TsGroup *group)
+{
+    TsGrid grid = ts_grid_make(group, 0, 0);
+    if (ts_group_rank(group) == 0)
+        printf("%d x %d on a grid of %d x %d; seconds\n block    product   Cholesky      eigen\n", SIDE / 2, SIDE / 2,
+               grid.rows, grid.columns);
+    for (int64_t block = 16; block <= 256; block *= 2)
+        time_block(group, grid, SIDE / 2, block);
 }
 
 /* ---- memory ---- */
@@ -166,7 +207,9 @@ int main(int argc, char **argv)
         bench_eigen(world, peer_s);
     else if (strcmp(what, "memory") == 0)
         bench_memory(world);
+    else if (strcmp(what, "blocks") == 0)
+        bench_blocks(world);
     else
-        TS_CHECK(false, "usage: linalg ridge PEER_S | eigen LAPACK_S | memory");
+        TS_CHECK(false, "usage: linalg ridge PEER_S | eigen LAPACK_S | memory | blocks");
     return ts_runtime_end(0);
 }
