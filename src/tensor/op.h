@@ -47,7 +47,7 @@ typedef struct TsPlaceRule {
     int8_t (*in_label)[TS_MAX_DIMS]; /* (inputs), zeroed before the call */
     int8_t out_label[TS_MAX_OUTPUTS][TS_MAX_DIMS];
     uint32_t uncut; /* bit l: label l may not be cut */
-    uint32_t free;  /* bit l: label l is of outputs alone: a rank can compute any part of that dim by itself */
+    uint32_t free;  /* bit l: a rank can compute any part of that dim by itself, though no other input is cut so */
     TsReduction reduction;
     TsLinearity linearity;
 } TsPlaceRule;

@@ -74,6 +74,9 @@ static TsStatus run_passes(TsProgram *program)
     if (!options.without_passes)
         program->graph = ts_pass_prune(program->graph);
     TS_TRY(ts_memory_status());
+    if (!options.without_passes && sums_of(&options) == TS_SUMS_SCATTERED)
+        program->graph = ts_pass_scatter_tables(program->graph, program->mesh_shape);
+    TS_TRY(ts_memory_status());
     TS_TRY(ts_pass_place(&program->graph, program->mesh_shape, sums_of(&options)));
     if (!options.without_passes) {
         program->graph = ts_pass_prune(program->graph); /* what was made anew where it was wanted */

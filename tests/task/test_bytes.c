@@ -8,7 +8,18 @@
 #include "comm/accounting.h"
 #include "mesh_run.h"
 
-enum { ELEM = 8, LAYERS = 2, WIDTH = 16, LENGTH = 8, BATCH = 8, TOP_K = 2, LINE_BYTES = 64, MOST_ROWS = 512 };
+enum {
+    ELEM = 8,
+    LAYERS = 2,
+    WIDTH = 16,
+    LENGTH = 8,
+    BATCH = 8,
+    TOP_K = 2,
+    LINE_BYTES = 64,
+    ID_BYTES = 4,
+    VOCABULARY = 256,
+    MOST_ROWS = 512
+};
 
 /* Bytes of two kinds along an axis, of labels that begin so; scalars that ranks agree on are left out. */
 static int64_t counted(TsAxis axis, TsCommKind one, TsCommKind other, const char *prefix)
@@ -83,9 +94,22 @@ static void data_parallel(void)
            2 * P * (d - 1) / d * ELEM);
 }
 
+/* What the gradient of a table that is read twice, by the embedding and for the logits, costs beside the formulas,
+ * where it is scattered as it comes: the rows of the batch, and which they are. */
+static int64_t rows_gathered(TsAxis axis)
+{
+    return counted(axis, TS_COMM_ALL_GATHER, TS_COMM_ALL_GATHER, "backbone/rows");
+}
+
+static int64_t formula_of_rows(int64_t tokens)
+{
+    int64_t d = ts_group_size(test_world);
+    return tokens * (WIDTH * ELEM + ID_BYTES) * (d - 1) / d;
+}
+
 static int64_t scattered_and_gathered(void)
 {
-    return counted(TS_AXIS_DATA, TS_COMM_REDUCE_SCATTER, TS_COMM_ALL_GATHER, "");
+    return counted(TS_AXIS_DATA, TS_COMM_REDUCE_SCATTER, TS_COMM_ALL_GATHER, "") - rows_gathered(TS_AXIS_DATA);
 }
 
 static void sharded(void)
@@ -99,6 +123,16 @@ static void sharded(void)
     run_step("parameters.shard=data", true);
     expect("ZeRO-3", scattered_and_gathered(), /* what is only added is not gathered for the backward pass */
            (3 * P - added_elems) * (d - 1) / d * ELEM);
+    expect("ZeRO-3: rows", rows_gathered(TS_AXIS_DATA), formula_of_rows(BATCH * LENGTH));
+}
+
+/* More rows in the batch than in the table: its gradient is scattered once for each of its two readers. */
+static void sharded_with_many_rows(void)
+{
+    int64_t d = ts_group_size(test_world), P = run_step("parameters.shard=data tasks.lm.data.batch=64", true);
+    expect("ZeRO-3, many rows", scattered_and_gathered(),
+           (3 * P + VOCABULARY * WIDTH - added_elems) * (d - 1) / d * ELEM);
+    expect("ZeRO-3, many rows: gathered", rows_gathered(TS_AXIS_DATA), 0);
 }
 
 static void tensor_parallel(void)
@@ -116,7 +150,7 @@ static void tensor_parallel(void)
 
 static int64_t scattered_and_gathered_by_experts(void)
 {
-    return counted(TS_AXIS_EXPERT, TS_COMM_REDUCE_SCATTER, TS_COMM_ALL_GATHER, "");
+    return counted(TS_AXIS_EXPERT, TS_COMM_REDUCE_SCATTER, TS_COMM_ALL_GATHER, "") - rows_gathered(TS_AXIS_EXPERT);
 }
 
 /* Dense gradients are sums over expert too: what data parallel says holds for all ranks that share the batch. */
@@ -134,6 +168,8 @@ static void dense_beside_experts(void)
         run_step(more, true);
         expect("ZeRO-2 beside experts", scattered_and_gathered_by_experts(),
                (micros + 1) * dense_elems * (e - 1) / e * ELEM);
+        expect("ZeRO-2 beside experts: rows", rows_gathered(TS_AXIS_EXPERT),
+               micros == 1 ? formula_of_rows(16 * LENGTH) : 0);
         snprintf(more, sizeof more, "%s parameters.optimizer_shard=none", words);
         run_step(more, false);
         /* e does not divide their number in whole cache lines: each rank is within one of the formula, both ways */
@@ -154,5 +190,6 @@ static void expert_parallel(void)
            2 * 2 * TOP_K * tokens * WIDTH * (e - 1) / e * LAYERS * ELEM);
 }
 
-TEST_MAIN("bytes", {"data parallel", data_parallel}, {"sharded", sharded}, {"tensor parallel", tensor_parallel},
+TEST_MAIN("bytes", {"data parallel", data_parallel}, {"sharded", sharded},
+          {"sharded, with many rows", sharded_with_many_rows}, {"tensor parallel", tensor_parallel},
           {"expert parallel", expert_parallel}, {"dense beside experts", dense_beside_experts})

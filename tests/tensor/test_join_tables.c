@@ -16,13 +16,14 @@
 
 enum { ROWS = 8, VOCABULARY = 301, WIDTH = 24, TABLE_BYTES = VOCABULARY * WIDTH * 8 };
 
-/* Logits by the table that the inputs were taken from, or, untied, from another; `also` gives out a part by itself. */
-static TsGraph *trace(bool tied, bool also)
+/* Logits by the table that the inputs were taken from, or, untied, from another; `also` gives out a part by itself.
+ * The table lies at rest in parts, or whole. */
+static TsGraph *trace(bool tied, bool also, int batch, bool in_parts)
 {
     TsGraph *graph = ts_graph_create();
-    TsPlacement rows = ts_shard(ts_replicated, 0, TS_AXIS_DATA);
-    TsTensor ids = ts_input(graph, "ids", TS_I32, ts_shape(ROWS), rows), d[2];
-    TsTensor table = ts_parameter(graph, "table", TS_F64, ts_shape(VOCABULARY, WIDTH), ts_replicated);
+    TsPlacement rows = ts_shard(ts_replicated, 0, TS_AXIS_DATA), rest = in_parts ? rows : ts_replicated;
+    TsTensor ids = ts_input(graph, "ids", TS_I32, ts_shape(batch), rows), d[2];
+    TsTensor table = ts_parameter(graph, "table", TS_F64, ts_shape(VOCABULARY, WIDTH), rest);
     TsTensor other = ts_parameter(graph, "other", TS_F64, ts_shape(VOCABULARY, WIDTH), ts_replicated);
     TsTensor x = ts_tanh(ts_take(table, ids));
     TsTensor logits = ts_dot(x, tied ? table : other, (TsDot){.transpose_b = true});
@@ -30,7 +31,7 @@ static TsGraph *trace(bool tied, bool also)
         logits = ts_add(logits, ts_dot(x, other, (TsDot){.transpose_b = true}));
     TsTensor loss = ts_sum(ts_cross_entropy(logits, ids, (TsCrossEntropy){.ignore = -1}), -1, false);
     ts_gradients(d, loss, (TsTensor[]){table, other}, also || !tied ? 2 : 1);
-    ts_output("d_table", d[0], ts_replicated);
+    ts_output("d_table", d[0], rest);
     if (also || !tied)
         ts_output("d_other", d[1], ts_replicated);
     return graph;
@@ -55,11 +56,11 @@ typedef struct Run {
     TsBatch *arrays;
 } Run;
 
-static Run run(const TsMesh *mesh, bool tied, bool also, bool without_fusion)
+static Run run_graph(TsGraph *graph, TsCompileOptions options)
 {
+    const TsMesh *mesh = options.mesh;
     Run run = {.arrays = ts_batch_create()};
-    TEST_OK(ts_program_compile(&run.program, trace(tied, also),
-                               (TsCompileOptions){.mesh = mesh, .without_fusion = without_fusion}));
+    TEST_OK(ts_program_compile(&run.program, graph, options));
     for (int i = 0; i < ts_program_bindings(run.program); i++) {
         TsBinding binding = ts_program_binding(run.program, i);
         TsArray *array = ts_array_create(mesh, binding.dtype, binding.shape, binding.placement, (TsArrayOptions){0});
@@ -67,13 +68,19 @@ static Run run(const TsMesh *mesh, bool tied, bool also, bool without_fusion)
             if (binding.dtype == TS_I32)
                 ((int32_t *)array->data)[e] = (int32_t)((array->block.first[0] + e) * 7 % 3); /* rows meet */
             else
-                ((double *)array->data)[e] = sin(0.1 * (double)(e + i));
+                ((double *)array->data)[e] = sin(0.1 * (double)(array->block.first[0] * WIDTH + e + i));
         ts_batch_put(run.arrays, binding.name, array);
         ts_program_bind(run.program, binding.name, array);
     }
     ts_program_run(run.program);
     ts_program_run(run.program); /* nothing of the first one is left in what is written in place */
     return run;
+}
+
+static Run run(const TsMesh *mesh, bool tied, bool also, bool without_fusion)
+{
+    return run_graph(trace(tied, also, ROWS, false),
+                     (TsCompileOptions){.mesh = mesh, .without_fusion = without_fusion});
 }
 
 static void drop(Run *run)
@@ -127,5 +134,36 @@ static void leaves_alone_what_is_not_added(void)
     ts_mesh_free(&mesh);
 }
 
+/* This rank's part of a table against the same rows of the whole. */
+static double difference_of_part(const Run *part, const Run *whole, const char *name)
+{
+    const TsArray *x = ts_batch_find(part->arrays, name), *y = ts_batch_find(whole->arrays, name);
+    double most = 0;
+    for (int64_t e = 0; e < ts_array_local_elems(x); e++)
+        most = fmax(most, fabs(((double *)x->data)[e] - ((double *)y->data)[x->block.first[0] * WIDTH + e]));
+    return most;
+}
+
+/* The gradient that the logits give is scattered behind them; then come the rows of all ranks, which are gathered where
+ * they are fewer than those of the table. */
+static void scatters_what_would_wait(void)
+{
+    TsMesh *mesh = create_mesh();
+    bool alone = ts_group_size(test_world) == 1;
+    for (int batch = ROWS; batch <= 2 * VOCABULARY; batch += 2 * VOCABULARY - ROWS) {
+        bool many = batch > VOCABULARY;
+        Run part = run_graph(trace(true, false, batch, true),
+                             (TsCompileOptions){.mesh = mesh, .scatter_first = true, .bucket_bytes = 64});
+        Run whole = run_graph(trace(true, false, batch, false), (TsCompileOptions){.mesh = mesh});
+        CU_ASSERT(difference_of_part(&part, &whole, "d_table") < 1e-10);
+        CU_ASSERT_EQUAL(count_of(part.program, "d_take_added"), alone || !many);
+        CU_ASSERT_EQUAL(count_of(part.program, "begin reduce_scatter"), alone ? 0 : 1 + many);
+        drop(&part);
+        drop(&whole);
+    }
+    ts_mesh_free(&mesh);
+}
+
 TEST_MAIN("join_tables", {"adds rows where they go", adds_rows_where_they_go},
-          {"leaves alone what is not added", leaves_alone_what_is_not_added})
+          {"leaves alone what is not added", leaves_alone_what_is_not_added},
+          {"scatters what would wait", scatters_what_would_wait})

@@ -127,8 +127,9 @@ static void gradient_of_gradient(TsGradientCall *call)
         call->d_in[0] = ts_take(call->d_out[0], call->in[1]);
 }
 
-/* That gradient added to another: sum (V, C), d_out (..., C), ids (...) -> (V, C). Put in by a pass, where the sum over
- * ranks is still to come for both, so that a table which is read twice has one gradient in memory, not two. */
+/* That gradient added to another: sum (V, C), d_out (..., C), ids (...) -> (V, C). Put in by passes, so that a table
+ * which is read twice has one gradient in memory, not two: where the sum over ranks is still to come for both, or where
+ * the other one is to be cut by rows, to which those of all ranks are then added. */
 
 static TsStatus infer_added(TsInference *inference)
 {
@@ -147,6 +148,7 @@ static void place_added(TsPlaceRule *rule, const TsNodeView *node)
     rule->in_label[0][0] = rule->out_label[0][0] = ROWS;
     rule->in_label[0][1] = rule->out_label[0][1] = COLUMNS;
     rule->in_label[1][node->in_shape[1].dims - 1] = COLUMNS; /* all its rows: another rank adds none */
+    rule->free = 1u << ROWS;
 }
 
 static void forward_added(const TsCall *call)

@@ -15,7 +15,7 @@ typedef struct Candidate {
     int32_t next; /* of the same bucket; -1: the last */
     double bytes;
     bool deferred, at_rest;
-    bool varies; /* between micro-batches */
+    bool alone; /* what varies between micro-batches, or is waited for by what does not wait for others */
 } Candidate;
 
 typedef struct Finder {
@@ -26,6 +26,7 @@ typedef struct Finder {
     Candidate *candidate; /* (candidates), by turn */
     int32_t *ready;       /* (values): the place in the order after which it is there */
     bool *waited;         /* (values): a node that is no sink reads it, through views */
+    bool *added_to;       /* (values): one that adds rows to it, and may be far behind, reads it */
     int32_t candidates;
 } Finder;
 
@@ -102,8 +103,10 @@ static void find_readers(Finder *finder)
         const TsNode *node = &graph->node[n];
         for (int i = 0; i < node->inputs && !is_view(node); i++) {
             int32_t source = source_of(graph, ts_node_in(graph, node)[i]);
+            bool adds_rows = node->op == &ts_op_d_take_added && i == 0;
+            finder->added_to[source] |= adds_rows;
             finder->waited[source] |=
-                !finder->found.is_sink[n] && piece_of(finder, source) == finder->pieces->of_node[n];
+                !finder->found.is_sink[n] && !adds_rows && piece_of(finder, source) == finder->pieces->of_node[n];
         }
     }
 }
@@ -135,7 +138,8 @@ static void add_candidates(Finder *finder, const int32_t *order)
         Candidate *candidate = &finder->candidate[finder->candidates++];
         *candidate = (Candidate){.node = order[i],
                                  .next = -1,
-                                 .varies = ts_placement_varies(step->from) || ts_placement_varies(step->to),
+                                 .alone = finder->added_to[out] || ts_placement_varies(step->from) ||
+                                          ts_placement_varies(step->to),
                                  .bytes = bytes_of(finder, gathers ? step->to : step->from, out),
                                  .deferred = may_be_deferred(node) && !finder->waited[out],
                                  .at_rest = gathers && graph->node[graph->value[source].node].op == &ts_bound_op};
@@ -196,7 +200,7 @@ static void fill_buckets(Finder *finder, double bucket_bytes)
     for (int32_t c = 0; c < finder->candidates; c++) {
         Candidate *candidate = &finder->candidate[c];
         bool shares =
-            (candidate->deferred || candidate->at_rest) && !candidate->varies && candidate->bytes < bucket_bytes;
+            (candidate->deferred || candidate->at_rest) && !candidate->alone && candidate->bytes < bucket_bytes;
         int32_t o = 0;
         while (shares && o < opens && !alike(finder, &finder->candidate[open[o].first], candidate))
             o++;
@@ -255,7 +259,8 @@ TsBuckets ts_buckets_find(const TsGraph *graph, const TsPieces *pieces, const in
                                .is_sink = ts_calloc(nodes, sizeof(bool))},
                      .candidate = ts_alloc(nodes * sizeof *finder.candidate),
                      .ready = ts_alloc(values * sizeof *finder.ready),
-                     .waited = ts_calloc(values, sizeof *finder.waited)};
+                     .waited = ts_calloc(values, sizeof *finder.waited),
+                     .added_to = ts_calloc(values, sizeof *finder.added_to)};
     memset(finder.found.of_node, 0xff, nodes * sizeof(int32_t));
     find_sinks(&finder);
     find_readers(&finder);
@@ -267,6 +272,7 @@ TsBuckets ts_buckets_find(const TsGraph *graph, const TsPieces *pieces, const in
     ts_free(finder.candidate);
     ts_free(finder.ready);
     ts_free(finder.waited);
+    ts_free(finder.added_to);
     return finder.found;
 }
 

@@ -3,6 +3,7 @@
  * The passes between a traced Graph and a Program, in their order. program.c calls them one after another.
  *
  *     prune     drops what no output, assignment or effect needs
+ *     scatter_tables  where gradients are scattered as they come: that of a table that is read twice, in two parts
  *     place     gives every value a Placement, and puts in the moves between them
  *     rematerialize  computes again for the backward pass what would take memory until then
  *     join_maxima    reads logits once where all their classes are here
@@ -50,6 +51,10 @@ TsGraph *ts_rewrite_end(TsRewrite *rewrite);
 /* ---- prune, place: they own the graph they are given, and give one back ---- */
 
 TsGraph *ts_pass_prune(TsGraph *graph);
+
+/* join_tables, below, ahead of place: where sums are TS_SUMS_SCATTERED. With micro-batches it changes nothing: both
+ * parts are scattered together, in each of them. */
+TsGraph *ts_pass_scatter_tables(TsGraph *graph, TsMeshShape mesh_shape);
 
 /* When sums of parts are taken. */
 typedef enum TsSums {

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/memory.h"
+#include "tensor/ops/rows.h"
 
 enum { MOST_ATTRIBUTES = 256, MOST_INPUTS = 4 }; /* of what is made where it is wanted */
 
@@ -147,7 +148,10 @@ static int32_t add_moves(TsVersions *versions, int32_t value, const TsMovePlan *
     TsGraph *graph = versions->graph;
     int32_t origin = version_of(versions, value)->origin;
     bool at_rest = versions->version[origin].at_rest;
-    const TsNode *source = at_rest || !reader ? reader : &graph->node[graph->value[value].node];
+    bool for_reader =
+        at_rest || !reader ||
+        (reader->op == &ts_op_d_take_added && !graph->value[value].placement.partial); /* the batch's rows */
+    const TsNode *source = for_reader ? reader : &graph->node[graph->value[value].node];
     if (source) {
         graph->current_path = source->path;
         graph->backward = source->backward;
