@@ -11,8 +11,8 @@
 
 #include "tensor/dist_matrix.h"
 
-/* The side of blocks for a matrix whose lesser side is `size`: 64, which `bench/linalg blocks` shows to serve best (32 is
- * alike, with 256 eigenvalues take 1.7 times as long), or so small that every rank of the grid has several. */
+/* The side of blocks for a matrix whose lesser side is `size`: 64, which `bench/linalg blocks` shows to serve best (32
+ * is alike, with 256 eigenvalues take 1.7 times as long), or so small that every rank of the grid has several. */
 int64_t ts_dist_block(TsGrid grid, int64_t size);
 
 /* An error that names the first element, row after row, that is NaN or infinite: `what` begins the message. */

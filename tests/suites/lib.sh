@@ -33,8 +33,9 @@ configure_and_build() {
 }
 
 # Runs the tests of a build that ctest selects: run_ctest [ctest arguments…]. One line a test, a failed one with its output.
+# Half as many again as there are cores: most of a short test is waiting for its ranks to start and to end.
 run_ctest() {
-    ctest --test-dir "$BUILD" --no-tests=error --output-on-failure --parallel "$(nproc)" "$@" 2>&1 | awk '
+    ctest --test-dir "$BUILD" --no-tests=error --output-on-failure --parallel $(($(nproc) * 3 / 2)) "$@" 2>&1 | awk '
         /^ *[0-9]+\/[0-9]+ Test +#[0-9]+: / {
             line = $0; sub(/^.*Test +#[0-9]+: /, "", line)
             name = line; sub(/ .*/, "", name)
