@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/pages.h"
 #include "base/region.h"
 
 enum { ALIGNMENT = 64 };
@@ -19,7 +20,8 @@ static const size_t most_bytes = (size_t)1 << 47;
 /* Stands right before each block; as long as the alignment, so that the block is aligned too. */
 typedef struct Header {
     _Alignas(ALIGNMENT) size_t size_bytes;
-    TsRange *range; /* of the region, owned; NULL: the block is of the heap */
+    TsRange *range; /* of the region, owned; NULL: the block is of pages of its own, or of the heap */
+    bool paged;
 } Header;
 
 static atomic_int_fast64_t live_bytes, peak_bytes, live_blocks, allocations;
@@ -55,11 +57,14 @@ static int64_t failing_allocation(void)
 static Header *header_of_new(size_t size_bytes)
 {
     TsRange *range = size_bytes >= TS_REGION_LEAST_BYTES ? ts_region_take(sizeof(Header) + size_bytes) : NULL;
-    Header *header =
-        range ? ts_region_at(range)
-              : aligned_alloc(ALIGNMENT, (sizeof *header + size_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+    Header *header = range ? ts_region_at(range) : NULL;
+    if (!range && size_bytes >= TS_PAGES_LEAST_BYTES)
+        header = ts_pages_take(sizeof *header + size_bytes);
+    bool paged = !range && header;
+    if (!header)
+        header = aligned_alloc(ALIGNMENT, (sizeof *header + size_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
     if (header)
-        *header = (Header){.size_bytes = size_bytes, .range = range};
+        *header = (Header){.size_bytes = size_bytes, .range = range, .paged = paged};
     return header;
 }
 
@@ -192,10 +197,11 @@ void ts_memory_fail_from(int64_t n)
     atomic_store(&fail_on, n > 0);
 }
 
-/* What is new in the region is zero. */
+/* What is new in the region, or a page, is zero. */
 static void *clear(void *block, size_t size_bytes)
 {
-    return ((Header *)block - 1)->range ? block : memset(block, 0, size_bytes);
+    const Header *header = (Header *)block - 1;
+    return header->range || header->paged ? block : memset(block, 0, size_bytes);
 }
 
 void *ts_try_calloc(size_t count, size_t size_bytes)
@@ -233,6 +239,8 @@ void ts_free(void *pointer)
     atomic_fetch_sub(&live_blocks, 1);
     if (header->range)
         ts_region_give(header->range);
+    else if (header->paged)
+        ts_pages_give(header, sizeof *header + header->size_bytes);
     else if (is_of_reserve(header))
         give_to_reserve();
     else

@@ -3,7 +3,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdbool.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,17 +13,6 @@
 #include <unistd.h>
 
 #include "base/check.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define HEAP_ALONE true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HEAP_ALONE true
-#endif
-#endif
-#ifndef HEAP_ALONE
-#define HEAP_ALONE false
-#endif
 
 struct TsRange {
     size_t first_byte, size_bytes; /* whole pages of the region */
@@ -35,8 +24,9 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the ranges */
 static TsRegion region = {.fd = -1};
 static size_t page_bytes;
-static TsRange *ranges; /* owned; the lowest */
-static bool copied;     /* this process was forked from the one that made it */
+static TsRange *ranges;   /* owned; the lowest */
+static atomic_bool asked; /* for it */
+static bool copied;       /* this process was forked from the one that made it */
 
 /* ---- making it */
 
@@ -58,7 +48,7 @@ static bool wanted(size_t size_bytes)
 {
     const char *setting = getenv("TESSERA_REGION");
     struct rlimit longest;
-    return !HEAP_ALONE && !(setting && strcmp(setting, "0") == 0) && getrlimit(RLIMIT_FSIZE, &longest) == 0 &&
+    return !TS_HEAP_ALONE && !(setting && strcmp(setting, "0") == 0) && getrlimit(RLIMIT_FSIZE, &longest) == 0 &&
            longest.rlim_cur >= size_bytes && !overcommits_never();
 }
 
@@ -118,6 +108,7 @@ static void make(void)
 TsRegion ts_region(void)
 {
     pthread_once(&once, make);
+    atomic_store(&asked, true);
     if (copied)
         return (TsRegion){.fd = -1};
     return region;
@@ -127,7 +118,7 @@ TsRegion ts_region(void)
 
 TsRange *ts_region_take(size_t size_bytes)
 {
-    if (ts_region().fd < 0 || size_bytes > region.size_bytes)
+    if (!atomic_load(&asked) || ts_region().fd < 0 || size_bytes > region.size_bytes)
         return NULL;
     size_t needed = (size_bytes + page_bytes - 1) / page_bytes * page_bytes;
     pthread_mutex_lock(&lock);

@@ -24,9 +24,8 @@ static TsRegion own = {.fd = -1}; /* fd -1: neighbours do not see it */
 static TsRegion *seen;            /* (ranks) owned: of each rank of the node; fd is -1 */
 static int ranks, self;
 
-static Told tell(void)
+static Told tell(TsRegion region)
 {
-    TsRegion region = ts_region();
     struct stat file = {0};
     if (region.fd < 0 || fstat(region.fd, &file) != 0)
         return (Told){.fd = -1};
@@ -67,10 +66,12 @@ static void share_failures(const TsGroup *world)
 
 void ts_neighbours_meet(TsGroup *world)
 {
-    own = ts_region();
     ranks = ts_group_node_size(world);
     self = ts_group_node_rank(world);
-    Told mine = tell(), *told = ts_calloc((size_t)ranks, sizeof *told);
+    if (ranks == 1) /* what nobody else looks at stays private */
+        return;
+    own = ts_region();
+    Told mine = tell(own), *told = ts_calloc((size_t)ranks, sizeof *told);
     TS_MPI(MPI_Allgather(&mine, (int)sizeof mine, MPI_BYTE, told, (int)sizeof mine, MPI_BYTE, world->node_comm));
     double bytes = 0;
     int all = 1;
@@ -89,7 +90,7 @@ void ts_neighbours_meet(TsGroup *world)
     ts_free(told);
     if (!all)
         ts_neighbours_leave();
-    else if (ranks > 1)
+    else
         share_failures(world);
 }
 

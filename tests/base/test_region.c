@@ -3,12 +3,15 @@
 #include "test.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/child.h"
 #include "base/memory.h"
+#include "base/pages.h"
 #include "base/region.h"
 
 enum { LARGE = TS_REGION_LEAST_BYTES };
@@ -43,8 +46,9 @@ static bool all_equal(const char *block, size_t size_bytes, char value)
 
 static void without_region(void)
 {
+    EXPECT(ts_region().fd == -1);
     char *block = ts_calloc(1, 2 * LARGE);
-    EXPECT(ts_region().fd == -1 && !in_region(block) && all_equal(block, 2 * LARGE, 0));
+    EXPECT(!in_region(block) && all_equal(block, 2 * LARGE, 0));
     ts_free(block);
     ts_memory_expect_none();
 }
@@ -63,9 +67,52 @@ static void with_few_addresses(void)
     without_region();
 }
 
+/* A block that was taken before is private: it stays so, and is as good as any. */
+static void asked_for_late(void)
+{
+    enum { BYTES = TS_PAGES_LEAST_BYTES + 12345 };
+    char *before = ts_calloc(1, BYTES), *resized = ts_alloc(LARGE);
+    EXPECT(!in_region(before) && (uintptr_t)before % 64 == 0 && all_equal(before, BYTES, 0));
+    memset(before, 'a', BYTES);
+    memset(resized, 'b', LARGE);
+    resized = ts_realloc(resized, BYTES);
+    EXPECT(all_equal(resized, LARGE, 'b') && in_region(resized) == (ts_region().fd >= 0));
+    ts_free(resized);
+    EXPECT(all_equal(before, BYTES, 'a'));
+    ts_free(before);
+    ts_memory_expect_none();
+}
+
+static int64_t resident_bytes(void)
+{
+    long long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    EXPECT(file && fscanf(file, "%*d %lld", &pages) == 1);
+    fclose(file);
+    return pages * sysconf(_SC_PAGESIZE);
+}
+
+/* Private memory comes with its use and goes with its block. */
+static void never_asked_for(void)
+{
+    enum { BYTES = 16 * TS_PAGES_LEAST_BYTES };
+    int64_t before = resident_bytes();
+    char *block = ts_alloc(BYTES);
+    EXPECT(resident_bytes() < before + BYTES / 4);
+    memset(block, 1, BYTES);
+    EXPECT(resident_bytes() >= before + BYTES / 4 * 3);
+    ts_free(block);
+    EXPECT(resident_bytes() < before + BYTES / 4);
+    block = ts_calloc(1, BYTES);
+    EXPECT(all_equal(block, BYTES, 0));
+    ts_free(block);
+    ts_memory_expect_none();
+}
+
 /* What a forked process writes and frees stays its own. */
 static void forked(void)
 {
+    (void)ts_region();
     char *kept = ts_alloc(LARGE), *freed = ts_alloc(LARGE);
     memset(kept, 'a', LARGE);
     memset(freed, 'b', LARGE);
@@ -92,12 +139,15 @@ static const Child children[] = {{"without", without_region},
                                  {"short files", with_short_files},
                                  {"few addresses", with_few_addresses},
                                  {"forked", forked},
+                                 {"late", asked_for_late},
+                                 {"never", never_asked_for},
                                  {NULL, NULL}};
 
 /* ---- cases */
 
 static void large_blocks_lie_in_it(void)
 {
+    (void)ts_region();
     char *small = ts_alloc(LARGE - 1), *large = ts_alloc(LARGE);
     CU_ASSERT_FALSE(in_region(small));
     CU_ASSERT_EQUAL(in_region(large), ts_region().fd >= 0);
@@ -184,6 +234,16 @@ static void a_forked_process_has_its_own(void)
     CU_ASSERT_EQUAL(run_child("forked", NULL, output), 0);
 }
 
+static void large_blocks_are_private_without_it(void)
+{
+    char output[4096];
+    CU_ASSERT_EQUAL(run_child("late", NULL, output), 0);
+#ifndef __SANITIZE_ADDRESS__
+    CU_ASSERT_EQUAL(run_child("never", NULL, output), 0);
+#endif
+}
+
 TEST_MAIN("region", {"large blocks lie in it", large_blocks_lie_in_it}, {"memory is given back", memory_is_given_back},
-          {"ranges are joined", ranges_are_joined}, {"where it cannot be", where_it_cannot_be},
-          {"a forked process has its own", a_forked_process_has_its_own})
+          {"ranges are joined", ranges_are_joined},
+          {"large blocks are private without it", large_blocks_are_private_without_it},
+          {"where it cannot be", where_it_cannot_be}, {"a forked process has its own", a_forked_process_has_its_own})
