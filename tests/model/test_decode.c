@@ -122,6 +122,30 @@ static void cached_equals_uncached(void)
         expect_cached(&tiny_model, along_model);
 }
 
+/* On every mesh that the ranks can be laid out as: powers of two along each axis. */
+static void on_every_mesh(const TsLanguageModel *model)
+{
+    int ranks = ts_group_size(test_world);
+    int64_t layouts = 1;
+    for (int axis = TS_AXIS_STAGE; axis <= TS_AXIS_MODEL; axis++)
+        layouts *= 3; /* 1, 2, 4 */
+    for (int64_t layout = 0; layout < layouts; layout++) {
+        TsMeshShape shape = {0};
+        int64_t rest = layout;
+        int product = 1;
+        for (int axis = TS_AXIS_STAGE; axis <= TS_AXIS_MODEL; axis++, rest /= 3) {
+            shape.size[axis] = 1 << rest % 3;
+            product *= shape.size[axis];
+        }
+        int64_t heads = model->backbone.key_value_heads; /* which are not cut: else it is an error */
+        if (product != ranks || (heads > 0 && shape.size[TS_AXIS_MODEL] > heads))
+            continue;
+        TsMesh *mesh = NULL;
+        TEST_OK(ts_mesh_create(&mesh, test_world, shape));
+        expect_cached_on(model, mesh);
+    }
+}
+
 /* Every kind of position, norm, feed-forward and head that there is. */
 static void every_backbone(void)
 {
@@ -150,11 +174,7 @@ static void every_backbone(void)
     longer.backbone.rotary_scaling = (TsRotaryScaling){.factor = 8, .low = 1, .high = 4, .original = 16};
     const TsLanguageModel *const models[] = {&llama, &longer, &bert, &alibi, &sinusoidal, &relative, &none, &experts};
     for (size_t i = 0; i < sizeof models / sizeof *models; i++)
-        for (int along_model = 1; along_model <= 2 && along_model <= ts_group_size(test_world); along_model++)
-            expect_cached(models[i], along_model);
-    TsMesh *mesh = NULL;
-    TEST_OK(ts_mesh_create(&mesh, test_world, (TsMeshShape){.size = {[TS_AXIS_EXPERT] = ts_group_size(test_world)}}));
-    expect_cached_on(&experts, mesh);
+        on_every_mesh(models[i]);
 }
 
 /* One seed, one sample: again, and on one rank as on all; another seed, another sample. */
