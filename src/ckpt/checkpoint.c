@@ -130,7 +130,12 @@ static TsStatus find_newest(TsCheckpoint **checkpoint, Wish wish, const char *ru
     char *root = ts_directory_root(run_dir);
     int64_t *steps, count;
     TsStatus status = list_steps(&steps, &count, wish.group, root);
+    int64_t before = wish.options.before, late = 0;
     for (int64_t i = 0; !status && !*checkpoint && i < count; i++) {
+        if (before > 0 && steps[i] >= before) {
+            late++;
+            continue;
+        }
         char *path = ts_directory_path(root, steps[i]);
         TsStatus reason;
         status = try_checkpoint(checkpoint, &reason, wish, path);
@@ -140,7 +145,7 @@ static TsStatus find_newest(TsCheckpoint **checkpoint, Wish wish, const char *ru
         ts_status_free(&reason);
         ts_free(path);
     }
-    if (!status && !*checkpoint && count > 0)
+    if (!status && !*checkpoint && count > late)
         status = ts_status_error(TS_CODE_CORRUPT,
                                  "%s: none of its %lld checkpoints can be used: move them elsewhere to begin anew",
                                  root, (long long)count);
@@ -158,6 +163,22 @@ TsStatus ts_checkpoint_resume(TsCheckpoint **checkpoint, TsGroup *group, const c
                               TsRestoreOptions options)
 {
     return find_newest(checkpoint, (Wish){.group = group, .arrays = arrays, .options = options}, run_dir);
+}
+
+TsStatus ts_checkpoint_set_aside(TsGroup *group, const char *run_dir, int64_t step, const char *reason)
+{
+    char *root = ts_directory_root(run_dir);
+    int64_t *steps, count;
+    TsStatus status = list_steps(&steps, &count, group, root);
+    for (int64_t i = 0; !status && i < count && ts_group_rank(group) == 0; i++) {
+        char *path = ts_directory_path(root, steps[i]);
+        if (steps[i] > step && !ts_damage_known(NULL, path))
+            ts_damage_note(path, reason);
+        ts_free(path);
+    }
+    ts_free(steps);
+    ts_free(root);
+    return status;
 }
 
 int64_t ts_checkpoint_step(const TsCheckpoint *checkpoint)

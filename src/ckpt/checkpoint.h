@@ -95,12 +95,17 @@ TS_MUST_USE TsStatus ts_checkpoint_latest(TsCheckpoint **checkpoint, TsGroup *gr
 typedef struct TsRestoreOptions {
     bool allow_unused; /* the checkpoint may hold arrays that are not asked for: weights alone, to decode with */
     bool cast;         /* floats and integers may have other dtypes here than there (ckpt/convert.h) */
+    int64_t before;    /* of a run: only checkpoints of steps before this one; 0: any */
 } TsRestoreOptions;
 
 /* Fills `arrays` as ts_checkpoint_restore does, from the newest checkpoint of a run whose checksums all verify while it
  * is read; otherwise as ts_checkpoint_latest. One that holds other arrays is an error, and is not skipped. */
 TS_MUST_USE TsStatus ts_checkpoint_resume(TsCheckpoint **checkpoint, TsGroup *group, const char *run_dir,
                                           const TsBatch *arrays, TsRestoreOptions options);
+
+/* Makes the checkpoints of a run that are of steps after `step` count as damaged, for a reason, so that nothing goes on
+ * from them. Collective. */
+TS_MUST_USE TsStatus ts_checkpoint_set_aside(TsGroup *group, const char *run_dir, int64_t step, const char *reason);
 
 /* Sets *checkpoint to NULL; NULL is fine. */
 void ts_checkpoint_close(TsCheckpoint **checkpoint);

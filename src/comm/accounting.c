@@ -85,6 +85,18 @@ void ts_account(const TsGroup *group, TsCommKind kind, const char *label, int64_
     pthread_mutex_unlock(&lock);
 }
 
+static _Thread_local double waited_s;
+
+double ts_account_waited_s(void)
+{
+    return waited_s;
+}
+
+void ts_account_add_wait(double seconds)
+{
+    waited_s += seconds;
+}
+
 static void add(TsAccountRow *sum, const TsAccountRow *row)
 {
     sum->calls += row->calls;

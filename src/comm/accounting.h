@@ -47,6 +47,11 @@ typedef struct TsAccountRow {
 void ts_account(const TsGroup *group, TsCommKind kind, const char *label, int64_t bytes, int64_t messages,
                 double seconds);
 
+/* Seconds that the calling thread has waited for other ranks so far: without what it did while messages were on their
+ * way, which the seconds of rows have in them. Added by whoever waits. Not collective. */
+double ts_account_waited_s(void);
+void ts_account_add_wait(double seconds);
+
 /* Copies up to `capacity` rows, those with the most bytes first, and returns how many there are. Not collective. */
 int ts_account_rows(TsAccountRow *rows, int capacity);
 

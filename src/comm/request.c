@@ -243,23 +243,30 @@ void ts_request_breathe(int64_t *turn, bool moved)
 static void wait_for(TsRequest *request)
 {
     int64_t turn = 0;
+    double start_s = 0;
     for (int64_t polls = 1;; polls++) {
         bool moved = false;
         if (move_on(request, polls >= 64, &moved))
-            return;
+            break;
+        if (polls == 1)
+            start_s = MPI_Wtime();
         ts_request_breathe(&turn, moved);
     }
+    if (start_s > 0)
+        ts_account_add_wait(MPI_Wtime() - start_s);
 }
 
 void ts_request_wait_native(MPI_Request *native)
 {
     int64_t turn = 0;
+    double start_s = MPI_Wtime();
     for (int over = 0;;) {
         TS_MPI(MPI_Test(native, &over, MPI_STATUS_IGNORE));
         if (over)
-            return;
+            break;
         ts_request_breathe(&turn, false);
     }
+    ts_account_add_wait(MPI_Wtime() - start_s);
 }
 
 void ts_request_check(TsGroup *group, TsCommKind kind, int64_t count_elems, TsDtype dtype, const char *label)

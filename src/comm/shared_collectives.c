@@ -94,8 +94,10 @@ bool ts_shared_quick(TsGroup *group, const TsCommCall *call)
     }
     ts_shared_work_leave(work);
     ts_watch_end(&watch);
+    double seconds = MPI_Wtime() - start_s;
+    ts_account_add_wait(seconds);
     ts_account(group, call->kind, call->label, ts_call_sent_elems(group, call) * (int64_t)ts_dtype_bytes(call->dtype),
-               0, MPI_Wtime() - start_s);
+               0, seconds);
     return true;
 }
 

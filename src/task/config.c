@@ -219,6 +219,7 @@ static const TsKey job_keys[] = {
     TS_KEY_STRUCT(TsJobConfig, memory, &memory_table, "what is kept of a forward pass, and what is computed again"),
     TS_KEY_STRUCT(TsJobConfig, fine_tune, &ts_fine_tune_table, "which part of a pre-trained backbone learns"),
     TS_KEY_STRUCT(TsJobConfig, learner, &ts_learner_table, "how parameters learn"),
+    TS_KEY_STRUCT(TsJobConfig, guard, &ts_guard_table, "what happens when numbers go bad"),
     TS_KEY_MAP(TsJobConfig, tasks, TS_ELEMENT_STRUCT(&task_table), "what is learned, by name", .required = true,
                .range = TS_AT_LEAST(1)),
     TS_KEY_STRUCT(TsJobConfig, mixture, &ts_mixture_table, "which task is learned when"),

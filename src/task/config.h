@@ -23,6 +23,7 @@
 #include "task/cluster.h"
 #include "task/decoding.h"
 #include "task/early_stop.h"
+#include "task/guard.h"
 #include "task/init_from.h"
 #include "task/learner.h"
 #include "task/mixture.h"
@@ -111,6 +112,7 @@ typedef struct TsJobConfig {
     TsMemoryConfig memory;
     TsFineTuneConfig fine_tune;
     TsLearnerConfig learner;
+    TsGuardConfig guard;
     TsMap tasks; /* of TsTaskConfig */
     TsMixtureConfig mixture;
     TsCheckpointConfig checkpoint;

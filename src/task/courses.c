@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "comm/collectives.h"
 #include "task/apart.h"
 #include "task/balance.h"
 #include "task/course.h"
@@ -26,8 +27,10 @@ struct TsCourses {
     double *coefficient, *ones; /* (count) of the step; of gradients that are taken as they are */
     double *loss, *gram;        /* (count), (count, count) of the step */
     bool *known;                /* (count) whose gradient there is, apart */
-    TsWeightedScalar *before;   /* (count) what the metrics had before the step */
-    int64_t together;           /* steps of several tasks */
+    TsGuard *guard;
+    TsWeightedScalar *losses; /* (count) of the step, over all ranks; weight 0: the task had none */
+    double *parts;            /* (count, 2) of them on this rank: sums of value * weight, and of weight */
+    int64_t together;         /* steps of several tasks */
     TsLanes lanes;
     TsRecording *recording; /* NULL: none yet */
 };
@@ -162,12 +165,14 @@ TsStatus ts_courses_create(TsCourses **courses, TsJob *job)
                         .ones = ts_calloc(count, sizeof *made->ones),
                         .loss = ts_calloc(count, sizeof *made->loss),
                         .gram = ts_calloc(count * count, sizeof *made->gram),
-                        .before = ts_calloc(count, sizeof *made->before),
+                        .losses = ts_calloc(count, sizeof *made->losses),
+                        .parts = ts_calloc(2 * count, sizeof *made->parts),
                         .lanes = {.job = job}};
     for (int i = 0; i < made->count; i++) {
         made->courses[i].task = job->tasks[i];
         made->ones[i] = 1;
     }
+    made->guard = ts_guard_create(&job->keys->guard, job->keys->learner.skip_above, made->count, is_together(made));
     TsStatus status = create_mixture(made);
     if (!status && is_together(made))
         made->balance = ts_balance_create(made->config->balance, made->count, (uint64_t)job->keys->run.seed);
@@ -206,7 +211,9 @@ void ts_courses_free(TsCourses **courses)
     ts_free(ended->ones);
     ts_free(ended->loss);
     ts_free(ended->gram);
-    ts_free(ended->before);
+    ts_guard_free(&ended->guard);
+    ts_free(ended->losses);
+    ts_free(ended->parts);
     ts_free(ended);
     *courses = NULL;
 }
@@ -232,6 +239,35 @@ static void mark(const TsCourses *courses, const char *name)
 {
     if (courses->recording)
         ts_recording_mark(courses->recording, name);
+}
+
+/* The losses of this step alone, of all tasks. Collective: one small reduction. */
+static void find_losses(TsCourses *courses)
+{
+    for (int i = 0; i < courses->count; i++) {
+        TsMetricsPart part = {0, 0};
+        if (courses->courses[i].metrics)
+            part = ts_metrics_of_step(courses->courses[i].metrics, 0);
+        courses->parts[2 * i] = part.sum;
+        courses->parts[2 * i + 1] = part.weight;
+    }
+    ts_all_reduce(courses->job->group, (TsTransfer){.out = courses->parts,
+                                                    .in = courses->parts,
+                                                    .count_elems = 2 * courses->count,
+                                                    .dtype = TS_F64,
+                                                    .algorithm = TS_ALGORITHM_TREE,
+                                                    .label = "step/losses"});
+    for (int i = 0; i < courses->count; i++) {
+        double weight = courses->parts[2 * i + 1];
+        courses->losses[i] = (TsWeightedScalar){weight ? courses->parts[2 * i] / weight : 0, weight};
+    }
+}
+
+/* Tells the Learner which norm is still believed, of a step of `task`, or of all together. */
+static void look_at_losses(TsCourses *courses, int task)
+{
+    find_losses(courses);
+    ts_learner_limit(courses->learner, ts_guard_look(courses->guard, courses->losses, task));
 }
 
 /* Reads the task's next batch and runs its passes on it, where it runs here; its place moves on every rank. */
@@ -263,7 +299,9 @@ static TsStatus run_one(TsCourses *courses, TsCourseReport *report, int64_t step
         ts_apart_combine(courses->apart, ts_learner_gradients(courses->learner), courses->ones, courses->ones,
                          courses->active);
     }
+    look_at_losses(courses, number);
     report->learner = ts_learner_step(courses->learner, number, courses->steps, step, courses->job->keys->run.steps);
+    report->verdict = ts_guard_judge(courses->guard, report->learner.gradient_norm);
     return TS_OK;
 }
 
@@ -276,33 +314,14 @@ static void forget_gradients(TsCourses *courses)
     }
 }
 
-/* The losses of this step alone, weighted: what the metrics have now, less what they had. Collective. */
-static void find_losses(TsCourses *courses)
+/* The balance learns from the losses as they are weighted. */
+static void update_balance(TsCourses *courses)
 {
-    const TsWeightedScalar *before = courses->before;
-    TsGroup *group = ts_mesh_group(courses->job->mesh, ts_batch_axes());
     const TsTaskConfig *keys = courses->job->keys->tasks.items;
-    for (int i = 0; i < courses->count; i++) {
-        TsWeightedScalar now[TS_MAX_LOSSES];
-        if (!courses->active[i])
-            continue;
-        ts_metrics_reduce(now, courses->courses[i].metrics, group);
-        double weight = now[0].weight - before[i].weight;
-        double sum = now[0].value * now[0].weight - before[i].value * before[i].weight;
-        courses->loss[i] = weight > 0 ? keys[i].loss_weight * sum / weight : 0;
-    }
-}
-
-static void note_losses(TsCourses *courses)
-{
-    TsGroup *group = ts_mesh_group(courses->job->mesh, ts_batch_axes());
-    for (int i = 0; i < courses->count; i++) {
-        TsWeightedScalar now[TS_MAX_LOSSES];
-        if (!courses->active[i])
-            continue;
-        ts_metrics_reduce(now, courses->courses[i].metrics, group);
-        courses->before[i] = now[0];
-    }
+    for (int i = 0; i < courses->count; i++)
+        courses->loss[i] = keys[i].loss_weight * courses->losses[i].value;
+    ts_balance_update(courses->balance, courses->loss, ts_balance_takes_gram(courses->balance) ? courses->gram : NULL,
+                      courses->active);
 }
 
 /* Cuts groups so, and makes the passes on them. */
@@ -364,34 +383,34 @@ static TsStatus run_together(TsCourses *courses, TsCourseReport *report, int64_t
 {
     TsBalance *balance = courses->balance;
     const double *rates = ts_mixture_rates(courses->mixture, step, courses->places);
-    bool learns = courses->config->balance.value != NULL; /* the method has something to learn from losses */
     for (int i = 0; i < courses->count; i++)
         courses->active[i] = rates[i] > 0;
     TS_TRY(look_at_groups(courses, step));
     if (!ts_balance_waits_for_gradients(balance))
         ts_balance_coefficients(balance, courses->coefficient, NULL, courses->active, step);
-    if (learns)
-        note_losses(courses);
     run_passes(courses, report, step);
     if (courses->apart)
         combine(courses, step);
-    if (learns) {
-        find_losses(courses);
-        ts_balance_update(balance, courses->loss, ts_balance_takes_gram(balance) ? courses->gram : NULL,
-                          courses->active);
-    }
-    return ts_learner_step_together(courses->learner, &report->learner,
+    look_at_losses(courses, 0);
+    TS_TRY(ts_learner_step_together(courses->learner, &report->learner,
                                     (TsLearnerTurn){.active = courses->active,
                                                     .user_steps = courses->steps,
                                                     .steps = ++courses->together,
                                                     .step = step,
-                                                    .run_steps = courses->job->keys->run.steps});
+                                                    .run_steps = courses->job->keys->run.steps}));
+    report->verdict = ts_guard_judge(courses->guard, report->learner.gradient_norm);
+    if (courses->config->balance.value && report->verdict.doubt == TS_BELIEVED) /* it learns from losses */
+        update_balance(courses);
+    return TS_OK;
 }
 
 TsStatus ts_courses_step(TsCourses *courses, TsCourseReport *report, int64_t step)
 {
     *report = (TsCourseReport){.tokens = 0};
     look_at_tasks(courses);
+    for (int i = 0; i < courses->count; i++)
+        if (courses->courses[i].metrics)
+            ts_metrics_begin_step(courses->courses[i].metrics);
     TsStatus status = is_together(courses) ? run_together(courses, report, step) : run_one(courses, report, step);
     mark(courses, "learn");
     return status;
@@ -456,6 +475,7 @@ void ts_courses_pack(const TsCourses *courses, json_t *state)
             json_pack("{s:I, s:I}", "place", (json_int_t)course->task->place, "steps", (json_int_t)course->steps));
     }
     json_object_set_new(state, "tasks", tasks);
+    ts_guard_pack(courses->guard, state);
     if (!courses->balance)
         return;
     double *numbers;
@@ -480,6 +500,7 @@ void ts_courses_unpack(TsCourses *courses, const json_t *state, const char *orig
         course->task->place = json_integer_value(json_object_get(kept, "place"));
         course->steps = json_integer_value(json_object_get(kept, "steps"));
     }
+    ts_guard_unpack(courses->guard, state);
     courses->together = json_integer_value(json_object_get(together, "steps"));
     const json_t *balance = json_object_get(together, "balance");
     double *numbers;

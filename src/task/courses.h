@@ -16,6 +16,7 @@
 #pragma once
 
 #include "task/cut.h"
+#include "task/guard.h"
 #include "task/job.h"
 #include "task/learner.h"
 #include "task/metrics.h"
@@ -40,8 +41,9 @@ bool ts_courses_go_on(TsCourses *courses, int64_t step);
 /* What a step did. */
 typedef struct TsCourseReport {
     TsLearnerReport learner;
-    int64_t tokens; /* of all its batches */
-    double flops;   /* of all its passes, on all ranks together */
+    int64_t tokens;    /* of all its batches */
+    double flops;      /* of all its passes, on all ranks together */
+    TsVerdict verdict; /* of the guard: whether parameters were updated */
 } TsCourseReport;
 
 /* Runs step `step`: batches are read, passes run, losses added up, parameters updated. Collective; an error, the same
@@ -72,7 +74,7 @@ void ts_courses_say_cost(TsCourses *courses, int task, double seconds);
  * no more. Not collective. */
 void ts_courses_record(TsCourses *courses, TsRecording *recording);
 
-/* How far tasks are, for checkpoints: adds to, and reads from, the object "tasks" of a state. Reading says loudly which
- * tasks the state, called `origin`, knows nothing of. */
+/* How far tasks are, and what the guard knows, for checkpoints: adds to, and reads from, a state. Reading says loudly
+ * which tasks the state, called `origin`, knows nothing of. */
 void ts_courses_pack(const TsCourses *courses, json_t *state);
 void ts_courses_unpack(TsCourses *courses, const json_t *state, const char *origin);

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "comm/collectives.h"
 #include "task/closed_form/solve.h"
+#include "task/replicas.h"
 #include "task/spread.h"
 #include "task/stop.h"
 #include "task/training.h"
@@ -113,8 +114,20 @@ static double *collect_conflicts(TsTraining *training, TsReportTask *tasks)
     return gram;
 }
 
+/* Names a host that others wait for. Groups that run different tasks are not compared. */
+static void look_at_hosts(TsTraining *training, int64_t steps)
+{
+    if (ts_courses_cut(training->courses))
+        return;
+    char *slow = ts_slow_note(&training->slow, training->hosts, training->own_s, steps);
+    if (slow && ts_group_rank(training->job->group) == 0)
+        ts_log(TS_LOG_WARNING, "%s", slow);
+    ts_free(slow);
+}
+
 static void say(TsTraining *training)
 {
+    int64_t steps = training->speed.steps;
     int count = training->job->task_count;
     TsReportTask *tasks = ts_calloc((size_t)count, sizeof *tasks);
     TsReport report = {.step = training->step,
@@ -123,12 +136,14 @@ static void say(TsTraining *training)
                        .learner = training->report.learner,
                        .weight_norm = ts_learner_weight_norm(training->learner),
                        .skipped_steps = training->skipped_steps,
-                       .speed = ts_speed_take(&training->speed, training->job->group)};
+                       .rollbacks = training->rollbacks.count,
+                       .speed = ts_speed_take(&training->speed, training->own_s, training->job->group)};
     collect_losses(training, tasks, &report.loss);
     double *cosines = collect_conflicts(training, tasks);
     report.cosines = cosines;
     ts_progress_say(&training->progress, training->dir, &report);
     ts_summaries_report(training->summaries, &report);
+    look_at_hosts(training, steps);
     ts_free(cosines);
     ts_free(tasks);
     training->said_s = ts_progress_now();
@@ -222,22 +237,27 @@ TsStatus ts_training_evaluate(TsTraining *training)
 
 /* ---- checkpoints ---- */
 
-/* The state beside the arrays. */
-static json_t *pack_state(const TsTraining *training)
+/* That copies of what is learned are the same, where the config wants to know. */
+static TsStatus check_replicas(TsTraining *training)
 {
-    json_t *state =
-        json_pack("{s:I, s:I, s:I, s:I, s:o}", "seed", (json_int_t)training->keys->run.seed, "step",
-                  (json_int_t)training->step, "skipped_steps", (json_int_t)training->skipped_steps, "skipped_in_row",
-                  (json_int_t)training->skipped_in_row, "kept", ts_job_keep(training->job));
-    ts_courses_pack(training->courses, state);
-    ts_saving_pack(training->saving, state);
-    ts_early_stop_pack(&training->early_stop, state);
-    return state;
+    if (training->keys->guard.check_replicas.unit == TS_NEVER)
+        return TS_OK;
+    TsStatus status = ts_replicas_compare(training->job->group, training->hosts, training->kept);
+    if (!status)
+        return TS_OK;
+    TsStatus told = ts_status_error(
+        ts_status_code(status),
+        "after step %lld %s; its memory may be failing: leave it out, and go on from the last "
+        "checkpoint, of step %lld, where all were the same",
+        (long long)training->step, ts_status_message(status), (long long)ts_saving_committed_step(training->saving));
+    ts_status_free(&status);
+    return told;
 }
 
 static TsStatus save(TsTraining *training)
 {
-    json_t *state = pack_state(training);
+    TS_TRY(check_replicas(training)); /* nothing that is wrong gets onto the disk */
+    json_t *state = ts_training_pack(training);
     TsStatus status = ts_saving_save(training->saving, training->step, training->kept, state);
     json_decref(state);
     return status;
@@ -251,16 +271,6 @@ static long long last_saved_step(TsTraining *training)
 }
 
 /* ---- ends ---- */
-
-/* The run ends because the steps go wrong. */
-static TsStatus too_many_skipped(TsTraining *training)
-{
-    return ts_status_error(
-        TS_CODE_INVALID,
-        "%lld steps in a row had a gradient that is not finite or above learner.skip_above (the last norm is %g); the "
-        "last checkpoint is of step %lld",
-        (long long)training->skipped_in_row, training->report.learner.gradient_norm, last_saved_step(training));
-}
 
 /* The run ends because it was asked to. */
 static TsStatus stopped(TsTraining *training, int why)
@@ -316,12 +326,14 @@ TsStatus ts_training_hooks(TsTraining *training)
         return taken_over(training);
     if (due.failed)
         return ts_saving_wait(training->saving);
+    if (!due.save && is_due(training->keys->guard.check_replicas, training->step, 0))
+        TS_TRY(check_replicas(training));
     if (due.spread)
         spread(training);
     if (due.say)
         say(training);
     if (training->skipped_in_row >= training->keys->learner.skip_limit)
-        return too_many_skipped(training);
+        return ts_training_roll_back(training);
     if (due.evaluate && !due.stop)
         TS_TRY(ts_training_evaluate(training));
     if (due.decode && !due.stop)

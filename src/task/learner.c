@@ -144,6 +144,10 @@ static void bind(TsLearner *learner)
         create_scalar(learner, ts_learner_scalar("rate", group).text, TS_F32);
     for (int entry = 0; entry < learner->unfreezing.count; entry++)
         create_scalar(learner, ts_learner_scalar("gate", entry).text, TS_F32);
+    if (learner->setting.part != TS_LEARNER_FOLLOWS) {
+        create_scalar(learner, "limit", TS_F32);
+        ts_learner_limit(learner, learner->setting.config->skip_above);
+    }
     if (learner->setting.part == TS_LEARNER_LEADS)
         create_scalar(learner, "others", TS_F64);
     if (learner->setting.part == TS_LEARNER_FOLLOWS)
@@ -316,6 +320,11 @@ static TsLearnerReport report_of(const TsLearner *learner, int64_t step, int64_t
     return (TsLearnerReport){.rate = ts_groups_rate(&learner->groups, 0, step, run_steps),
                              .gradient_norm = (double)*(float *)ts_batch_find(learner->scalars, "norm")->data,
                              .factor = (double)*(float *)ts_batch_find(learner->scalars, "factor")->data};
+}
+
+void ts_learner_limit(TsLearner *learner, double norm)
+{
+    *(float *)ts_batch_find(learner->scalars, "limit")->data = (float)norm;
 }
 
 TsLearnerReport ts_learner_step(TsLearner *learner, int user, const int64_t *user_steps, int64_t step,

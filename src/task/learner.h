@@ -110,8 +110,12 @@ typedef struct TsLearnerReport {
     double factor;        /* that the gradient was multiplied by; 0: the step was skipped */
 } TsLearnerReport;
 
+/* Steps from now on whose gradient has a larger norm are skipped; below 0: all are. Without it: learner.skip_above. Not
+ * of one that follows. Not collective; the same on all ranks. */
+void ts_learner_limit(TsLearner *learner, double norm);
+
 /* Updates the parameters of `user`, and their state, in place by the gradients. A norm that is not finite or above
- * skip_above changes nothing. user_steps (user_count) is how many steps each user had, this one included: a parameter's
+ * the limit changes nothing. user_steps (user_count) is how many steps each user had, this one included: a parameter's
  * bias correction counts the steps of those who bind it. The same result on all ranks. Collective on the mesh; same on
  * all ranks: everything. */
 TsLearnerReport ts_learner_step(TsLearner *learner, int user, const int64_t *user_steps, int64_t step,

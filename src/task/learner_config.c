@@ -43,8 +43,10 @@ static const TsKey keys[] = {
                 .fallback = "0", .range = TS_AT_LEAST(0)),
     TS_KEY_REAL(TsLearnerConfig, skip_above, "a step with a larger norm of the gradient is skipped", .fallback = "inf",
                 .takes_inf = true, .range = TS_ABOVE(0)),
-    TS_KEY_INT(TsLearnerConfig, skip_limit, "so many skipped steps in a row end the run", .fallback = "20",
-               .range = TS_AT_LEAST(1), .unit = "steps"),
+    TS_KEY_INT(
+        TsLearnerConfig, skip_limit,
+        "after so many skipped steps in a row the run goes back to an older checkpoint (guard.rollbacks), or ends",
+        .fallback = "20", .range = TS_AT_LEAST(1), .unit = "steps"),
     TS_KEY_INT(TsLearnerConfig, accumulate,
                "micro-batches that each rank cuts its part of a batch into, to go through them one after another: the "
                "same step with the activations of one",

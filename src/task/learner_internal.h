@@ -23,8 +23,8 @@ struct TsLearner {
     TsProgram *weigh;     /* gives "weights", the norm of the parameters; NULL until it is asked for */
     TsBatch *gradients;   /* inputs "gradient/PATH" */
     TsBatch *state;       /* "optimizer/WHAT/PATH", "average/PATH" */
-    TsBatch *scalars;     /* inputs "rate/GROUP", "step/FAMILY", "gate/ENTRY", "others", and "factor" where it follows;
-                             outputs "norm", "factor", "squares", "weights" */
+    TsBatch *scalars;     /* inputs "rate/GROUP", "step/FAMILY", "gate/ENTRY", "others", "limit", and "factor" where it
+                             follows;     outputs "norm", "factor", "squares", "weights" */
     TsAverages *averages; /* NULL: none */
 };
 

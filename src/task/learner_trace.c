@@ -107,7 +107,8 @@ static void trace_factor(Tracing *tracing)
         sum = ts_add(sum_parts(sum, tracing->parts),
                      ts_cast(ts_input(graph, "others", TS_F64, ts_scalar, ts_replicated), squares_dtype(learner)));
     TsTensor norm = norm_of(sum, learner->setting.part == TS_LEARNER_LEADS ? 0 : tracing->parts);
-    tracing->factor = ts_clip_factor(norm, (TsClipFactor){.clip = config->clip, .skip_above = config->skip_above});
+    TsTensor limit = ts_input(graph, "limit", TS_F32, ts_scalar, ts_replicated);
+    tracing->factor = ts_clip_factor(norm, limit, (TsClipFactor){.clip = config->clip});
     ts_output("norm", norm, ts_replicated);
     ts_output("factor", tracing->factor, ts_replicated);
 }
@@ -123,7 +124,8 @@ static void trace_row(Tracing *tracing, int i, TsTensor rate, TsTensor step)
     TsTensor factor = gated(tracing, i, tracing->factor); /* 0 changes nothing */
     if (config->clip_each > 0)
         factor = ts_mul(factor, ts_clip_factor(norm_of(tracing->squares[i], tracing->parts),
-                                               (TsClipFactor){.clip = config->clip_each, .skip_above = INFINITY}));
+                                               ts_constant(graph, TS_F32, ts_scalar, INFINITY),
+                                               (TsClipFactor){.clip = config->clip_each}));
     const TsChoice *choice = &learner->groups.optimizer[learner->groups.of[i]];
     TsUpdate update = {.graph = graph,
                        .row = row,

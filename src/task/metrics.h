@@ -25,5 +25,14 @@ void ts_metrics_reduce(TsWeightedScalar *scalars, const TsMetrics *metrics, TsGr
 /* Forgets what was added. Not collective. */
 void ts_metrics_reset(TsMetrics *metrics);
 
+/* A step begins: what was added before belongs to others. Not collective. */
+void ts_metrics_begin_step(TsMetrics *metrics);
+
+/* This rank's part of scalar `index` of this step alone: the sum of value * weight, and the sum of weight. */
+typedef struct TsMetricsPart {
+    double sum, weight;
+} TsMetricsPart;
+TsMetricsPart ts_metrics_of_step(const TsMetrics *metrics, int index);
+
 int ts_metrics_count(const TsMetrics *metrics);
 const char *ts_metrics_name(const TsMetrics *metrics, int index);

@@ -71,12 +71,12 @@ static void add_metrics(TsRunDir *dir, const TsReport *report)
 {
     const TsSpeedReport *speed = &report->speed;
     json_t *object =
-        json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o}", "kind", "train", "step",
+        json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "kind", "train", "step",
                   (json_int_t)report->step, "loss", real(report->loss.value), "rate", real(report->learner.rate),
                   "grad_norm", real(report->learner.gradient_norm), "clip_factor", real(report->learner.factor),
-                  "skipped_steps", (json_int_t)report->skipped_steps, "weight_norm", real(report->weight_norm),
-                  "tokens_per_s", real(speed->tokens_per_s), "flops_fraction", real(speed->flops_fraction),
-                  "communication_fraction", real(speed->communication_fraction));
+                  "skipped_steps", (json_int_t)report->skipped_steps, "rollbacks", (json_int_t)report->rollbacks,
+                  "weight_norm", real(report->weight_norm), "tokens_per_s", real(speed->tokens_per_s), "flops_fraction",
+                  real(speed->flops_fraction), "communication_fraction", real(speed->communication_fraction));
     for (int i = 0; i < report->task_count; i++) {
         char name[256];
         snprintf(name, sizeof name, "%s/loss", report->tasks[i].name);

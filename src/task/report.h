@@ -25,6 +25,6 @@ typedef struct TsReport {
     TsWeightedScalar loss;   /* of all that ran, by their weights */
     TsLearnerReport learner; /* of the last step */
     double weight_norm;
-    int64_t skipped_steps; /* of the run */
+    int64_t skipped_steps, rollbacks; /* of the run */
     TsSpeedReport speed;
 } TsReport;

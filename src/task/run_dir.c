@@ -22,11 +22,13 @@ struct TsRunDir {
 };
 
 /* Keys that may change from one start to the next: how long, how fast, what is kept and printed. */
-static const char *const free_keys[] = {
-    "run.dir",          "run.steps",      "run.stop_before", "run.threads",  "run.log",
-    "run.decode_every", "run.histograms", "run.progress",    "run.evaluate", "plugins",
-    "run.mode",         "run.timeout",    "early_stop",      "mesh",         "parameters",
-    "checkpoint",       "decode",         "trace",           "cluster",      NULL};
+static const char *const free_keys[] = {"run.dir",        "run.steps",    "run.stop_before",
+                                        "run.threads",    "run.log",      "run.decode_every",
+                                        "run.histograms", "run.progress", "run.evaluate",
+                                        "plugins",        "run.mode",     "run.timeout",
+                                        "early_stop",     "mesh",         "parameters",
+                                        "checkpoint",     "decode",       "trace",
+                                        "cluster",        "guard",        NULL};
 
 static bool is_free(const char *path)
 {

@@ -5,16 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/version.h"
-#include "comm/collectives.h"
-
-enum { HOST_WORDS = 16, HOST_BYTES = HOST_WORDS * 4 };
+#include "task/hosts.h"
 
 /* "2026-01-31T12:00:00Z" */
 static json_t *time_now(void)
@@ -30,16 +27,10 @@ static json_t *time_now(void)
 /* [{"host": NAME, "ranks": N}, ...] in the order of ranks. Collective. */
 static json_t *gather_hosts(TsGroup *group)
 {
-    int ranks = ts_group_size(group);
-    int64_t *first = ts_calloc((size_t)ranks + 1, sizeof *first);
-    int32_t mine[HOST_WORDS] = {0}, *all = ts_calloc((size_t)ranks * HOST_WORDS, sizeof *all);
-    gethostname((char *)mine, HOST_BYTES - 1);
-    for (int r = 0; r <= ranks; r++)
-        first[r] = (int64_t)r * HOST_WORDS;
-    ts_all_gather(group, (TsTransfer){.out = all, .in = mine, .first_elem = first, .dtype = TS_I32, .label = "hosts"});
+    TsHosts *named = ts_hosts_create(group);
     json_t *hosts = json_array();
-    for (int r = 0; r < ranks; r++) {
-        const char *name = (const char *)(all + first[r]);
+    for (int r = 0; r < named->ranks; r++) {
+        const char *name = named->name[r];
         json_t *last = json_array_get(hosts, json_array_size(hosts) - 1); /* NULL where there is none */
         const char *before = json_string_value(json_object_get(last, "host"));
         if (before && strcmp(before, name) == 0)
@@ -47,8 +38,7 @@ static json_t *gather_hosts(TsGroup *group)
         else
             json_array_append_new(hosts, json_pack("{s:s, s:i}", "host", name, "ranks", 1));
     }
-    ts_free(first);
-    ts_free(all);
+    ts_hosts_free(&named);
     return hosts;
 }
 

@@ -9,20 +9,8 @@
 #include "task/progress.h"
 #include "tensor/matmul.h"
 
-enum { SIZE = 512, MOST_ROWS = 1024 };
+enum { SIZE = 512 };
 static const double TIMED_S = 0.1;
-
-/* Seconds that this rank spent in collectives so far. */
-static double waited_s(void)
-{
-    TsAccountRow *rows = ts_calloc(MOST_ROWS, sizeof *rows);
-    int count = ts_account_rows(rows, MOST_ROWS);
-    double seconds = 0;
-    for (int i = 0; i < count && i < MOST_ROWS; i++)
-        seconds += rows[i].seconds;
-    ts_free(rows);
-    return seconds;
-}
 
 /* Operations a second of this rank, while the others work too. */
 static double rate_of_rank(TsGroup *group, TsDtype dtype, int threads)
@@ -57,7 +45,7 @@ TsSpeed ts_speed_start(TsGroup *group, TsDtype dtype, int threads)
 {
     double mine = rate_of_rank(group, dtype == TS_F64 ? TS_F64 : TS_F32, threads), all = 0;
     ts_all_reduce(group, (TsTransfer){.out = &all, .in = &mine, .count_elems = 1, .dtype = TS_F64, .label = "speed"});
-    return (TsSpeed){.peak_flops = all, .since_s = ts_progress_now(), .waited_s = waited_s()};
+    return (TsSpeed){.peak_flops = all, .since_s = ts_progress_now(), .waited_s = ts_account_waited_s()};
 }
 
 void ts_speed_add(TsSpeed *speed, int64_t tokens, double flops)
@@ -67,16 +55,29 @@ void ts_speed_add(TsSpeed *speed, int64_t tokens, double flops)
     speed->flops += flops;
 }
 
-TsSpeedReport ts_speed_take(TsSpeed *speed, TsGroup *group)
+/* own_s (ranks): what each rank was at work itself. */
+static void gather_own(double *own_s, TsGroup *group, double mine_s)
 {
-    double now_s = ts_progress_now(), elapsed_s = fmax(now_s - speed->since_s, 1e-9), waited = waited_s();
-    double mine = fmax(elapsed_s - (waited - speed->waited_s), 0), sum = 0, most = 0;
-    ts_all_reduce(group, (TsTransfer){.out = &sum, .in = &mine, .count_elems = 1, .dtype = TS_F64, .label = "speed"});
-    ts_all_reduce(
-        group,
-        (TsTransfer){
-            .out = &most, .in = &mine, .count_elems = 1, .dtype = TS_F64, .reduction = TS_MAX, .label = "speed"});
-    double mean = sum / ts_group_size(group);
+    int ranks = ts_group_size(group);
+    int64_t *first = ts_calloc((size_t)ranks + 1, sizeof *first);
+    for (int r = 0; r <= ranks; r++)
+        first[r] = r;
+    ts_all_gather(group,
+                  (TsTransfer){.out = own_s, .in = &mine_s, .first_elem = first, .dtype = TS_F64, .label = "speed"});
+    ts_free(first);
+}
+
+TsSpeedReport ts_speed_take(TsSpeed *speed, double *own_s, TsGroup *group)
+{
+    int ranks = ts_group_size(group);
+    double now_s = ts_progress_now(), elapsed_s = fmax(now_s - speed->since_s, 1e-9), waited = ts_account_waited_s();
+    double sum = 0, most = 0;
+    gather_own(own_s, group, fmax(elapsed_s - (waited - speed->waited_s), 0));
+    for (int r = 0; r < ranks; r++) {
+        sum += own_s[r];
+        most = fmax(most, own_s[r]);
+    }
+    double mean = sum / ranks;
     TsSpeedReport report = {.steps_per_s = (double)speed->steps / elapsed_s,
                             .tokens_per_s = (double)speed->tokens / elapsed_s,
                             .flops_fraction = speed->flops / elapsed_s / speed->peak_flops,

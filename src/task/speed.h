@@ -13,7 +13,7 @@ typedef struct TsSpeed {
     double since_s;    /* what follows is counted since then */
     int64_t steps, tokens;
     double flops;
-    double waited_s; /* in collectives on this rank, by the accounting, at since_s */
+    double waited_s; /* for other ranks, by the accounting, at since_s */
 } TsSpeed;
 
 /* Times a product in `dtype` (of bf16, that of f32 is taken) for a tenth of a second. Collective on group. */
@@ -25,9 +25,10 @@ void ts_speed_add(TsSpeed *speed, int64_t tokens, double flops);
 typedef struct TsSpeedReport {
     double steps_per_s, tokens_per_s;
     double flops_fraction;         /* of the peak */
-    double communication_fraction; /* of the time, in collectives: the mean of the ranks */
+    double communication_fraction; /* of the time, waiting for others: the mean of the ranks */
     double imbalance;              /* the most that a rank computes, over the mean, less 1 */
 } TsSpeedReport;
 
-/* What there is to say since the last time; counts anew. The same on all ranks. Collective on group. */
-TsSpeedReport ts_speed_take(TsSpeed *speed, TsGroup *group);
+/* What there is to say since the last time, and own_s (ranks), the seconds that each rank did not wait for others;
+ * counts anew. The same on all ranks. Collective on group: one small message each. */
+TsSpeedReport ts_speed_take(TsSpeed *speed, double *own_s, TsGroup *group);

@@ -113,6 +113,7 @@ void ts_summaries_report(TsSummaries *summaries, const TsReport *report)
     add(file, step, report->learner.factor == 0 ? 0 : report->learner.factor * report->learner.gradient_norm,
         "learning/clipped_norm");
     add(file, step, (double)report->skipped_steps, "learning/skipped_steps");
+    add(file, step, (double)report->rollbacks, "learning/rollbacks");
     add(file, step, report->weight_norm, "learning/weight_norm");
     add(file, step, report->speed.steps_per_s, "speed/steps_per_s");
     add(file, step, report->speed.tokens_per_s, "speed/tokens_per_s");

@@ -2,6 +2,7 @@
 #include "task/trainer.h"
 
 #include "base/log.h"
+#include "base/memory.h"
 #include "task/run_record.h"
 #include "task/stop.h"
 #include "task/training.h"
@@ -15,12 +16,24 @@ static TsStatus end_recording(TsTraining *training, bool at_end)
     return status;
 }
 
+/* A step that changes nothing is said as it happens. */
+static void say_skipped(const TsTraining *training)
+{
+    TsVerdict verdict = training->report.verdict;
+    char *why = ts_verdict_text(verdict, training->job->tasks[verdict.task]->name);
+    ts_log(TS_LOG_WARNING, "step %lld is skipped: %s; %lld in a row, %lld in all", (long long)training->step + 1, why,
+           (long long)training->skipped_in_row, (long long)training->skipped_steps);
+    ts_free(why);
+}
+
 /* Counts a step that has ended. */
 static void count_step(TsTraining *training)
 {
-    bool skipped = training->report.learner.factor == 0;
+    bool skipped = training->report.verdict.doubt != TS_BELIEVED;
     training->skipped_steps += skipped;
     training->skipped_in_row = skipped ? training->skipped_in_row + 1 : 0;
+    if (skipped && ts_group_rank(training->job->group) == 0)
+        say_skipped(training);
     training->step++;
     ts_speed_add(&training->speed, training->report.tokens, training->report.flops);
     training->exhausted = !ts_courses_go_on(training->courses, training->step + 1);

@@ -8,11 +8,19 @@
 #include "task/courses.h"
 #include "task/early_stop.h"
 #include "task/evaluator.h"
+#include "task/hosts.h"
 #include "task/progress.h"
 #include "task/run_dir.h"
 #include "task/saving.h"
+#include "task/slow.h"
 #include "task/summaries.h"
 #include "task/trainer.h"
+
+/* How often the run went back, and what it knows of the last time. */
+typedef struct TsRollbacks {
+    int64_t count;
+    int64_t failed_step, to_step; /* where it could not go on, and where it went back to */
+} TsRollbacks;
 
 typedef struct TsTraining {
     TsJob *job;
@@ -27,9 +35,13 @@ typedef struct TsTraining {
     TsBatch *kept; /* parameters and optimizer state, lent: what a checkpoint holds */
     int64_t step;  /* that was finished last */
     int64_t skipped_steps, skipped_in_row;
+    TsRollbacks rollbacks;
     TsCourseReport report; /* of the last step */
     TsProgress progress;
     TsSpeed speed;
+    TsHosts *hosts;
+    double *own_s; /* (ranks) */
+    TsSlow slow;
     TsSummaries *summaries;
     TsEarlyStop early_stop;
     double evaluated_s, said_s, decoded_s, spread_s;
@@ -42,6 +54,15 @@ typedef struct TsTraining {
 TS_MUST_USE TsStatus ts_training_begin(TsTraining *training, TsGroup *group, const TsConfig *config,
                                        TsTrainOptions options);
 void ts_training_end(TsTraining *training);
+
+/* What a checkpoint's state says of where the run stands, and what is packed into it. Not collective. training_state.c
+ */
+json_t *ts_training_pack(const TsTraining *training);
+TS_MUST_USE TsStatus ts_training_unpack(TsTraining *training, const TsCheckpoint *checkpoint);
+
+/* After learner.skip_limit skipped steps in a row: goes back to an older checkpoint, with the data where they are, or
+ * gives the error that ends the run. Collective; the same status on all ranks. roll_back.c */
+TS_MUST_USE TsStatus ts_training_roll_back(TsTraining *training);
 
 /* Summaries, evaluation, checkpoint, ends of the run, in this order, each where it is due. Collective; the same status
  * on all ranks. hooks.c */

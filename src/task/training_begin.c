@@ -125,23 +125,6 @@ static TsStatus expect_metrics(const TsTraining *training)
 
 /* ---- where the run stands ---- */
 
-static TsStatus read_state(TsTraining *training, const TsCheckpoint *checkpoint)
-{
-    json_t *state = (json_t *)ts_checkpoint_state(checkpoint); /* read only; jansson takes no const here */
-    training->step = json_integer_value(json_object_get(state, "step"));
-    training->skipped_steps = json_integer_value(json_object_get(state, "skipped_steps"));
-    training->skipped_in_row = json_integer_value(json_object_get(state, "skipped_in_row"));
-    ts_courses_unpack(training->courses, state, ts_checkpoint_path(checkpoint));
-    if (training->step != ts_checkpoint_step(checkpoint))
-        return ts_status_error(TS_CODE_CORRUPT, "%s: its state is of step %lld", ts_checkpoint_path(checkpoint),
-                               (long long)training->step);
-    TS_TRY(ts_job_check_keep(training->job, json_object_get(state, "kept")));
-    ts_saving_unpack(training->saving, state);
-    ts_early_stop_unpack(&training->early_stop, state);
-    ts_saving_note_committed(training->saving, training->step);
-    return TS_OK;
-}
-
 /* Lends what can have initial weights from elsewhere: the Learner's state, and all parameters but those that fine_tune
  * puts in. */
 static TsBatch *collect_initialized(const TsTraining *training)
@@ -212,7 +195,7 @@ static TsStatus resume(TsTraining *training)
                                 (TsRestoreOptions){0}));
     if (!checkpoint)
         return initialize(training);
-    TsStatus status = read_state(training, checkpoint);
+    TsStatus status = ts_training_unpack(training, checkpoint);
     if (!status)
         status = ts_base_load(training->job, ts_checkpoint_state(checkpoint));
     ts_checkpoint_close(&checkpoint);
@@ -251,6 +234,8 @@ static TsStatus begin_watching(TsTraining *training)
     const TsJobConfig *keys = training->keys;
     TsJob *job = training->job;
     training->recording = ts_recording_start(&keys->trace, job->group, training->step);
+    training->hosts = ts_hosts_create(job->group);
+    training->own_s = ts_calloc((size_t)ts_group_size(job->group), sizeof *training->own_s);
     training->speed = ts_speed_start(job->group, job->dtype, job->threads);
     TS_TRY(ts_comm_agree(job->group, ts_summaries_create(&training->summaries, job->group, keys->run.dir,
                                                          keys->tasks.names, job->task_count, training->step)));
@@ -296,6 +281,8 @@ void ts_training_end(TsTraining *training)
         ts_evaluator_free(&training->evaluators[i]);
     ts_free(training->evaluators);
     ts_timeline_free(&training->recording.timeline);
+    ts_hosts_free(&training->hosts);
+    ts_free(training->own_s);
     ts_log_progress_end();
     ts_courses_free(&training->courses);
     ts_summaries_free(&training->summaries);

@@ -220,9 +220,8 @@ typedef struct TsAdamwIn {
 TsAdamwOut ts_adamw(TsAdamwIn in, TsAdamw options);
 
 /* What a gradient is multiplied by: min(1, clip / norm) of its whole norm; 0, which skips the step, where the norm is
- * not finite or above skip_above. norm: f32 scalar -> f32 scalar. ops/clip_factor.c */
+ * not finite or above the limit. norm, limit: f32 scalars -> f32 scalar. ops/clip_factor.c */
 typedef struct TsClipFactor {
-    double clip;       /* the largest norm that is left alone; 0: no clipping */
-    double skip_above; /* infinity: every finite norm is taken */
+    double clip; /* the largest norm that is left alone; 0: no clipping */
 } TsClipFactor;
-TsTensor ts_clip_factor(TsTensor norm, TsClipFactor options);
+TsTensor ts_clip_factor(TsTensor norm, TsTensor limit, TsClipFactor options);

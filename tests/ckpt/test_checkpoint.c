@@ -282,6 +282,41 @@ static void goes_on_from_the_newest(void)
     remove_run(run);
 }
 
+/* A run that goes back: to a checkpoint of before a step, and what came after it is gone on from no more. */
+static void goes_back(void)
+{
+    RunDir run = make_run();
+    SAVE(run, 0, 1, 2, 3, 4);
+    TsMesh *mesh = make_mesh(test_world, 1);
+    TsBatch *batch = make_arrays(mesh, 1);
+    static const int64_t before[] = {4, 3, 1}, found[] = {3, 2, -1};
+    for (int i = 0; i < 3; i++) {
+        TsCheckpoint *checkpoint = NULL;
+        TEST_OK(
+            ts_checkpoint_resume(&checkpoint, test_world, run.path, batch, (TsRestoreOptions){.before = before[i]}));
+        CU_ASSERT_EQUAL(checkpoint ? ts_checkpoint_step(checkpoint) : -1, found[i]);
+        ts_checkpoint_close(&checkpoint);
+    }
+    ts_batch_free(&batch);
+    ts_mesh_free(&mesh);
+    int64_t step;
+    TEST_OK(ts_checkpoint_set_aside(test_world, run.path, 2, "it was bad"));
+    TEST_OK(resume_step(run, 1, &step));
+    CU_ASSERT_EQUAL(step, 2);
+    if (is_root()) {
+        TsCheckpointList *list = NULL;
+        TEST_OK(ts_checkpoint_list_create(&list, run.path));
+        CU_ASSERT_EQUAL(list->items[1].condition, TS_CHECKPOINT_COMMITTED);
+        CU_ASSERT_EQUAL(list->items[2].condition, TS_CHECKPOINT_DAMAGED);
+        CU_ASSERT_STRING_EQUAL(list->items[3].reason, "it was bad");
+        ts_checkpoint_list_free(&list);
+    }
+    SAVE(run, 0, 3); /* gone through again: it counts */
+    TEST_OK(resume_step(run, 1, &step));
+    CU_ASSERT_EQUAL(step, 3);
+    remove_run(run);
+}
+
 /* Other dtypes on request. */
 
 static void casts_on_request(void)
@@ -338,4 +373,5 @@ TEST_MAIN("checkpoint", {"any mesh to any mesh", any_mesh_to_any_mesh},
           {"arrays without a mesh, and pinned ones", without_mesh_and_pinned}, {"state is exact", state_is_exact},
           {"no checkpoint yet", no_checkpoint_yet}, {"names what does not fit", names_what_does_not_fit},
           {"damage is found", damage_is_found}, {"foreign is refused", foreign_is_refused},
-          {"goes on from the newest", goes_on_from_the_newest}, {"casts on request", casts_on_request})
+          {"goes on from the newest", goes_on_from_the_newest}, {"goes back", goes_back},
+          {"casts on request", casts_on_request})

@@ -73,7 +73,8 @@ static TsTensor build_adamw(const TsTensor *in)
 static TsTensor build_clipped(const TsTensor *in)
 {
     TsTensor norm = ts_sqrt(ts_sum_squares(ts_cast(ts_stop_gradient(in[0]), TS_F32)));
-    TsTensor factor = ts_clip_factor(norm, (TsClipFactor){.clip = 0.5, .skip_above = INFINITY});
+    TsTensor factor =
+        ts_clip_factor(norm, ts_constant(in[0].graph, TS_F32, ts_scalar, INFINITY), (TsClipFactor){.clip = 0.5});
     return ts_mul(in[0], ts_cast(factor, ts_dtype_of(in[0])));
 }
 
