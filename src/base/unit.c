@@ -179,6 +179,8 @@ bool ts_unit_read_interval(TsInterval *value, const char *text)
     }
     const char *rest;
     double count;
+    if (strncmp(text, "every ", 6) == 0)
+        text += 6;
     if (!read_number(&count, &rest, text) || !(count > 0) || isinf(count))
         return false;
     if (*rest && ts_unit_read_seconds(&count, text)) {

@@ -41,7 +41,7 @@ typedef struct TsInterval {
 } TsInterval;
 
 /* "never", "500" and "500 steps", "12 h" (any unit of ts_unit_read_seconds), "2 epochs", "1e6 examples", "3e9 tokens";
- * units also without their final s. */
+ * units also without their final s, and "every " may stand before the number. */
 bool ts_unit_read_interval(TsInterval *value, const char *text);
 
 /* Appends the value in the shortest form that reads back to the same value. */
