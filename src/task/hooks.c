@@ -237,6 +237,13 @@ TsStatus ts_training_evaluate(TsTraining *training)
 
 /* ---- checkpoints ---- */
 
+/* The step of the last checkpoint, once a save that is under way has ended. Collective. */
+static long long last_saved_step(TsTraining *training)
+{
+    warn(ts_saving_wait(training->saving), training->job->group);
+    return (long long)ts_saving_committed_step(training->saving);
+}
+
 /* That copies of what is learned are the same, where the config wants to know. */
 static TsStatus check_replicas(TsTraining *training)
 {
@@ -245,11 +252,11 @@ static TsStatus check_replicas(TsTraining *training)
     TsStatus status = ts_replicas_compare(training->job->group, training->hosts, training->kept);
     if (!status)
         return TS_OK;
-    TsStatus told = ts_status_error(
-        ts_status_code(status),
-        "after step %lld %s; its memory may be failing: leave it out, and go on from the last "
-        "checkpoint, of step %lld, where all were the same",
-        (long long)training->step, ts_status_message(status), (long long)ts_saving_committed_step(training->saving));
+    TsStatus told =
+        ts_status_error(ts_status_code(status),
+                        "after step %lld %s; its memory may be failing: leave it out, and go on from the last "
+                        "checkpoint, of step %lld, where all were the same",
+                        (long long)training->step, ts_status_message(status), last_saved_step(training));
     ts_status_free(&status);
     return told;
 }
@@ -261,13 +268,6 @@ static TsStatus save(TsTraining *training)
     TsStatus status = ts_saving_save(training->saving, training->step, training->kept, state);
     json_decref(state);
     return status;
-}
-
-/* The step of the last checkpoint, once a save that is under way has ended. Collective. */
-static long long last_saved_step(TsTraining *training)
-{
-    warn(ts_saving_wait(training->saving), training->job->group);
-    return (long long)ts_saving_committed_step(training->saving);
 }
 
 /* ---- ends ---- */

@@ -42,7 +42,7 @@ done
 rolled() { # rolled NAME RANKS CONFIG WORD…: it ends, and has read each step's data once
     local name=$1 n=$2 config=$3 back steps
     shift 3
-    works "$n" train "$top/job.yaml" "$top/$config.yaml" run.dir="$top/$name" guard.rollbacks=50 "$@"
+    works "$n" train "$top/job.yaml" "$top/$config.yaml" run.dir="$top/$name" guard.rollbacks=50 guard.check_replicas='every 1 steps' "$@"
     back=$(said 'going back to step')
     [ "$back" -ge 1 ] && [ "$(state "$name" 40 's["rollbacks"]["count"]')" = "$back" ] || fail "$name: it never went back"
     steps=$(said '^step .*/40')
