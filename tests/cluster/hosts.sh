@@ -13,13 +13,14 @@ usage() {
     cat <<'USAGE'
 usage: tests/cluster/hosts.sh COMMAND
     up N [BANDWIDTH] [DELAY]   starts N hosts; links as tc knows them, 400mbit and 0.1ms for example; - or none: not shaped
-    run [-n RANKS] [--per-host K] [--limit SECONDS] [--from HOST] PROGRAM [ARGUMENT…]
+    run [-n RANKS] [--per-host K] [--limit SECONDS] [--from HOST] [--hosts I,J…] PROGRAM [ARGUMENT…]
                                mpirun across the hosts, filling one after the other; without -n, one rank a host;
                                without --per-host, RANKS over the hosts, rounded up; ended after 120 s or --limit;
-                               mpirun itself runs outside, or on the network of host --from
+                               mpirun itself runs outside, or on the network of host --from; --hosts: on these alone
     on HOST PROGRAM …          runs something on one host, named by its number
     cut HOST, mend HOST        takes the link of a host down, and up again
     kill HOST                  ends all that runs on a host, as a power cut does
+    pids HOST                  prints the processes that run on a host
     about                      prints the folder of this cluster, the first three numbers of its addresses, and its hosts
     down                       takes everything down; nothing to take down is fine
     with N BANDWIDTH DELAY PROGRAM …
@@ -179,13 +180,14 @@ on() {
 }
 
 run() {
-    local ranks='' per_host='' limit=120 from=() i
+    local ranks='' per_host='' limit=120 from=() i use=''
     while [ $# -gt 0 ]; do
         case $1 in
         -n) ranks=${2:-}; shift 2 ;;
         --per-host) per_host=${2:-}; shift 2 ;;
         --limit) limit=${2:-}; shift 2 ;;
         --from) from=("${2:-}"); shift 2 ;;
+        --hosts) use=${2//,/ }; shift 2 ;;
         -*) fail "run: unknown option $1" ;;
         *) break ;;
         esac
@@ -195,12 +197,14 @@ run() {
     need_up
     command -v mpirun >/dev/null || fail "there is no mpirun in PATH"
     local n hosts=
-    n=$(count)
+    use=${use:-$(seq -s ' ' "$(count)")}
+    for i in $use; do need_host "$i"; done
+    n=$(wc -w <<<"$use")
     ranks=${ranks:-$n}
     [[ $ranks =~ ^[1-9][0-9]*$ ]] || fail "run: '$ranks' is not a number of ranks"
     per_host=${per_host:-$(((ranks + n - 1) / n))}
     [[ $per_host =~ ^[1-9][0-9]*$ ]] && [ $((per_host * n)) -ge "$ranks" ] || fail "run: $n hosts of $per_host ranks do not take $ranks ranks"
-    for ((i = 1; i <= n; i++)); do hosts+=,$(net).$i:$per_host; done
+    for i in $use; do hosts+=,$(net).$i:$per_host; done
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
     if [ ${#from[@]} -gt 0 ]; then
         need_host "${from[0]}"
@@ -222,6 +226,8 @@ kill_host() {
     [ -z "$pids" ] || kill -KILL $pids
 }
 
+list_pids() { need_rights; need_up; need_host "${1:-}"; ip netns pids "$(space "$id" "$1")"; }
+
 about() { need_up; echo "$all/$id $(net) $(count)"; }
 
 with() {
@@ -240,6 +246,7 @@ command=${1:-}
 case $command in
 up | run | on | cut | mend | with | about) "$command" "$@" ;;
 kill) kill_host "$@" ;;
+pids) list_pids "$@" ;;
 down) need_rights; take_down "$id" ;;
 -h | --help | help) usage ;;
 *) usage >&2; exit 2 ;;

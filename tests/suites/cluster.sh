@@ -63,6 +63,31 @@ line() {
 }
 check 'the line across 2 hosts has the losses of one' line
 rm -rf "$BUILD/line-hosts" "$BUILD/line-alone"
+
+# ---- a host that gets a quarter of its time is named
+
+slow() {
+    local log=$BUILD/slow.log pid launcher i
+    rm -rf "$BUILD/slow"
+    $hosts up 3 || return 1
+    $hosts run -n 3 --per-host 1 --limit 80 "$BUILD/tessera" train jobs/line.yaml run.dir="$BUILD/slow" run.steps=100000 run.log='1 s' \
+        run.threads=1 run.evaluate=never checkpoint.every=never checkpoint.last=false >"$log" 2>&1 &
+    launcher=$!
+    for ((i = 0; i < 600; i++)); do
+        for pid in $($hosts pids 2); do
+            [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = tessera ] && kill -STOP "$pid" && sleep 0.15 && kill -CONT "$pid"
+        done
+        sleep 0.05
+        grep -q 'host2 is slow: its ranks work' "$log" && break
+        kill -0 "$launcher" || break
+    done 2>/dev/null
+    $hosts down
+    wait "$launcher" 2>/dev/null
+    tail -12 "$log"
+    rm -rf "$BUILD/slow"
+    grep -q 'host2 is slow: its ranks work' "$log"
+}
+check 'a slow host is named' slow
 $hosts down
 run_ctest -L '^cluster$'
 bash tests/cluster/check_hosts.sh
