@@ -39,7 +39,7 @@ efficiency() {
     after=$($run alone 4 "${small[@]}" tasks.lm.data.batch=16 | awk '{ print $2 }')
     [ -n "$before" ] && [ -n "$step" ] && [ -n "$after" ] || return 1
     echo "4 hosts at 1 Gbit/s: a step without messages $before s and $after s, with them $step s"
-    target data-parallel "$(ratio "$(awk -v a="$before" -v b="$after" 'BEGIN { print (a + b) / 2 }')" "$step")"
+    efficient=$(ratio "$(awk -v a="$before" -v b="$after" 'BEGIN { print (a + b) / 2 }')" "$step")
 }
 
 # The times of a run's lines, in seconds since its command.
@@ -59,10 +59,12 @@ start_and_end() {
     done
     middle() { printf '%s\n' "$@" | sort -n | sed -n 2p; }
     echo "3 hosts: to the end of the first step ${starts[*]} s, from the end of the last to the end ${ends[*]} s, with a checkpoint"
-    target start "$(middle "${starts[@]}")"
-    target end "$(middle "${ends[@]}")"
+    start=$(middle "${starts[@]}") end=$(middle "${ends[@]}")
 }
 
-efficiency || target data-parallel ''
-start_and_end || { target start ''; target end ''; }
+efficiency
+target data-parallel "${efficient:-}"
+start_and_end
+target start "${start:-}"
+target end "${end:-}"
 exit $code
