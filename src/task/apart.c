@@ -70,7 +70,7 @@ static void find_rows(TsApart *apart, const TsApartSetting *setting)
     for (int i = 0; i < count; i++) {
         Row *row = &apart->rows[apart->row_count];
         row->parameter = ts_parameters_at(setting->parameters, i);
-        if (!row->parameter->trainable)
+        if (!row->parameter->trainable || (setting->rows && !setting->rows[i]))
             continue;
         row->users = ts_calloc((size_t)setting->user_count, sizeof *row->users);
         row->gradients = ts_calloc((size_t)setting->user_count, sizeof(TsArray *));
@@ -203,11 +203,14 @@ TsBatch *ts_apart_gradients(TsApart *apart, int user)
 
 void ts_apart_begin(TsApart *apart)
 {
-    for (int user = 0; user < apart->setting.user_count; user++)
-        for (int i = 0; apart->parts[user] && i < ts_batch_count(apart->parts[user]); i++) {
-            TsArray *array = ts_batch_array(apart->parts[user], i);
-            memset(array->data, 0, ts_array_local_bytes(array));
+    for (int user = 0; user < apart->setting.user_count; user++) {
+        TsBatch *sums = apart->setting.in_parts ? apart->parts[user] : apart->gradients[user];
+        for (int i = 0; sums && i < ts_batch_count(sums); i++) {
+            TsArray *array = ts_batch_array(sums, i);
+            if (ts_array_local_elems(array))
+                memset(array->data, 0, ts_array_local_bytes(array));
         }
+    }
 }
 
 void ts_apart_gather(TsApart *apart, const bool *active)

@@ -20,6 +20,7 @@ typedef struct TsApartSetting {
     const TsParameters *parameters;   /* of the job */
     const TsParameters *const *users; /* (user_count) what each task binds: rows of `parameters` */
     int user_count;                   /* at most TS_MAX_APART */
+    const bool *rows;                 /* (rows of parameters) of which gradients are kept; NULL: all that learn */
     bool in_parts; /* tasks bring gradients as each rank has them, not summed over the ranks that share the batch */
     int threads;
 } TsApartSetting;
@@ -34,7 +35,7 @@ void ts_apart_free(TsApart **apart);
  * from the first time that this rank asks for them. */
 TsBatch *ts_apart_gradients(TsApart *apart, int user);
 
-/* Before the passes of a step: parts begin at zero. Not collective. */
+/* Before passes that add to what there is: it begins at zero. Not collective. */
 void ts_apart_begin(TsApart *apart);
 
 /* After them: sums parts over ranks. active (users). Collective on the mesh; same on all ranks: active. */

@@ -9,7 +9,7 @@
 
 struct TsAverages {
     const TsParameters *parameters;
-    const TsBatch *given;
+    const TsBatch *given, *state;
     TsProgram *begin, *gather;
     TsBatch *arrays; /* NULL until asked for */
 };
@@ -52,19 +52,14 @@ TsStatus ts_averages_create(TsAverages **averages, const TsParameters *parameter
 {
     const TsMesh *mesh = ts_parameters_mesh(parameters);
     TsAverages *made = ts_calloc(1, sizeof *made);
-    *made = (TsAverages){.parameters = parameters, .given = arrays};
+    *made = (TsAverages){.parameters = parameters, .given = arrays, .state = state};
     TsStatus status = compile(&made->begin, made, threads, trace_begin);
     if (!status)
         status = compile(&made->gather, made, threads, trace_gather);
     if (mesh)
         status = ts_comm_agree(ts_mesh_all(mesh), status);
-    if (status) {
+    if (status)
         ts_averages_free(&made);
-    } else {
-        ts_bind_batch(made->begin, arrays);
-        ts_bind_batch(made->begin, state);
-        ts_bind_batch(made->gather, state);
-    }
     *averages = made;
     return status;
 }
@@ -82,13 +77,21 @@ void ts_averages_free(TsAverages **averages)
 
 void ts_averages_begin(TsAverages *averages)
 {
+    ts_bind_batch(averages->begin, averages->given);
+    ts_bind_batch(averages->begin, averages->state);
     ts_program_run(averages->begin);
 }
 
 void ts_averages_gather(TsAverages *averages)
 {
     ts_averages_arrays(averages);
+    ts_bind_batch(averages->gather, averages->state);
     ts_program_run(averages->gather);
+}
+
+void ts_averages_drop(TsAverages *averages)
+{
+    ts_batch_free(&averages->arrays);
 }
 
 const TsBatch *ts_averages_arrays(TsAverages *averages)

@@ -20,7 +20,8 @@ typedef struct TsAverageName {
 TsAverageName ts_average_name(const char *path);
 
 /* The averages of the trainable rows, in `state`, which has an array for each, and `arrays`, the parameters by path;
- * borrowed for its life. Collective on the mesh; the Status is agreed. Owned by the caller. */
+ * borrowed for its life, and with values where something is done with them. Collective on the mesh; the Status is
+ * agreed. Owned by the caller. */
 TS_MUST_USE TsStatus ts_averages_create(TsAverages **averages, const TsParameters *parameters, const TsBatch *arrays,
                                         const TsBatch *state, int threads);
 
@@ -32,6 +33,10 @@ void ts_averages_begin(TsAverages *averages);
 
 /* Brings the arrays of ts_averages_arrays up to date. Collective on the mesh. */
 void ts_averages_gather(TsAverages *averages);
+
+/* Gives back the arrays of ts_averages_arrays, which are made anew when asked for: nothing is bound to them any more.
+ * Not collective. */
+void ts_averages_drop(TsAverages *averages);
 
 /* By path, placed as the parameters are: the averages as they were last gathered, and what is frozen. Made when first
  * asked for. Not collective. Borrowed. */

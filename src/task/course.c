@@ -28,6 +28,7 @@ static TsStepOptions step_options(const TsCourse *course, const TsCourseSetting 
                            .objective = &keys->objective,
                            .vn = keys->vn,
                            .gradients = setting->gradients,
+                           .added = setting->own,
                            .metrics = course->metrics,
                            .memory = ts_job_memory(job->keys),
                            .seed = (uint64_t)job->keys->run.seed,
@@ -59,7 +60,9 @@ TsStatus ts_course_open(TsCourse *course, TsCourseSetting setting)
     for (int k = 0; k < ts_loader_lengths(course->loader); k++) {
         TS_TRY(ts_step_create(&course->passes[k], course->task, ts_loader_batch(course->loader, k),
                               step_options(course, &setting)));
-        ts_step_bind(course->passes[k], job->arrays, setting.into);
+        ts_step_bind(course->passes[k], setting.arrays, setting.into);
+        if (setting.own)
+            ts_step_bind(course->passes[k], setting.arrays, setting.own);
         ts_step_record(course->passes[k], setting.timeline);
         double bytes;
         ts_program_cost(ts_step_program(course->passes[k]), &course->flops[k], &bytes);

@@ -17,8 +17,9 @@ typedef struct TsCourse {
     bool own_mesh;                  /* `parameters` and `loader` are owned */
     TsMetrics *metrics;             /* NULL: it does not learn */
     int64_t steps;                  /* by itself */
-    double seconds;                 /* of its passes here since somebody looked last */
-    double said_s;                  /* what a step of them is said to cost instead; 0: nothing is said */
+    double seconds;                 /* of its passes here since somebody looked last, and how many they were */
+    int64_t batches;
+    double said_s; /* what one of them is said to cost instead; 0: nothing is said */
 } TsCourse;
 
 /* What passes are made from; all borrowed for their life. */
@@ -27,7 +28,9 @@ typedef struct TsCourseSetting {
     int index;          /* of the task */
     const TsMesh *mesh; /* of the group that runs it; NULL: that of the job */
     TsStepGradients gradients;
-    const TsBatch *into; /* arrays "gradient/PATH" */
+    const TsBatch *arrays; /* parameters by path */
+    const TsBatch *into;   /* arrays "gradient/PATH" */
+    const TsBatch *own;    /* likewise, of what is added to where it lies; NULL: none */
     TsTimeline *timeline;
 } TsCourseSetting;
 

@@ -2,6 +2,7 @@
 #include "task/courses.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -24,6 +25,7 @@ struct TsCourses {
     int count;
     int64_t *places, *steps;    /* (count) of all tasks, as others take them */
     bool *active;               /* (count) tasks of the next step */
+    int64_t *batches;           /* (count) of each in it */
     double *coefficient, *ones; /* (count) of the step; of gradients that are taken as they are */
     double *loss, *gram;        /* (count), (count, count) of the step */
     bool *known;                /* (count) whose gradient there is, apart */
@@ -45,15 +47,15 @@ static bool is_concurrent(const TsCourses *courses)
     return courses->config->mode == TS_MIXTURE_CONCURRENT;
 }
 
-/* Gradients of several tasks are sums that wait for the last of them; reproducible ones have their order to keep, and
- * groups bring parts. */
+/* Gradients of several passes are sums that wait for the last of them; those apart lie cut, and reproducible ones have
+ * their order to keep; groups bring parts. */
 static TsStepGradients gradients_of(const TsCourses *courses)
 {
     if (is_concurrent(courses))
         return TS_GRADIENTS_IN_PARTS;
-    return !is_together(courses) || courses->apart     ? TS_GRADIENTS_GIVEN
-           : courses->job->sharding.virtual_shards > 0 ? TS_GRADIENTS_ADDED
-                                                       : TS_GRADIENTS_IN_PARTS;
+    if (!is_together(courses) || (courses->apart && !courses->config->batches))
+        return TS_GRADIENTS_GIVEN;
+    return courses->apart || courses->job->sharding.virtual_shards > 0 ? TS_GRADIENTS_ADDED : TS_GRADIENTS_IN_PARTS;
 }
 
 /* ---- making ---- */
@@ -98,18 +100,23 @@ static TsStatus create_apart(TsCourses *courses)
     if (courses->count > TS_MAX_APART)
         return ts_config_error_at(job->config, needed ? "mixture.balance" : "mixture.conflicts",
                                   "%d tasks; the gradients of %d can be kept apart", courses->count, TS_MAX_APART);
-    return ts_apart_create(&courses->apart, (TsApartSetting){.parameters = job->parameters,
-                                                             .users = (const TsParameters *const *)job->own,
-                                                             .user_count = job->task_count,
-                                                             .in_parts = is_concurrent(courses),
-                                                             .threads = job->threads});
+    return ts_apart_create(&courses->apart,
+                           (TsApartSetting){.parameters = job->parameters,
+                                            .users = (const TsParameters *const *)job->own,
+                                            .user_count = job->task_count,
+                                            .rows = is_concurrent(courses) ? ts_own_shared(courses->lanes.own) : NULL,
+                                            .in_parts = is_concurrent(courses),
+                                            .threads = job->threads});
 }
 
 static TsCourseSetting setting_of(TsCourses *courses, int index, bool runs)
 {
+    TsPartition *partition = courses->lanes.partition;
     return (TsCourseSetting){.job = courses->job,
                              .index = index,
-                             .mesh = courses->lanes.partition ? ts_partition_mesh(courses->lanes.partition) : NULL,
+                             .mesh = partition ? ts_partition_mesh(partition) : NULL,
+                             .arrays = ts_courses_arrays(courses),
+                             .own = partition ? ts_own_gradients(courses->lanes.own) : NULL,
                              .gradients = gradients_of(courses),
                              .into = !runs            ? NULL
                                      : courses->apart ? ts_apart_gradients(courses->apart, index)
@@ -144,6 +151,7 @@ static TsStatus create_learner(TsCourses *courses)
                            .users = (const TsParameters *const *)job->own,
                            .user_count = job->task_count,
                            .fine_tune = &job->keys->fine_tune,
+                           .part = is_concurrent(courses) ? TS_LEARNER_LEADS : TS_LEARNER_WHOLE,
                            .together = is_together(courses),
                            .in_parts = !courses->apart && gradients_of(courses) == TS_GRADIENTS_IN_PARTS,
                            .threads = job->threads});
@@ -160,6 +168,7 @@ TsStatus ts_courses_create(TsCourses **courses, TsJob *job)
                         .places = ts_calloc(count, sizeof *made->places),
                         .steps = ts_calloc(count, sizeof *made->steps),
                         .active = ts_calloc(count, sizeof *made->active),
+                        .batches = ts_calloc(count, sizeof *made->batches),
                         .known = ts_calloc(count, sizeof *made->known),
                         .coefficient = ts_calloc(count, sizeof *made->coefficient),
                         .ones = ts_calloc(count, sizeof *made->ones),
@@ -178,10 +187,14 @@ TsStatus ts_courses_create(TsCourses **courses, TsJob *job)
         made->balance = ts_balance_create(made->config->balance, made->count, (uint64_t)job->keys->run.seed);
     if (!status && is_concurrent(made))
         status = ts_lanes_check(job);
+    if (!status && is_concurrent(made))
+        made->lanes.own = ts_own_create(job);
     if (!status)
         status = create_apart(made);
     if (!status)
         status = create_learner(made);
+    if (!status && is_concurrent(made))
+        ts_own_lead(made->lanes.own, made->learner);
     if (!status && !is_concurrent(made)) /* else they are made once it is known which tasks run */
         status = open_all(made);
     if (status)
@@ -206,6 +219,7 @@ void ts_courses_free(TsCourses **courses)
     ts_free(ended->places);
     ts_free(ended->steps);
     ts_free(ended->active);
+    ts_free(ended->batches);
     ts_free(ended->known);
     ts_free(ended->coefficient);
     ts_free(ended->ones);
@@ -282,6 +296,7 @@ static void run_task(TsCourses *courses, int index, TsCourseReport *report, int6
     double begin_s = ts_timeline_now();
     ts_step_run(course->passes[length], step, loss_scale); /* losses add up on each rank */
     course->seconds += course->said_s > 0 ? course->said_s : ts_timeline_now() - begin_s;
+    course->batches++;
     report->flops += course->flops[length];
     mark(courses, "forward and backward");
 }
@@ -305,12 +320,12 @@ static TsStatus run_one(TsCourses *courses, TsCourseReport *report, int64_t step
     return TS_OK;
 }
 
-static void forget_gradients(TsCourses *courses)
+static void forget_gradients(TsBatch *gradients)
 {
-    TsBatch *gradients = ts_learner_gradients(courses->learner);
     for (int i = 0; i < ts_batch_count(gradients); i++) {
         TsArray *array = ts_batch_array(gradients, i);
-        memset(array->data, 0, ts_array_local_bytes(array));
+        if (ts_array_local_elems(array))
+            memset(array->data, 0, ts_array_local_bytes(array));
     }
 }
 
@@ -329,7 +344,7 @@ static TsStatus cut_groups(TsCourses *courses, TsCut cut)
 {
     for (int i = 0; i < courses->count; i++)
         ts_course_close(&courses->courses[i]);
-    TS_TRY(ts_lanes_cut(&courses->lanes, cut));
+    TS_TRY(ts_lanes_cut(&courses->lanes, cut, courses->active));
     return open_all(courses);
 }
 
@@ -337,7 +352,7 @@ static TsStatus cut_groups(TsCourses *courses, TsCut cut)
 static TsStatus look_at_groups(TsCourses *courses, int64_t step)
 {
     TsCut cut;
-    if (!is_concurrent(courses) || !ts_lanes_look(&courses->lanes, &cut, courses->courses, courses->active, step))
+    if (!is_concurrent(courses) || !ts_lanes_look(&courses->lanes, &cut, courses->courses, courses->batches, step))
         return TS_OK;
     TsStatus status = cut_groups(courses, cut);
     if (!status || ts_status_code(status) != TS_CODE_RESOURCES)
@@ -346,22 +361,27 @@ static TsStatus look_at_groups(TsCourses *courses, int64_t step)
         if (ts_group_rank(courses->job->group) == 0)
             ts_log(TS_LOG_WARNING, "%s; all ranks run all tasks", ts_status_message(status));
         ts_status_free(&status);
-        status = cut_groups(courses, ts_lanes_stay_whole(&courses->lanes, courses->active));
+        status = cut_groups(courses, ts_lanes_stay_whole(&courses->lanes, courses->batches));
     }
     return ts_status_annotate(status, "mixture.mode: concurrent: a task has no room in any group");
 }
 
-/* The passes of all active tasks, whose gradients add up by the coefficients, or are kept apart as they are. */
+/* The passes of all active tasks, whose gradients add up by the coefficients, or are kept apart as they are. Of several
+ * batches of a task, the mean counts. */
 static void run_passes(TsCourses *courses, TsCourseReport *report, int64_t step)
 {
     const TsTaskConfig *keys = courses->job->keys->tasks.items;
-    if (courses->apart)
+    if (courses->apart && gradients_of(courses) != TS_GRADIENTS_GIVEN)
         ts_apart_begin(courses->apart);
-    else
-        forget_gradients(courses);
+    if (!courses->apart)
+        forget_gradients(ts_learner_gradients(courses->learner));
+    if (is_concurrent(courses))
+        forget_gradients(ts_own_gradients(courses->lanes.own));
     for (int i = 0; i < courses->count; i++)
-        if (courses->active[i])
-            run_task(courses, i, report, step, (courses->apart ? 1 : courses->coefficient[i]) * keys[i].loss_weight);
+        for (int64_t k = 0; k < courses->batches[i]; k++)
+            run_task(courses, i, report, step,
+                     (courses->apart ? 1 : courses->coefficient[i]) * keys[i].loss_weight /
+                         (double)courses->batches[i]);
 }
 
 /* Gradients that were kept apart become the Learner's. */
@@ -375,16 +395,37 @@ static void combine(TsCourses *courses, int64_t step)
         ts_apart_gram(courses->apart, courses->gram, courses->active);
     if (waits)
         ts_balance_coefficients(balance, courses->coefficient, courses->gram, courses->active, step);
-    ts_apart_combine(courses->apart, ts_learner_gradients(courses->learner), courses->coefficient,
-                     waits ? courses->ones : courses->coefficient, courses->active);
+    const double *own = waits ? courses->ones : courses->coefficient;
+    ts_apart_combine(courses->apart, ts_learner_gradients(courses->learner), courses->coefficient, own,
+                     courses->active);
+    if (is_concurrent(courses))
+        ts_own_scale(courses->lanes.own, own);
+}
+
+/* The update: where tasks have something of their own on groups of ranks, the norm is that of all of it, and one factor
+ * serves all. */
+static TsStatus learn_together(TsCourses *courses, TsLearnerReport *report, int64_t step)
+{
+    TsOwn *own = courses->lanes.own;
+    TsLearnerTurn turn = {.active = courses->active,
+                          .user_steps = courses->steps,
+                          .steps = ++courses->together,
+                          .step = step,
+                          .run_steps = courses->job->keys->run.steps};
+    if (own)
+        turn.others = ts_own_squares(own, turn);
+    TS_TRY(ts_learner_step_together(courses->learner, report, turn));
+    if (own)
+        ts_own_follow(own, report->factor, turn);
+    return TS_OK;
 }
 
 static TsStatus run_together(TsCourses *courses, TsCourseReport *report, int64_t step)
 {
     TsBalance *balance = courses->balance;
-    const double *rates = ts_mixture_rates(courses->mixture, step, courses->places);
+    ts_mixture_batches(courses->mixture, courses->batches, step, courses->places);
     for (int i = 0; i < courses->count; i++)
-        courses->active[i] = rates[i] > 0;
+        courses->active[i] = courses->batches[i] > 0;
     TS_TRY(look_at_groups(courses, step));
     if (!ts_balance_waits_for_gradients(balance))
         ts_balance_coefficients(balance, courses->coefficient, NULL, courses->active, step);
@@ -392,12 +433,7 @@ static TsStatus run_together(TsCourses *courses, TsCourseReport *report, int64_t
     if (courses->apart)
         combine(courses, step);
     look_at_losses(courses, 0);
-    TS_TRY(ts_learner_step_together(courses->learner, &report->learner,
-                                    (TsLearnerTurn){.active = courses->active,
-                                                    .user_steps = courses->steps,
-                                                    .steps = ++courses->together,
-                                                    .step = step,
-                                                    .run_steps = courses->job->keys->run.steps}));
+    TS_TRY(learn_together(courses, &report->learner, step));
     report->verdict = ts_guard_judge(courses->guard, report->learner.gradient_norm);
     if (courses->config->balance.value && report->verdict.doubt == TS_BELIEVED) /* it learns from losses */
         update_balance(courses);
@@ -446,6 +482,35 @@ void ts_courses_say_cost(TsCourses *courses, int task, double seconds)
     courses->courses[task].said_s = seconds;
 }
 
+const TsBatch *ts_courses_arrays(const TsCourses *courses)
+{
+    return courses->lanes.partition ? ts_own_arrays(courses->lanes.own) : courses->job->arrays;
+}
+
+double ts_courses_weight_norm(TsCourses *courses)
+{
+    double norm = ts_learner_weight_norm(courses->learner);
+    return courses->lanes.own ? sqrt(norm * norm + ts_own_weight_squares(courses->lanes.own)) : norm;
+}
+
+void ts_courses_gather(TsCourses *courses, bool state)
+{
+    if (courses->lanes.own)
+        ts_own_gather(courses->lanes.own, state);
+}
+
+void ts_courses_scatter(TsCourses *courses)
+{
+    if (courses->lanes.own)
+        ts_own_scatter(courses->lanes.own);
+}
+
+void ts_courses_release(TsCourses *courses)
+{
+    if (courses->lanes.own)
+        ts_own_release(courses->lanes.own);
+}
+
 const TsCut *ts_courses_cut(const TsCourses *courses)
 {
     return courses->lanes.partition ? &courses->lanes.cut : NULL;
@@ -463,6 +528,8 @@ void ts_courses_record(TsCourses *courses, TsRecording *recording)
         for (int k = 0; k < TS_MAX_LENGTHS && courses->courses[i].passes[k]; k++)
             ts_step_record(courses->courses[i].passes[k], recording->timeline);
     ts_learner_record(courses->learner, recording->timeline);
+    if (courses->lanes.own)
+        ts_own_record(courses->lanes.own, recording->timeline);
 }
 
 void ts_courses_pack(const TsCourses *courses, json_t *state)

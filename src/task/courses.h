@@ -8,8 +8,8 @@
  *
  * In the last two, gradients are added up on each rank as they come, and summed over ranks once, or kept apart
  * (apart.h) where the balance asks for that: shared parameters and their optimizer state lie on the flattened whole,
- * whatever the groups. In `concurrent`, groups are cut by what each task's passes were measured to cost, and cut anew
- * when that changes: parameters lie whole along data, so nothing moves but the meshes that tasks run on.
+ * whatever the groups. In `concurrent`, groups are cut by the batches of each task and what they were measured to cost,
+ * and cut anew when that changes: what is a task's own moves with it then (own.h), and nothing else.
  *
  * What a step runs is a function of (seed, step, places in the data), the same on every rank.
  */
@@ -62,6 +62,22 @@ int64_t ts_courses_steps(const TsCourses *courses, int task);
  * last step, or, interleaved, of each task's last one; 0 where there is none. False, and nothing, unless gradients are
  * kept apart (mixture.conflicts, or a balance that needs them). Collective; the same on all ranks. */
 bool ts_courses_conflicts(TsCourses *courses, double *gram);
+
+/* The parameters that passes on this rank bind, by path: of a concurrent mixture, what is shared and its group's own.
+ * Borrowed until groups are cut anew. */
+const TsBatch *ts_courses_arrays(const TsCourses *courses);
+
+/* The norm of all trainable parameters together. Collective on the job's group. */
+double ts_courses_weight_norm(TsCourses *courses);
+
+/* Of a concurrent mixture, what is a task's own lies on the group that runs the task: the job's arrays have no values
+ * of it elsewhere, nor has the Learner's state. This fills them, the latter only with `state`, for whoever evaluates or
+ * saves; ts_courses_scatter, after a gathering with `state`, makes what they hold now what groups go on with; and
+ * ts_courses_release gives them back before the next step. What was bound to them must be bound anew. In other
+ * modes they do nothing. Collective on the job's group. */
+void ts_courses_gather(TsCourses *courses, bool state);
+void ts_courses_scatter(TsCourses *courses);
+void ts_courses_release(TsCourses *courses);
 
 /* The groups of a concurrent mixture as they are cut now; NULL: they are not. Borrowed. */
 const TsCut *ts_courses_cut(const TsCourses *courses);

@@ -134,7 +134,7 @@ static void say(TsTraining *training)
                        .tasks = tasks,
                        .task_count = count,
                        .learner = training->report.learner,
-                       .weight_norm = ts_learner_weight_norm(training->learner),
+                       .weight_norm = ts_courses_weight_norm(training->courses),
                        .skipped_steps = training->skipped_steps,
                        .rollbacks = training->rollbacks.count,
                        .speed = ts_speed_take(&training->speed, training->own_s, training->job->group)};
@@ -153,6 +153,7 @@ static void say(TsTraining *training)
 static void spread(TsTraining *training)
 {
     TsGroup *group = training->job->group;
+    ts_courses_gather(training->courses, false);
     ts_spread_report(training->summaries, group, training->job->arrays, training->step);
     ts_spread_report(training->summaries, group, ts_learner_gradients(training->learner), training->step);
     ts_summaries_flush(training->summaries);
@@ -199,7 +200,9 @@ static TsStatus solve(TsTraining *training, const TsBatch *arrays)
 const TsBatch *ts_training_evaluated(const TsTraining *training)
 {
     const TsEmaConfig *ema = training->keys->learner.ema;
-    if (!ema || !ema->evaluate)
+    bool averages = ema && ema->evaluate;
+    ts_courses_gather(training->courses, averages);
+    if (!averages)
         return training->job->arrays;
     ts_averages_gather(ts_learner_averages(training->learner));
     return ts_averages_arrays(ts_learner_averages(training->learner));
@@ -209,13 +212,15 @@ TsStatus ts_training_evaluate(TsTraining *training)
 {
     const TsTaskConfig *keys = training->keys->tasks.items;
     int count = training->job->task_count;
-    TS_TRY(solve(training, ts_training_evaluated(training)));
+    const TsBatch *evaluated = ts_training_evaluated(training);
+    TS_TRY(solve(training, evaluated));
     TsScores *scores = ts_calloc((size_t)count, sizeof *scores), average;
     double *weight = ts_calloc((size_t)count, sizeof *weight);
     bool stopped = false;
     for (int i = 0; i < count; i++) {
         if (!training->evaluators[i])
             continue;
+        ts_evaluator_bind(training->evaluators[i], evaluated);
         TsStatus asked = ts_evaluator_run(training->evaluators[i], &scores[i], NULL, NULL);
         if (asked) {
             ts_status_free(&asked);
@@ -249,6 +254,7 @@ static TsStatus check_replicas(TsTraining *training)
 {
     if (training->keys->guard.check_replicas.unit == TS_NEVER)
         return TS_OK;
+    ts_courses_gather(training->courses, true);
     TsStatus status = ts_replicas_compare(training->job->group, training->hosts, training->kept);
     if (!status)
         return TS_OK;
@@ -263,6 +269,7 @@ static TsStatus check_replicas(TsTraining *training)
 
 static TsStatus save(TsTraining *training)
 {
+    ts_courses_gather(training->courses, true);
     TS_TRY(check_replicas(training)); /* nothing that is wrong gets onto the disk */
     json_t *state = ts_training_pack(training);
     TsStatus status = ts_saving_save(training->saving, training->step, training->kept, state);
@@ -319,9 +326,9 @@ static void say_end(const TsTraining *training)
                (long long)training->step);
 }
 
-TsStatus ts_training_hooks(TsTraining *training)
+/* What is due, in its order. */
+static TsStatus run_hooks(TsTraining *training, Decision due)
 {
-    Decision due = decide(training);
     if (due.lost)
         return taken_over(training);
     if (due.failed)
@@ -350,4 +357,11 @@ TsStatus ts_training_hooks(TsTraining *training)
     if (!due.stop)
         say_end(training);
     return due.stop ? stopped(training, due.stop) : TS_OK;
+}
+
+TsStatus ts_training_hooks(TsTraining *training)
+{
+    TsStatus status = run_hooks(training, decide(training));
+    ts_courses_release(training->courses);
+    return status;
 }

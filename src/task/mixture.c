@@ -36,6 +36,11 @@ static const TsKey keys[] = {
                 .fallback = "0.9", .range = TS_BETWEEN(0.5, 1)),
     TS_KEY_INT(TsMixtureConfig, recut, "how often it is looked at whether groups are to be cut anew", .fallback = "50",
                .range = TS_AT_LEAST(1), .unit = "steps"),
+    TS_KEY_INT(
+        TsMixtureConfig, batches,
+        "of a joint or concurrent step, over all tasks: each has as many as its rate says, at least one, and learns "
+        "from their mean; 0: one of each",
+        .fallback = "0", .range = TS_BETWEEN(0, 1 << 16), .unit = "batches"),
     TS_KEY_CHOICE(TsMixtureConfig, sampler, &ts_samplers, "the rates of tasks", .fallback = "proportional"),
     TS_KEY_MAP(TsMixtureConfig, of, &weight_element,
                "weights of tasks and mixtures, by name; left out: all tasks with their own"),
@@ -352,6 +357,30 @@ const double *ts_mixture_rates(TsMixture *mixture, int64_t step, const int64_t *
 {
     weigh(mixture, step, places);
     return mixture->rates;
+}
+
+void ts_mixture_batches(TsMixture *mixture, int64_t *batches, int64_t step, const int64_t *places)
+{
+    int64_t left = mixture->config->batches;
+    weigh(mixture, step, places);
+    for (int i = 0; i < mixture->count; i++) {
+        batches[i] = mixture->rates[i] > 0;
+        left -= batches[i];
+    }
+    for (; left > 0; left--) { /* to the one that is furthest below its part */
+        int next = -1;
+        double most = 0, whole = (double)mixture->config->batches;
+        for (int i = 0; i < mixture->count; i++) {
+            double lacks = mixture->chances[i] * whole - (double)batches[i];
+            if (batches[i] > 0 && (next < 0 || lacks > most)) {
+                next = i;
+                most = lacks;
+            }
+        }
+        if (next < 0)
+            return;
+        batches[next]++;
+    }
 }
 
 double ts_mixture_loss_scale(TsMixture *mixture, int task, int64_t step, const int64_t *places)

@@ -28,6 +28,7 @@ typedef struct TsMixtureConfig {
     bool conflicts;   /* gradients are kept apart, and what they have to do with one another is said */
     double scaling;   /* concurrent: the efficiency of a group of twice as many ranks */
     int64_t recut;    /* concurrent: how often groups are looked at, in steps */
+    int64_t batches;  /* of a step of all tasks, as rates say; 0: one of each */
     TsChoice sampler; /* of ts_samplers */
     TsMap of;         /* of double: weights of tasks and mixtures, by name; empty: the tasks with their own weights */
     TsMap mixtures;   /* of TsSubmixtureConfig, by name */
@@ -65,6 +66,11 @@ int ts_mixture_task(TsMixture *mixture, int64_t step, const int64_t *places);
 /* The part of all that is counted (examples, tokens or steps) which each task has from `step` on: (count), borrowed
  * until the next call. All zero where everything is exhausted. */
 const double *ts_mixture_rates(TsMixture *mixture, int64_t step, const int64_t *places);
+
+/* batches (count): how many batches of each task a step of all tasks has: none of a task without a rate, of the others
+ * one each, or where the config asks for more, so many that what rates count comes as near to them as whole batches
+ * can, and at least one each. */
+void ts_mixture_batches(TsMixture *mixture, int64_t *batches, int64_t step, const int64_t *places);
 
 /* What the loss of a task is multiplied by at `step`: its loss weight; with `importance` that, over the loss weights of
  * all tasks that have a rate, over the chance that this step draws it. */

@@ -92,12 +92,14 @@ TsStatus ts_training_roll_back(TsTraining *training)
         return too_many_skipped(training,
                                 most ? "the run went back as often as guard.rollbacks allows" : "guard.rollbacks is 0");
     TsCheckpoint *checkpoint = NULL;
+    ts_courses_gather(training->courses, true);
     TS_TRY(restore_older(training, &checkpoint));
     if (!checkpoint)
         return too_many_skipped(training, "there is no checkpoint from before to go back to");
     TsStatus status = take_state(training, checkpoint);
     ts_checkpoint_close(&checkpoint);
     TS_TRY(status);
+    ts_courses_scatter(training->courses);
     if (ts_group_rank(training->job->group) == 0)
         ts_log(TS_LOG_WARNING,
                "%lld steps in a row were skipped up to step %lld: going back to step %lld, time %lld of %lld at most; "

@@ -47,9 +47,11 @@ static void output_losses(const TsLosses *losses, bool whole)
     }
 }
 
-static void give_gradient(TsGraph *graph, const TsParameter *row, TsTensor gradient, TsStepGradients gradients)
+static void give_gradient(TsGraph *graph, const TsParameter *row, TsTensor gradient, const TsStepOptions *options)
 {
     TsGradientName name = ts_learner_gradient_name(row->path);
+    bool added = options->added && ts_batch_find(options->added, name.text);
+    TsStepGradients gradients = added ? TS_GRADIENTS_ADDED : options->gradients;
     TsPlacement placement = ts_learner_gradient_placement(row, gradients == TS_GRADIENTS_IN_PARTS);
     if (gradients == TS_GRADIENTS_GIVEN) {
         ts_output(name.text, gradient, placement);
@@ -74,7 +76,7 @@ static void output_gradients(TsGraph *graph, TsTensor loss, const TsStepOptions 
     }
     ts_gradients(gradient, loss, of, trainable);
     for (int i = 0; i < trainable; i++)
-        give_gradient(graph, rows[i], gradient[i], options->gradients);
+        give_gradient(graph, rows[i], gradient[i], options);
     ts_free(of);
     ts_free(gradient);
     ts_free(rows);

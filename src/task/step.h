@@ -32,6 +32,7 @@ typedef struct TsStepOptions {
     TsAxis sequence;                    /* cuts the sequence between blocks; TS_AXIS_NONE: it is whole */
     bool gives_out;                     /* also what the task's metrics and predictions are made of: ts_step_given */
     TsStepGradients gradients;          /* what becomes of them */
+    const TsBatch *added;               /* gradients that are TS_GRADIENTS_ADDED, whatever `gradients` says; or NULL */
     TsMetrics *metrics;                 /* that losses are added to, borrowed; NULL: the step's own */
     TsMemoryPolicy memory;              /* what the backward pass computes again */
     TsDtype dtype;

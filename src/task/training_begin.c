@@ -21,16 +21,12 @@
 static TsStatus create_evaluators(TsTraining *training)
 {
     TsJob *job = training->job;
-    const TsEmaConfig *ema = training->keys->learner.ema;
-    const TsBatch *evaluated =
-        ema && ema->evaluate ? ts_averages_arrays(ts_learner_averages(training->learner)) : job->arrays;
     const TsTaskConfig *keys = training->keys->tasks.items;
     training->evaluators = ts_calloc((size_t)job->task_count, sizeof(TsEvaluator *));
     for (int i = 0; i < job->task_count; i++) {
         if (!job->tasks[i]->validation || training->keys->run.mode == TS_MODE_TRAIN)
             continue;
         TS_TRY(ts_evaluator_create(&training->evaluators[i], job, job->tasks[i], job->tasks[i]->validation));
-        ts_evaluator_bind(training->evaluators[i], evaluated);
         ts_evaluator_limit(training->evaluators[i], keys[i].evaluation_batches);
         training->averaged_count += keys[i].evaluation_weight > 0;
     }

@@ -67,6 +67,20 @@ void ts_array_free(TsArray **array)
     *array = NULL;
 }
 
+void ts_array_drop_values(TsArray *array)
+{
+    TS_CHECK(!array->shared, "an array whose values are shared cannot give them back by itself");
+    ts_free(array->data);
+    array->data = NULL;
+}
+
+void ts_array_take_values(TsArray *array)
+{
+    TS_CHECK(!array->shared, "an array whose values are shared cannot take them by itself");
+    if (!array->data)
+        array->data = ts_calloc(1, ts_array_local_bytes(array));
+}
+
 TsBlockRange ts_array_block(const TsArray *array, int micro)
 {
     TsMesh *mesh = array->micros > 1 ? ts_mesh_at_micro(array->mesh, array->micros, micro) : NULL;

@@ -38,6 +38,11 @@ TS_MUST_USE TsStatus ts_array_try_create(TsArray **array, const TsMesh *mesh, Ts
 /* Sets *array to NULL; NULL is fine. Collective where it is shared. */
 void ts_array_free(TsArray **array);
 
+/* Gives its values back, so that it is only described; and makes room for them again, zeroed. Of one that is not
+ * shared. What was bound to it must be bound anew. Not collective. */
+void ts_array_drop_values(TsArray *array);
+void ts_array_take_values(TsArray *array);
+
 /* What the array holds of micro-batch `micro`, and where. */
 TsBlockRange ts_array_block(const TsArray *array, int micro);
 void *ts_array_data(const TsArray *array, int micro);

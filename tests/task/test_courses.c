@@ -21,8 +21,9 @@ static const char base[] =
     "tasks:\n"
     "  long: {type: language_model, data: {text: tests/data/alice.txt, batch: 5, length: 8, validation: 0}}\n"
     "  short: {type: language_model, data: {text: tests/data/alice.txt, batch: 2, length: 4, validation: 0},\n"
-    "          loss_weight: 0.5}\n"
-    "  third: {type: language_model, data: {text: tests/data/alice.txt, batch: 3, length: 5, validation: 0}}\n"
+    "          loss_weight: 0.5, own: [feed_forward]}\n"
+    "  third: {type: language_model, data: {text: tests/data/alice.txt, batch: 3, length: 5, validation: 0},\n"
+    "          own: [\"backbone/norm\", attention]}\n"
     "mixture: {mode: joint, recut: 7}\n";
 
 typedef struct Run {
@@ -115,6 +116,7 @@ static void expect_same(const char *words, const char *reference, double bound)
     TEST_OK(open_run(&here, test_world, words));
     int64_t expected = run_steps(&there, 0, 30), found = run_steps(&here, 0, 30);
     CU_ASSERT_EQUAL(found, expected);
+    ts_courses_gather(here.courses, false);
     double off = distance(&there, &here, (double)expected);
     if (!(off < bound))
         fprintf(stderr, "%s: %g\n", words, off);
@@ -140,6 +142,8 @@ static void gradients_kept_apart(void)
         snprintf(other, sizeof other, "%s mixture.mode=concurrent", joint);
         expect_same(other, joint, 1e-10);
     }
+    expect_same("run.precision=f64 mixture.balance=gradnorm mixture.batches=6 mixture.mode=concurrent",
+                "run.precision=f64 mixture.balance=gradnorm mixture.batches=6", 1e-10);
     if (ts_group_size(test_world) % 2 == 0)
         expect_same("run.precision=f64 mixture.balance=pcgrad mixture.mode=concurrent mesh.model=2",
                     "run.precision=f64 mixture.balance=pcgrad", 1e-10);
@@ -196,6 +200,10 @@ static void concurrent_is_joint(void)
     expect_same("run.precision=f64 mixture.mode=concurrent", "run.precision=f64", 1e-10);
     expect_same(SINGLE " mixture.mode=concurrent", SINGLE, 1e-5);
     expect_same("run.precision=f64 mixture.mode=concurrent mixture.scaling=0.5", "run.precision=f64", 1e-10);
+    expect_same("run.precision=f64 mixture.mode=concurrent learner.clip=0.05 learner.optimizer.type=sgd",
+                "run.precision=f64 learner.clip=0.05 learner.optimizer.type=sgd", 1e-10);
+    expect_same("run.precision=f64 mixture.mode=concurrent learner.optimizer.type=adafactor", /* it reckons in f32 */
+                "run.precision=f64 learner.optimizer.type=adafactor", 1e-5);
     expect_same("run.precision=f64 mixture.mode=concurrent mixture.balance=uncertainty",
                 "run.precision=f64 mixture.balance=uncertainty", 1e-10);
     if (ts_group_size(test_world) % 2 == 0)
@@ -231,10 +239,96 @@ static void costs_that_change(void)
     CU_ASSERT(ts_group_size(test_world) < 3 || after.slots[after.group_of[1]] > before.slots[before.group_of[1]]);
     run_steps(&here, BY, END);
     run_steps(&there, 0, END);
+    ts_courses_gather(here.courses, false);
     CU_ASSERT(distance(&there, &here, END) < 1e-10);
     close_run(&here);
     close_run(&there);
     ts_group_free(&self);
+}
+
+/* Rates of a schedule change at steps 20 and 40: at 20 groups are cut anew for them, though costs did not change and
+ * nobody looks for 1000 steps; the task that then has ranks takes more examples, as its rate says, as in joint. */
+static void rates_that_change(void)
+{
+    enum { BEFORE = 19, BY = 21, END = 45 };
+    static const char rates[] = "run.precision=f64 mixture.batches=9 mixture.by=steps mixture.sampler.type=schedule "
+                                "mixture.sampler.table=[{\"step\":1,\"rates\":{\"long\":1,\"short\":1,\"third\":1}},"
+                                "{\"step\":20,\"rates\":{\"long\":1,\"short\":7,\"third\":1}},"
+                                "{\"step\":40,\"rates\":{\"long\":1,\"third\":1}}]";
+    char words[512];
+    TsGroup *self = alone();
+    Run here, there;
+    snprintf(words, sizeof words, "%s mixture.mode=concurrent mixture.recut=1000 mixture.scaling=0.6", rates);
+    TEST_OK(open_run(&there, self, rates));
+    TEST_OK(open_run(&here, test_world, words));
+    for (int task = 0; task < 3; task++)
+        ts_courses_say_cost(here.courses, task, 1);
+    run_steps(&here, 0, BEFORE);
+    TsCut before = *ts_courses_cut(here.courses);
+    CU_ASSERT_EQUAL(here.job->tasks[1]->place, 2 * 3 * BEFORE);
+    run_steps(&here, BEFORE, BY);
+    TsCut after = *ts_courses_cut(here.courses);
+    CU_ASSERT_EQUAL(here.job->tasks[1]->place, 2 * (3 * BEFORE + 7 * (BY - BEFORE)));
+    CU_ASSERT(ts_group_size(test_world) < 4 || after.slots[after.group_of[1]] > before.slots[before.group_of[1]]);
+    run_steps(&here, BY, END);
+    run_steps(&there, 0, END);
+    for (int task = 0; task < 3; task++)
+        CU_ASSERT_EQUAL(here.job->tasks[task]->place, there.job->tasks[task]->place);
+    ts_courses_gather(here.courses, false);
+    CU_ASSERT(distance(&there, &here, END) < 1e-10);
+    close_run(&here);
+    close_run(&there);
+    ts_group_free(&self);
+}
+
+/* How many ranks have values of it. */
+static int64_t holders(const TsArray *array)
+{
+    int64_t mine = array && array->data, all = 0;
+    ts_all_reduce(
+        test_world,
+        (TsTransfer){
+            .out = &all, .in = &mine, .count_elems = 1, .dtype = TS_I64, .reduction = TS_SUM, .label = "test"});
+    return all;
+}
+
+/* What is a task's own, its optimizer state with it, lies on the ranks of its group and on no other, also after groups
+ * were cut anew, but for as long as somebody asks for it. */
+static void own_parameters_lie_in_their_group(void)
+{
+    Run run;
+    int ranks = ts_group_size(test_world), found = 0;
+    TEST_OK(open_run(&run, test_world,
+                     "mixture.mode=concurrent mixture.recut=5 mixture.scaling=0.6 learner.ema.decay=0.9"));
+    for (int task = 0; task < 3; task++)
+        ts_courses_say_cost(run.courses, task, 1);
+    for (int64_t last = 10; last <= 30; last += 20) {
+        run_steps(&run, last == 10 ? 0 : 10, last);
+        TsCut cut = *ts_courses_cut(run.courses);
+        CU_ASSERT(cut.groups > 1 || ranks == 1);
+        for (int i = 0; i < ts_batch_count(run.job->arrays); i++) {
+            const char *path = ts_batch_name(run.job->arrays, i);
+            int task = strncmp(path, "tasks/short/", 12) == 0 ? 1 : strncmp(path, "tasks/third/", 12) == 0 ? 2 : -1;
+            char mean[256];
+            snprintf(mean, sizeof mean, "optimizer/mean/%s", path);
+            int64_t here = holders(ts_batch_find(ts_courses_arrays(run.courses), path));
+            CU_ASSERT_EQUAL(here, task < 0 ? ranks : cut.slots[cut.group_of[task]]);
+            CU_ASSERT_EQUAL(holders(ts_batch_array(run.job->arrays, i)), task < 0 ? ranks : 0);
+            CU_ASSERT_EQUAL(holders(ts_batch_find(ts_learner_state(ts_courses_learner(run.courses)), mean)),
+                            task < 0 ? ranks : 0);
+            found += task > 0;
+        }
+        size_t before = (size_t)ts_memory_usage().live_bytes;
+        ts_courses_gather(run.courses, true);
+        for (int i = 0; i < ts_batch_count(run.job->arrays); i++)
+            CU_ASSERT_EQUAL(holders(ts_batch_array(run.job->arrays, i)), ranks);
+        CU_ASSERT((size_t)ts_memory_usage().live_bytes > before);
+        ts_courses_release(run.courses);
+        CU_ASSERT_EQUAL((size_t)ts_memory_usage().live_bytes, before);
+        ts_courses_say_cost(run.courses, 1, 5);
+    }
+    CU_ASSERT(found > 10);
+    close_run(&run);
 }
 
 /* What is packed after twelve steps, and packed again by who read it, is the same, the balance's numbers with it; the
@@ -337,5 +431,7 @@ static void what_cannot_be_is_said(void)
 TEST_MAIN("courses", {"joint is the same on every mesh", joint_is_the_same_on_every_mesh},
           {"concurrent is joint", concurrent_is_joint}, {"gradients kept apart", gradients_kept_apart},
           {"keeping apart changes nothing", keeping_apart_changes_nothing}, {"conflicts are told", conflicts_are_told},
-          {"costs that change", costs_that_change}, {"data that end", data_that_end}, {"goes on", goes_on},
-          {"each example once", each_example_once}, {"what cannot be is said", what_cannot_be_is_said})
+          {"costs that change", costs_that_change}, {"rates that change", rates_that_change},
+          {"own parameters lie in their group", own_parameters_lie_in_their_group}, {"data that end", data_that_end},
+          {"goes on", goes_on}, {"each example once", each_example_once},
+          {"what cannot be is said", what_cannot_be_is_said})
