@@ -507,8 +507,11 @@ void ts_courses_scatter(TsCourses *courses)
 
 void ts_courses_release(TsCourses *courses)
 {
-    if (courses->lanes.own)
-        ts_own_release(courses->lanes.own);
+    if (!courses->lanes.own)
+        return;
+    ts_own_release(courses->lanes.own);
+    if (ts_learner_averages(courses->learner))
+        ts_averages_drop(ts_learner_averages(courses->learner));
 }
 
 const TsCut *ts_courses_cut(const TsCourses *courses)

@@ -162,6 +162,36 @@ static void rates_count_examples(void)
     }
 }
 
+static void expect_batches(const char *yaml, int64_t first_rows, const int64_t *expected)
+{
+    TsConfig *config;
+    TsMixtureTask tasks[4];
+    int64_t batches[4];
+    fill(tasks, (double[]){1, 0, 2, 3}, 4);
+    tasks[0].rows = first_rows;
+    TsMixture *mixture = make(&config, yaml, tasks, 4);
+    ts_mixture_batches(mixture, batches, 1, nothing_taken);
+    for (int i = 0; i < 4; i++)
+        CU_ASSERT_EQUAL(batches[i], expected[i]);
+    ts_mixture_free(&mixture);
+    ts_config_free(&config);
+}
+
+/* What is counted in all batches of a step comes as near to rates as whole batches can; nobody who has one gets none.
+ */
+static void a_step_takes_batches_by_rate(void)
+{
+    TsMixtureTask tasks[4];
+    fill(tasks, NULL, 4);
+    int64_t rows = tasks[0].rows;
+    expect_batches("batches: 12", rows, (int64_t[]){2, 0, 4, 6});
+    expect_batches("batches: 13", rows, (int64_t[]){2, 0, 4, 7});
+    expect_batches("batches: 21", 2 * rows, (int64_t[]){2, 0, 8, 11});
+    expect_batches("{batches: 12, by: steps}", 2 * rows, (int64_t[]){2, 0, 4, 6});
+    expect_batches("batches: 2", rows, (int64_t[]){1, 0, 1, 1});
+    expect_batches("{}", rows, (int64_t[]){1, 0, 1, 1});
+}
+
 static void many_equal_tasks_never_stall(void)
 {
     TsMixtureTask tasks[MANY];
@@ -295,6 +325,7 @@ TEST_MAIN("mixture", {"rates follow weights", rates_follow_weights}, {"rates fol
           {"annealing ends at a fifth", annealing_ends_at_a_fifth}, {"a schedule says rates", a_schedule_says_rates},
           {"nested rates multiply", nested_rates_multiply}, {"draws follow rates", draws_follow_rates},
           {"rates count examples", rates_count_examples},
+          {"a step takes batches by rate", a_step_takes_batches_by_rate},
           {"many equal tasks never stall", many_equal_tasks_never_stall}, {"a step has its task", a_step_has_its_task},
           {"round robin takes turns", round_robin_takes_turns},
           {"exhausted tasks do as they are told", exhausted_tasks_do_as_they_are_told},
