@@ -3,14 +3,16 @@
  * Steps of training, timed. Run by bench/scaling.sh, which lays out ranks and links:
  *
  *     scaling step STEPS CONFIG… [key=value…]     so many steps behind one that is not counted: prints, by rank 0,
- *                                                 `seconds S bytes B`: the median step, the slowest rank's, and what
- *                                                 a rank sent in it
+ *                                                 `seconds S bytes B cpu C`: the median step, the slowest rank's, what
+ *                                                 a rank sent in it, and the processor's time of rank 0, also in
+ *                                                 the kernel, which on hosts that share cores is that of messages too
  *     scaling alone STEPS CONFIG… [key=value…]    the same by every rank for itself, all at the same time: no messages
  *     scaling messages ELEMENTS                   an all-reduce of so many f32, in buckets, and nothing else
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -49,6 +51,15 @@ static double sent_bytes(void)
     return bytes;
 }
 
+/* Seconds that this process has had of the processor. */
+static double cpu_s(void)
+{
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+           1e-6 * (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+}
+
 /* Times steps of the job's first task; every rank of `world` takes part, `group` is whom this one trains with. */
 static TsStatus time_steps(TsGroup *world, TsGroup *group, int steps, const char *const *words, int count)
 {
@@ -72,24 +83,25 @@ static TsStatus time_steps(TsGroup *world, TsGroup *group, int steps, const char
                                                 .dtype = job->dtype,
                                                 .threads = job->threads});
     if (!status) {
-        double seconds[MOST_STEPS], bytes = 0;
+        double seconds[MOST_STEPS], bytes = 0, busy_s = 0;
         int64_t place = 0;
         ts_step_bind(step, job->arrays, ts_learner_gradients(learner));
         for (int i = -1; i < steps; i++) {
             ts_loader_next(job->tasks[0]->train, &place);
             ts_barrier(world, "bench");
-            double begin_s = ts_timeline_now(), before = sent_bytes();
+            double begin_s = ts_timeline_now(), before = sent_bytes(), busy_before_s = cpu_s();
             int64_t number = i + 2;
             ts_step_run(step, number, 1);
             ts_learner_step(learner, 0, &number, number, MOST_STEPS);
             double took_s = ts_timeline_now() - begin_s;
             bytes = sent_bytes() - before;
+            busy_s += i >= 0 ? (cpu_s() - busy_before_s) / steps : 0;
             if (i >= 0)
                 seconds[i] = slowest(world, took_s);
         }
         qsort(seconds, (size_t)steps, sizeof *seconds, by_size);
         if (ts_group_rank(world) == 0)
-            printf("seconds %.6g bytes %.0f\n", seconds[steps / 2], bytes);
+            printf("seconds %.6g bytes %.0f cpu %.4g\n", seconds[steps / 2], bytes, busy_s);
     }
     ts_step_free(&step);
     ts_learner_free(&learner);
@@ -103,13 +115,13 @@ static void time_messages(TsGroup *world, int64_t elems)
 {
     enum { ROUNDS = 3 };
     float *data = ts_calloc((size_t)elems, sizeof *data);
-    double seconds[ROUNDS];
+    double seconds[ROUNDS], busy_s = 0;
     TsRequest *request[MOST_BUCKETS];
     int buckets = (int)((elems + BUCKET_ELEMS - 1) / BUCKET_ELEMS);
     TS_CHECK(buckets <= MOST_BUCKETS, "%d buckets", buckets);
     for (int round = -1; round < ROUNDS; round++) {
         ts_barrier(world, "bench");
-        double begin_s = ts_timeline_now();
+        double begin_s = ts_timeline_now(), busy_before_s = cpu_s();
         for (int b = 0; b < buckets; b++) {
             int64_t first = (int64_t)b * BUCKET_ELEMS;
             int64_t here = elems - first < BUCKET_ELEMS ? elems - first : BUCKET_ELEMS;
@@ -121,12 +133,13 @@ static void time_messages(TsGroup *world, int64_t elems)
         for (int b = 0; b < buckets; b++)
             ts_request_end(&request[b]);
         double took_s = slowest(world, ts_timeline_now() - begin_s);
+        busy_s += round >= 0 ? (cpu_s() - busy_before_s) / ROUNDS : 0;
         if (round >= 0)
             seconds[round] = took_s;
     }
     qsort(seconds, ROUNDS, sizeof *seconds, by_size);
     if (ts_group_rank(world) == 0)
-        printf("seconds %.6g\n", seconds[ROUNDS / 2]);
+        printf("seconds %.6g cpu %.4g\n", seconds[ROUNDS / 2], busy_s);
     ts_free(data);
 }
 
