@@ -88,7 +88,7 @@ overlap() {
         echo "4 hosts at $mbit Mbit/s: compute: $alone; messages: $messages; step: $step" >&2
     done
     # The hosts share the cores of this machine: what the processor does for messages is taken from the compute.
-    awk -v a="$(field cpu <<<"$alone")" -v s="$(field cpu <<<"$step")" -v cores="$(nproc)" 'BEGIN {
+    awk -v a="$(field cpu <<<"$alone")" -v s="$(field cpu <<<"$step")" -v cores="$(nproc --all)" 'BEGIN {
         if (a > 0) printf "information: the processor works %.3g times as long for a step as for its compute, on %d cores for 4 hosts\n", s / a, cores }'
     echo "information: rounds: hosts-overlap ${ratios[*]}"
     target hosts-overlap "$(middle "${ratios[@]}")"
