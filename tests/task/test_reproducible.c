@@ -13,7 +13,7 @@ static const char words[] =
 static const char *const degrees[] = {"parameters.optimizer_shard=none", "", "parameters.gradient_shard=data",
                                       "parameters.shard=data"};
 
-enum { STEPS = 50 };
+enum { STEPS = 25, FEW_STEPS = 5 };
 
 /* What a run came to: the bits of its losses and norms, and of all parameters; the same number on every rank. */
 typedef struct Bits {
@@ -74,7 +74,7 @@ static void go_on(MeshRun *run, Bits *bits, int first, int last)
     bits->parameters = bits_of_all(run);
 }
 
-static Bits run_on(TsGroup *group, const char *degree, int threads)
+static Bits run_on(TsGroup *group, const char *degree, int threads, int steps)
 {
     MeshRun run;
     Bits bits = {0};
@@ -85,7 +85,7 @@ static Bits run_on(TsGroup *group, const char *degree, int threads)
         TEST_OK(status);
         return bits;
     }
-    go_on(&run, &bits, 0, STEPS);
+    go_on(&run, &bits, 0, steps);
     mesh_run_free(&run);
     return bits;
 }
@@ -107,13 +107,34 @@ static void expect_bits(Bits bits, Bits expected, const char *what, const char *
 static void all_meshes_have_the_same_bits(void)
 {
     TsGroup *alone = ts_group_split(test_world, "alone", ts_group_rank(test_world), 0);
-    Bits expected = run_on(alone, "", 1);
+    Bits expected = run_on(alone, "", 1, STEPS);
     ts_group_free(&alone);
     for (int degree = 0; degree < 4; degree++)
         for (int threads = 1; threads <= 2; threads++)
             if (threads == 1 || (degree == 1 && ts_group_size(test_world) <= 2))
-                expect_bits(run_on(test_world, degrees[degree], threads), expected, "together", degrees[degree],
+                expect_bits(run_on(test_world, degrees[degree], threads, STEPS), expected, "together", degrees[degree],
                             threads);
 }
 
-TEST_MAIN("reproducible", {"all meshes have the same bits", all_meshes_have_the_same_bits})
+/* Rules that look at whole matrices, or at norms of their own. */
+static void all_optimizers_have_the_same_bits(void)
+{
+    static const char *const rules[] = {
+        "type=adafactor", "type=muon learner.optimizers.rest.type=adamw learner.optimizers.rest.parameters=bias|scale",
+        "type=lamb", "type=adam_pax", "type=shampoo"};
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        char rule[160];
+        snprintf(rule, sizeof rule, "learner.optimizer.%s", rules[i]);
+        TsGroup *alone = ts_group_split(test_world, "alone", ts_group_rank(test_world), 0);
+        Bits expected = run_on(alone, rule, 1, FEW_STEPS);
+        ts_group_free(&alone);
+        for (int degree = 0; degree < 4; degree += 3) { /* nothing cut, and everything */
+            char all[256];
+            snprintf(all, sizeof all, "%s %s", rule, degrees[degree]);
+            expect_bits(run_on(test_world, all, 1, FEW_STEPS), expected, "optimizers", all, 1);
+        }
+    }
+}
+
+TEST_MAIN("reproducible", {"all meshes have the same bits", all_meshes_have_the_same_bits},
+          {"all optimizers have the same bits", all_optimizers_have_the_same_bits})
