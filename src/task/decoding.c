@@ -12,7 +12,9 @@
 #include "base/memory.h"
 #include "model/decode.h"
 #include "task/base.h"
+#include "task/decoded_json.h"
 #include "task/kinds.h"
+#include "task/prompt_tokens.h"
 #include "task/prompts.h"
 #include "task/restored.h"
 #include "task/stop.h"
@@ -71,8 +73,6 @@ static const TsKey decode_keys[] = {
 const TsConfigTable ts_decode_table = {"decode", "How text is continued.", sizeof(TsDecodeConfig), decode_keys,
                                        check_keys};
 
-/* ---- prompts as tokens ---- */
-
 /* Everything that one call works with. */
 typedef struct Decoding {
     const TsJob *job;
@@ -92,81 +92,6 @@ typedef struct Decoding {
     TsWeightedScalar log_probability, bytes, ended; /* of all batches together, on rank 0 */
 } Decoding;
 
-static void append_tokens(const TsTokenizer *tokenizer, int32_t **tokens, int64_t *count, const char *text,
-                          size_t bytes)
-{
-    int64_t more = 0;
-    int32_t *added = ts_tokenizer_encode_all(tokenizer, &more, text, bytes);
-    *tokens = ts_realloc(*tokens, (size_t)(*count + more + 1) * sizeof **tokens);
-    if (more)
-        memcpy(*tokens + *count, added, (size_t)more * sizeof **tokens);
-    *count += more;
-    ts_free(added);
-}
-
-/* Bytes of the text without blanks at its end. */
-static size_t trimmed(const char *text, size_t bytes)
-{
-    while (bytes && strchr(" \t\r\n", text[bytes - 1]))
-        bytes--;
-    return bytes;
-}
-
-/* Those of a text in which "<mask>" stands for the token that hides one. */
-static void append_masked(const TsTokenizer *tokenizer, int32_t **tokens, int64_t *count, const char *text)
-{
-    static const char mark[] = "<mask>";
-    for (const char *found; (found = strstr(text, mark)); text = found + sizeof mark - 1) {
-        append_tokens(tokenizer, tokens, count, text, (size_t)(found - text));
-        (*tokens)[(*count)++] = ts_tokenizer_special(tokenizer, TS_SPECIAL_MASK); /* there is room for one more */
-    }
-    append_tokens(tokenizer, tokens, count, text, strlen(text));
-}
-
-/* Tokens of `text` as the task learned prompts: with what stood behind them, unless it is there already. */
-static void encode_learned(const TsTask *task, int32_t **tokens, int64_t *count, const char *text)
-{
-    const char *behind = task->behind_prompt ? task->behind_prompt : "";
-    size_t bytes = strlen(text), tail = trimmed(behind, strlen(behind)), head = trimmed(text, bytes);
-    if (tail && head >= tail && memcmp(text + head - tail, behind, tail) == 0)
-        bytes = head - tail;
-    append_tokens(task->tokenizer, tokens, count, text, bytes);
-    append_tokens(task->tokenizer, tokens, count, behind, strlen(behind));
-}
-
-/* Tokens of a prompt; owned by the caller. A prompt without any is what texts begin or end with. */
-static int32_t *encode(const Decoding *d, int64_t *count, const char *text)
-{
-    int32_t *tokens = ts_calloc(1, sizeof *tokens);
-    *count = 0;
-    if (d->keys->prompt) {
-        const char *mark = strstr(d->keys->prompt, "{prompt}");
-        char *whole =
-            ts_format("%.*s%s%s", (int)(mark - d->keys->prompt), d->keys->prompt, text, mark + strlen("{prompt}"));
-        append_tokens(d->task->tokenizer, &tokens, count, whole, strlen(whole));
-        ts_free(whole);
-    } else if (d->task->prompt_has_masks) {
-        append_masked(d->task->tokenizer, &tokens, count, text);
-    } else {
-        encode_learned(d->task, &tokens, count, text);
-    }
-    int32_t begin = ts_tokenizer_special(d->task->tokenizer, TS_SPECIAL_BEGIN);
-    int32_t end = ts_tokenizer_special(d->task->tokenizer, TS_SPECIAL_END);
-    tokens = ts_realloc(tokens, (size_t)(*count + 2) * sizeof *tokens);
-    if (d->task->prompt_is_source) {
-        if (begin >= 0) {
-            memmove(tokens + 1, tokens, (size_t)*count * sizeof *tokens);
-            tokens[0] = begin;
-            (*count)++;
-        }
-        if (end >= 0)
-            tokens[(*count)++] = end;
-    } else if (*count == 0 && (begin >= 0 || end >= 0)) {
-        tokens[(*count)++] = begin >= 0 ? begin : end;
-    }
-    return tokens;
-}
-
 /* ---- output ---- */
 
 static char *detokenise(const void *task, const int32_t *tokens, int64_t count_tokens)
@@ -177,69 +102,6 @@ static char *detokenise(const void *task, const int32_t *tokens, int64_t count_t
 static char *name_values(const void *task, const float *values, int64_t positions)
 {
     return ((const TsTask *)task)->kind->name_values(task, values, positions);
-}
-
-static json_t *json_text(const char *text)
-{
-    TsText clean = {0};
-    ts_text_append_utf8(&clean, text, strlen(text), false);
-    json_t *string = json_string(clean.data ? clean.data : "");
-    ts_text_free(&clean);
-    return string;
-}
-
-/* What a head gave for a row: a list, or of a head of tokens one for each. */
-static json_t *json_values(const TsDecoded *decoded, int64_t row)
-{
-    const float *values = decoded->values + row * decoded->positions * decoded->outputs;
-    json_t *all = json_array();
-    for (int64_t t = 0; t < (decoded->positions > 1 ? decoded->length_tokens[row] : 1); t++) {
-        json_t *list = decoded->positions > 1 ? json_array() : json_incref(all);
-        for (int64_t k = 0; k < decoded->outputs; k++)
-            json_array_append_new(list, ts_kind_number((double)values[t * decoded->outputs + k]));
-        if (list != all)
-            json_array_append(all, list);
-        json_decref(list);
-    }
-    return all;
-}
-
-static void describe_row(json_t *object, const TsDecoded *decoded, const TsDecodeText *text, int64_t row)
-{
-    static const char *const ends[] = {"length", "token", "stop"};
-    json_object_set_new(object, "text", json_text(text->added[row]));
-    json_object_set_new(object, "log_probability", json_real(decoded->log_probability[row]));
-    if (decoded->score[row] != decoded->log_probability[row])
-        json_object_set_new(object, "score", json_real(decoded->score[row]));
-    if (decoded->values) {
-        json_object_set_new(object, "values", json_values(decoded, row));
-        return;
-    }
-    json_object_set_new(object, "tokens", json_integer(decoded->length_tokens[row] - decoded->prompt_tokens[row]));
-    json_object_set_new(object, "end", json_string(ends[decoded->end[row]]));
-}
-
-/* The line of prompt `index` of all, `at` of those that were decoded together. Owned by the caller. */
-static json_t *describe(const Decoding *d, const TsDecoded *decoded, const TsDecodeText *text, int64_t index,
-                        int64_t at)
-{
-    json_t *object = json_object();
-    json_object_set_new(object, "index", json_integer(index));
-    json_object_set_new(object, "prompt", json_text(d->texts.prompt[index].text));
-    if (decoded->each == 1) {
-        describe_row(object, decoded, text, at);
-    } else {
-        json_t *samples = json_array();
-        for (int64_t row = at * decoded->each; row < (at + 1) * decoded->each; row++) {
-            if (!isfinite(decoded->score[row])) /* fewer than were asked for could be found */
-                continue;
-            json_t *sample = json_object();
-            describe_row(sample, decoded, text, row);
-            json_array_append_new(samples, sample);
-        }
-        json_object_set_new(object, "samples", samples);
-    }
-    return object;
 }
 
 /* A text with what was added; of a head the prompt and what it is called, with a tab between, or the filled text. */
@@ -286,7 +148,7 @@ static TsStatus put_out(Decoding *d, const TsDecoded *decoded, int64_t first)
     else if (d->plain)
         print_plain(d, decoded, text, first);
     for (int64_t i = 0; !d->plain && i < decoded->prompts; i++)
-        put_line(d, describe(d, decoded, text, first + i, i));
+        put_line(d, ts_decoded_json(decoded, text, first + i, i, d->texts.prompt[first + i].text));
     d->log_probability = ts_weighted_scalar_merge(d->log_probability, text->log_probability);
     d->bytes = ts_weighted_scalar_merge(d->bytes, text->added_bytes);
     d->ended = ts_weighted_scalar_merge(d->ended, text->ended);
@@ -349,9 +211,10 @@ static TsStatus decode_batch(Decoding *d, int64_t first, int64_t count)
     int64_t *lengths = ts_calloc(3 * (size_t)count, sizeof *lengths), *steps = lengths + 2 * count;
     for (int64_t i = 0; i < count; i++) {
         const TsPromptText *prompt = &d->texts.prompt[first + i];
-        tokens[i] = encode(d, &lengths[i], prompt->text);
+        tokens[i] = ts_prompt_tokens(&lengths[i], d->task, d->keys->prompt, prompt->text);
         if (guided)
-            tokens[count + i] = encode(d, &lengths[count + i], prompt->unguided ? prompt->unguided : d->keys->unguided);
+            tokens[count + i] = ts_prompt_tokens(&lengths[count + i], d->task, d->keys->prompt,
+                                                 prompt->unguided ? prompt->unguided : d->keys->unguided);
         steps[i] = prompt->max_steps >= 0 ? prompt->max_steps : d->keys->max_decode_steps;
         limited = limited || prompt->max_steps >= 0;
     }
