@@ -4,7 +4,7 @@
 # Training beside what people use now, on the same model, batch, threads and precision, in turn: a table, for
 # bench/README.md, and targets. A step is forward, backward, clip, AdamW. limit: 1800 s
 #
-#     bench/train.sh [--quick] [--only ROW]     --quick: 5 minutes; --only: rows whose name begins so
+#     bench/train.sh [--quick] [--only ROW] [--rounds N]     --quick: 5 minutes; --only: rows whose name begins so
 #
 #     PEER_PYTHON           a Python with PyTorch, python3 by default: the targets beside a peer are for 1.13
 #     PEER_PYTHON_CURRENT   another one, with a current PyTorch: run as it is, and compiled
@@ -21,6 +21,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     --quick) long='' rounds=1 ;;
     --only) only=${2:?--only ROW}; shift ;;
+    --rounds) rounds=${2:?--rounds N}; shift ;;
     *) sed -n 's/^#     //p' "$0"; exit 2 ;;
     esac
     shift
