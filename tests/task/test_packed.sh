@@ -2,7 +2,7 @@
 # ranks: 3
 # SPDX-License-Identifier: Apache-2.0
 #
-# limit: 120 s
+# limit: 200 s
 #
 # Documents packed into rows: each token once, in the order of the part; the same batches on any ranks and after a stop;
 # kept apart, a document costs what it costs alone. And text with tokens that are not bytes, gzipped too.
