@@ -60,7 +60,7 @@ static TsStatus unpack(const char *plain, const char *path, const char *director
 TsStatus ts_unpack(char **plain, TsGroup *group, const char *path, const char *directory)
 {
     struct stat found = {0};
-    int64_t mine[2] = {0}, root[2]; /* whether it is gzipped, and what its plain text is called after */
+    int64_t mine[2] = {0}, root[2] = {0}; /* whether it is gzipped, and what its plain text is called after */
     TsStatus status = TS_OK;
     if (ts_group_rank(group) == 0 && is_gzipped(path) && stat(path, &found) == 0) {
         int64_t what[] = {(int64_t)found.st_size, (int64_t)found.st_mtim.tv_sec, (int64_t)found.st_mtim.tv_nsec};
