@@ -15,7 +15,9 @@ awk -F'\t' '!/^#/ && (NF != 5 || $1 !~ /^[a-z0-9]+\/[A-Za-z0-9-]+$/ || $2 !~ /^[
 for bench in $(ls bench/*.c bench/*.sh | sed 's/.*\///; s/\.[a-z]*$//' | sort -u); do
     sources=$(ls "bench/$bench.c" "bench/$bench.sh" bench/"$bench"/*.c 2>/dev/null)
     names=$(grep -ohE "\"$bench/[A-Za-z0-9-]+\"|target $bench/[A-Za-z0-9-]+" $sources | sed 's/^target //; s/"//g'
-        grep -ohE '(^|\|\| )target [a-z0-9-]+ ' $sources | sed "s/.*target /$bench\//; s/ //")
+        grep -ohE '(^ *|\|\| )target [a-z0-9-]+ ' $sources | sed "s/.*target /$bench\//; s/ //"
+        # `row NAME DTYPE` has the targets NAME-DTYPE and NAME-DTYPE-peer, as far as the table has them.
+        sed -nE "s/^ *row ([a-z0-9-]+) ([a-z0-9]+) .*/$bench\/\1-\2\n$bench\/\1-\2-peer/p" $sources | grep -xFf <(cut -f 1 bench/targets.tsv))
     [ -n "$names" ] || fail "bench/$bench names no target"
     for name in $names; do grep -q "^$name	" bench/targets.tsv || fail "bench/$bench: target $name is not in bench/targets.tsv"; done
     for name in $(awk -F'\t' -v bench="$bench" 'index($1, bench "/") == 1 { print $1 }' bench/targets.tsv); do
