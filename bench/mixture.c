@@ -20,7 +20,7 @@
 #include "comm/runtime.h"
 #include "measure.h"
 #include "target.h"
-#include "task/courses.h"
+#include "task/mixture/courses.h"
 #include "tensor/matmul.h"
 
 enum { TASKS = 8, ROUNDS = 7, STEPS = 24 };

@@ -22,7 +22,7 @@
 #include "comm/runtime.h"
 #include "tensor/matmul.h"
 #include "task/job.h"
-#include "task/learner.h"
+#include "task/learner/learner.h"
 #include "task/step.h"
 
 enum { MOST_STEPS = 64, BUCKET_ELEMS = 1 << 20, MOST_BUCKETS = 1024 };

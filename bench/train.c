@@ -24,7 +24,7 @@
 #include "comm/collectives.h"
 #include "comm/runtime.h"
 #include "measure.h"
-#include "task/courses.h"
+#include "task/mixture/courses.h"
 #include "tensor/matmul.h"
 
 enum { MOST_STEPS = 64, DELAY_NS = 1000000 };

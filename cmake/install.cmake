@@ -8,7 +8,7 @@ include(CMakePackageConfigHelpers)
 
 # Headers a user may include: those of the floors, but not what is internal, needs a library's own header, or includes
 # such a one. tessera.h includes them all.
-file(GLOB headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/src/*/*.h)
+file(GLOB headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/src/*/*.h ${PROJECT_SOURCE_DIR}/src/task/*/*.h)
 list(FILTER headers EXCLUDE REGEX "^cli/|_internal\\.h$|^comm/(call|reduce)\\.h$")
 set(internal "<(mpi|hdf5|yaml|jansson|cblas|dnnl)|_internal\\.h")
 set(before)

@@ -14,7 +14,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "ckpt/inspect.h"
-#include "task/exchange.h"
+#include "task/pretrained/exchange.h"
 
 /* Prints the text on rank 0, and frees it. Collective. */
 static TsStatus print(TsGroup *world, TsText *text)

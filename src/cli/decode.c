@@ -9,7 +9,7 @@
 #include "base/memory.h"
 #include "base/unit.h"
 #include "cli/command.h"
-#include "task/decoding.h"
+#include "task/command/decoding.h"
 #include "task/job.h"
 
 typedef struct DecodeWords {

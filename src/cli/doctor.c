@@ -2,7 +2,7 @@
  *
  * tessera doctor [DIRECTORY]
  */
-#include "task/doctor.h"
+#include "task/command/doctor.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -7,8 +7,8 @@
 
 #include "cli/command.h"
 #include "cli/options.h"
-#include "task/folds.h"
-#include "task/follow.h"
+#include "task/run/folds.h"
+#include "task/run/follow.h"
 
 static TsStatus follow(TsGroup *world, const TsConfig *config, const TsEvalOptions *chosen)
 {

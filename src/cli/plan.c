@@ -11,7 +11,7 @@
 
 #include "base/memory.h"
 #include "base/unit.h"
-#include "task/plan.h"
+#include "task/command/plan.h"
 
 typedef struct Words {
     const char **sources; /* (count) and room for those that a search adds */

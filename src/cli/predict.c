@@ -5,7 +5,7 @@
 #include "base/memory.h"
 #include "cli/command.h"
 #include "cli/options.h"
-#include "task/predict.h"
+#include "task/command/predict.h"
 
 static TsStatus predict(TsGroup *world, int count, const char *const *words)
 {

@@ -2,7 +2,7 @@
  *
  * tessera probe CONFIG... [--task NAME] [--force] [key=value...]
  */
-#include "task/probe.h"
+#include "task/command/probe.h"
 
 #include "cli/command.h"
 #include "cli/options.h"

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "task/folds.h"
-#include "task/follow.h"
+#include "task/run/folds.h"
+#include "task/run/follow.h"
 
 /* By run.mode. */
 static TsStatus run(TsGroup *world, const TsConfig *config, TsTrainOptions options)

@@ -65,7 +65,7 @@ typedef struct TsSplitFiles {
 
 typedef struct TsSplitFolds {
     int64_t folds;
-    int64_t fold; /* TS_AUTO: each in its turn (task/folds.h); where only one is looked at, the first */
+    int64_t fold; /* TS_AUTO: each in its turn (task/run/folds.h); where only one is looked at, the first */
     int64_t seed;
 } TsSplitFolds;
 

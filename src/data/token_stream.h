@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * TokenStream: tokens one behind another, found by their number: what windows are cut from. A text is one
- * (data/text_tokens.h), and so are documents that are packed (task/documents.h).
+ * (data/text_tokens.h), and so are documents that are packed (task/kinds/documents.h).
  */
 #pragma once
 

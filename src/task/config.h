@@ -20,14 +20,14 @@
 
 #include "comm/mesh.h"
 #include "model/fine_tune.h"
-#include "task/cluster.h"
-#include "task/decoding.h"
-#include "task/early_stop.h"
-#include "task/guard.h"
-#include "task/init_from.h"
-#include "task/learner.h"
-#include "task/mixture.h"
-#include "task/objective.h"
+#include "task/command/cluster.h"
+#include "task/command/decoding.h"
+#include "task/run/early_stop.h"
+#include "task/learner/guard.h"
+#include "task/run/init_from.h"
+#include "task/learner/learner.h"
+#include "task/mixture/mixture.h"
+#include "task/learner/objective.h"
 #include "tensor/program.h"
 
 typedef enum TsCompute { TS_COMPUTE_AUTO, TS_COMPUTE_BF16 } TsCompute;

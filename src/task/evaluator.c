@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "task/stop.h"
+#include "task/run/stop.h"
 
 struct TsEvaluator {
     const TsJob *job;

@@ -8,8 +8,8 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "model/transformer.h"
-#include "task/fit.h"
-#include "task/freeze.h"
+#include "task/run/fit.h"
+#include "task/learner/freeze.h"
 
 /* The trunk of a task: its own, or that of the job. */
 static const TsChoice *backbone_of(const TsJob *job, int64_t index)

@@ -58,7 +58,7 @@ TS_MUST_USE TsStatus ts_job_fine_tune(TsParameters *parameters, const TsJob *job
 TS_MUST_USE TsStatus ts_job_find_task(const TsTask **task, const TsJob *job, const char *name);
 
 /* The parameters that checkpoints hold, under the names that they bear there, "parameters/PATH"; lent, so the batch is
- * the caller's, the arrays are not. A backbone that fine_tune freezes is not among them: task/base.h. */
+ * the caller's, the arrays are not. A backbone that fine_tune freezes is not among them: task/run/base.h. */
 TsBatch *ts_job_kept(const TsJob *job);
 
 /* The same arrays, by the names in checkpoints of what evaluation and decoding begin with: "average/PATH" of what

@@ -8,9 +8,9 @@
 #pragma once
 
 #include "model/parameter.h"
-#include "task/learner.h"
-#include "task/metrics.h"
-#include "task/objective.h"
+#include "task/learner/learner.h"
+#include "task/metric/metrics.h"
+#include "task/learner/objective.h"
 #include "task/task.h"
 #include "tensor/program.h"
 #include "tensor/timeline.h"

@@ -3,8 +3,8 @@
 
 #include "base/memory.h"
 #include "model/baseline.h"
-#include "task/kinds.h"
-#include "task/language_task.h"
+#include "task/kinds/kinds.h"
+#include "task/kinds/language_task.h"
 
 static const TsVariant kinds[] = {
     {"language_model", "predicts each next token of a text", &ts_language_task_table, &ts_language_task},

@@ -14,7 +14,7 @@
 #include "data/loader.h"
 #include "data/tokenizer.h"
 #include "model/model.h"
-#include "task/metric.h"
+#include "task/metric/metric.h"
 
 typedef struct TsTask TsTask;
 typedef struct json_t json_t; /* jansson's, whose header is needed only to fill in predictions */

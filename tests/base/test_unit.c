@@ -148,21 +148,9 @@ static void intervals(void)
                 {"2.5 epochs", "2.5 epochs", {TS_EPOCHS, 2.5}},
                 {"1e6 examples", "1e+06 examples", {TS_EXAMPLES, 1e6}},
                 {"3000000001 tokens", "3000000001 tokens", {TS_TOKENS, 3000000001}}};
-    static const char *const bad[] = {"",
-                                      "0",
-                                      "0 steps",
-                                      "every",
-                                      "every never",
-                                      "-5",
-                                      "1.5 steps",
-                                      "inf",
-                                      "inf steps",
-                                      "0 h",
-                                      "5 parsecs",
-                                      "steps",
-                                      "Never",
-                                      "1e300 steps",
-                                      "9007199254740994 steps",
+    static const char *const bad[] = {"",           "0",         "0 steps", "every",       "every never",
+                                      "-5",         "1.5 steps", "inf",     "inf steps",   "0 h",
+                                      "5 parsecs",  "steps",     "Never",   "1e300 steps", "9007199254740994 steps",
                                       "1e19 tokens"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         TsInterval value = {TS_INTERVAL_UNITS, -99}, again = value;

@@ -3,9 +3,9 @@
  * config.json of pre-trained models against any bytes: an error, or options within their limits, that are written and
  * read again as they were.
  *
- * sources: src/task/family_config.c
+ * sources: src/task/pretrained/family_config.c
  */
-#include "task/family_config.h"
+#include "task/pretrained/family_config.h"
 
 #include <stdint.h>
 #include <stdio.h>

@@ -11,7 +11,7 @@
 
 #include "base/memory.h"
 #include "task/job.h"
-#include "task/learner.h"
+#include "task/learner/learner.h"
 #include "task/step.h"
 #include "test.h"
 

@@ -1,6 +1,6 @@
 /* ranks: 1 2 4 */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "task/apart.h"
+#include "task/mixture/apart.h"
 
 #include <math.h>
 #include <string.h>
@@ -9,8 +9,8 @@
 #include "base/philox.h"
 #include "comm/collectives.h"
 #include "model/sharding.h"
-#include "task/balance.h"
-#include "task/learner.h"
+#include "task/mixture/balance.h"
+#include "task/learner/learner.h"
 #include "test.h"
 
 /* Five tasks, three shared parameters of which one is bound by two of them alone, and a head each. */

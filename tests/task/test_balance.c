@@ -4,7 +4,7 @@
  * Balancing methods against automatic differentiation, from tests/golden/balance.txt (make_balance.py beside it writes
  * it); PCGrad against the plain algorithm on whole gradients.
  */
-#include "task/balance.h"
+#include "task/mixture/balance.h"
 
 #include <math.h>
 #include <stdio.h>

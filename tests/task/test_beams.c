@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "model/language_model.h"
-#include "task/family.h"
+#include "task/pretrained/family.h"
 #include "test.h"
 
 static void declare(TsParameters *parameters, const TsLanguageModel *model)

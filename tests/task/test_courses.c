@@ -4,7 +4,7 @@
  * Steps of several tasks: on every number of ranks, joint or side by side, the parameters are those of joint on one
  * rank; a task whose data end leaves the others as they would be; stopping and going on changes nothing.
  */
-#include "task/courses.h"
+#include "task/mixture/courses.h"
 
 #include <jansson.h>
 #include <math.h>

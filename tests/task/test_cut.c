@@ -1,6 +1,6 @@
 /* ranks: 1 */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "task/cut.h"
+#include "task/mixture/cut.h"
 
 #include <math.h>
 #include <string.h>

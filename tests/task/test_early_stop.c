@@ -1,10 +1,10 @@
 /* ranks: 1 */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "task/early_stop.h"
+#include "task/run/early_stop.h"
 
 #include <math.h>
 
-#include "task/metric.h"
+#include "task/metric/metric.h"
 #include "test.h"
 
 static int64_t stops_at(TsEarlyStopConfig config, const double *values, int count)

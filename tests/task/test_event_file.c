@@ -3,7 +3,7 @@
  *
  * Event files are read back: framing, checksums by a CRC of the test's own, and what the records say.
  */
-#include "task/event_file.h"
+#include "task/run/event_file.h"
 
 #include <dirent.h>
 #include <math.h>

@@ -4,7 +4,7 @@
  * Pre-trained models in and out: what is imported and exported again is what it was, to the bit, and so is its
  * description; and nothing is left behind by what fails.
  */
-#include "task/exchange.h"
+#include "task/pretrained/exchange.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "comm/collectives.h"
-#include "task/family.h"
+#include "task/pretrained/family.h"
 #include "test.h"
 
 /* A directory that all ranks agree on. */

@@ -4,7 +4,7 @@
  * Pre-trained families: logits, loss and gradients of tiny models with padding in the batch, as transformers computed
  * them (tests/golden/make_families.py); and configurations that this program cannot be.
  */
-#include "task/family.h"
+#include "task/pretrained/family.h"
 
 #include <jansson.h>
 #include <math.h>

@@ -1,6 +1,6 @@
 /* ranks: 1 */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "task/guard.h"
+#include "task/learner/guard.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* ranks: 1 2 3 */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "task/learner.h"
+#include "task/learner/learner.h"
 
 #include <math.h>
 #include <stdio.h>

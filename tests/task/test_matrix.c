@@ -12,7 +12,7 @@
 #include "base/memory.h"
 #include "model/adapter.h"
 #include "task/evaluator.h"
-#include "task/learner.h"
+#include "task/learner/learner.h"
 #include "test.h"
 
 static char directory[] = "/tmp/tessera-matrix.XXXXXX";

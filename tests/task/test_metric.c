@@ -4,7 +4,7 @@
  * Metrics over all ranks against scikit-learn's, from tests/golden/metrics.txt (make_metrics.py beside it writes it);
  * nothing to measure; and the order of many numbers, of which no rank receives much more than its share.
  */
-#include "task/metric.h"
+#include "task/metric/metric.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -13,8 +13,8 @@
 #include "base/memory.h"
 #include "base/philox.h"
 #include "comm/collectives.h"
-#include "task/histogram.h"
-#include "task/rank_order.h"
+#include "task/run/histogram.h"
+#include "task/metric/rank_order.h"
 #include "test.h"
 
 /* Adds the examples of a case that fall to this rank: those of number % size. */

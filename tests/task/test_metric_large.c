@@ -13,9 +13,9 @@
 #include "base/philox.h"
 #include "base/unit.h"
 #include "comm/accounting.h"
-#include "task/metric.h"
-#include "task/metric_table.h"
-#include "task/rank_order.h"
+#include "task/metric/metric.h"
+#include "task/metric/metric_table.h"
+#include "task/metric/rank_order.h"
 #include "test.h"
 
 enum { LEVELS = 997 };

@@ -1,6 +1,6 @@
 /* ranks: 1 */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "task/mixture.h"
+#include "task/mixture/mixture.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
  * tests/golden/learning.txt (make_learning.py beside it writes it): in f64 and f32, with state whole, ZeRO-1 and
  * ZeRO-3.
  */
-#include "task/learner.h"
+#include "task/learner/learner.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* ranks: 1 2 3 4 */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "task/replicas.h"
+#include "task/run/replicas.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +9,8 @@
 #include "base/memory.h"
 #include "base/plugin.h"
 #include "comm/collectives.h"
-#include "task/optimizer.h"
-#include "task/trainer.h"
+#include "task/learner/optimizer.h"
+#include "task/run/trainer.h"
 #include "test.h"
 
 /* ---- arrays: one that all ranks hold, one that each rank has a part of, one that is cut along data alone */

@@ -14,7 +14,7 @@
 
 #include "base/memory.h"
 #include "comm/collectives.h"
-#include "task/trainer.h"
+#include "task/run/trainer.h"
 #include "test.h"
 
 static const char three_tasks[] =

@@ -1,6 +1,6 @@
 /* ranks: 1 */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "task/schedule.h"
+#include "task/learner/schedule.h"
 
 #include <math.h>
 #include <stdlib.h>

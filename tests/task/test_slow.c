@@ -1,6 +1,6 @@
 /* ranks: 1 */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "task/slow.h"
+#include "task/run/slow.h"
 
 #include <stdio.h>
 #include <string.h>

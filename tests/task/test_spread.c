@@ -4,7 +4,7 @@
  * Histograms of Arrays that lie on several ranks count each value once: as TensorBoard reads them, they are those of
  * the whole arrays.
  */
-#include "task/spread.h"
+#include "task/run/spread.h"
 
 #include <dirent.h>
 #include <math.h>

@@ -9,7 +9,7 @@
 
 #include "comm/accounting.h"
 #include "mesh_run.h"
-#include "task/plan.h"
+#include "task/command/plan.h"
 
 enum { STEPS = 2 };
 

@@ -9,7 +9,7 @@
 #include "base/memory.h"
 #include "task/closed_form/closed_task.h"
 #include "task/closed_form/mahalanobis.h"
-#include "task/kinds.h"
+#include "task/kinds/kinds.h"
 
 typedef enum Method { METHOD_MAHALANOBIS, METHOD_NEIGHBOURS } Method;
 

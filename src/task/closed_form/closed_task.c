@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "model/sharding.h"
-#include "task/kinds.h"
+#include "task/kinds/kinds.h"
 
 const char *const ts_closed_features_words[] = {"mean", "cls", "flatten", NULL};
 

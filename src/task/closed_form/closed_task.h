@@ -11,7 +11,7 @@
 #include "task/closed_form/closed_model.h"
 #include "task/closed_form/embeddings.h"
 #include "task/closed_form/features.h"
-#include "task/labelled_task.h"
+#include "task/kinds/labelled_task.h"
 
 /* The keys that all kinds have, in their structs' first members. */
 typedef struct TsClosedConfig {

@@ -9,7 +9,7 @@
 #include "data/windows.h"
 #include "task/closed_form/closed_task.h"
 #include "task/closed_form/logistic.h"
-#include "task/kinds.h"
+#include "task/kinds/kinds.h"
 
 typedef struct LogisticConfig {
     TsClosedConfig closed; /* the first */

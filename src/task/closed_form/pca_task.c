@@ -8,7 +8,7 @@
 #include "base/memory.h"
 #include "task/closed_form/closed_task.h"
 #include "task/closed_form/pca.h"
-#include "task/kinds.h"
+#include "task/kinds/kinds.h"
 
 typedef struct PcaConfig {
     TsClosedConfig closed; /* the first */

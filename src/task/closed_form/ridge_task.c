@@ -8,8 +8,8 @@
 #include "base/memory.h"
 #include "task/closed_form/closed_task.h"
 #include "task/closed_form/ridge.h"
-#include "task/kinds.h"
-#include "task/number_labels.h"
+#include "task/kinds/kinds.h"
+#include "task/kinds/number_labels.h"
 
 typedef struct RidgeConfig {
     TsClosedConfig closed; /* the first */

@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "task/progress.h"
+#include "task/run/progress.h"
 
 bool ts_solve_is_needed(const TsJob *job)
 {
