@@ -63,29 +63,39 @@ static int64_t there_of(const TsWindows *windows, int64_t first, int64_t count)
     return there < 0 ? 0 : there < count ? there : count;
 }
 
-/* Segments and positions of tokens [first, first + count) of the stream may be NULL, both of them. */
-static void read(const TsWindows *windows, int32_t *tokens, int32_t *labels, int32_t *segments, int32_t *positions,
-                 int64_t first, int64_t count)
+/* Where a row's columns go; segments and positions may be NULL, both of them. */
+typedef struct Row {
+    int32_t *tokens, *labels, *segments, *positions;
+} Row;
+
+/* So many positions of a row are read at a time: on the stack, as a row is read in each step. */
+enum { PIECE = 512 };
+
+/* Positions [from, from + count) of a row that begins at token `first` of the stream; count is at most PIECE. */
+static void read_piece(const TsWindows *windows, const Row *row, int64_t first, int64_t from, int64_t count)
 {
-    int64_t there = there_of(windows, first, count + 1); /* with the last one's label */
-    TsStreamPiece piece = {.tokens = ts_alloc((size_t)(count + 1) * sizeof(int32_t)),
-                           .given = ts_calloc((size_t)count + 1, sizeof(bool)),
-                           .documents = ts_calloc((size_t)count + 1, sizeof(int32_t))};
+    int32_t tokens[PIECE + 1], documents[PIECE + 1] = {0};
+    bool given[PIECE + 1] = {false};
+    TsStreamPiece piece = {.tokens = tokens, .given = given, .documents = documents};
+    int64_t there = there_of(windows, first + from, count + 1); /* with the last one's label */
     if (there > 0)
-        windows->stream.read(windows->stream.self, piece, first, there);
-    for (int64_t i = 0; i < count; i++) {
-        bool labelled = i + 1 < there && !piece.given[i + 1] &&
-                        (!windows->options.apart || piece.documents[i + 1] == piece.documents[i]);
-        tokens[i] = i < there ? piece.tokens[i] : 0;
-        labels[i] = labelled ? piece.tokens[i + 1] : TS_LABEL_IGNORED;
-        if (!segments)
+        windows->stream.read(windows->stream.self, piece, first + from, there);
+    for (int64_t k = 0, i = from; k < count; k++, i++) {
+        bool labelled = k + 1 < there && !given[k + 1] && (!windows->options.apart || documents[k + 1] == documents[k]);
+        row->tokens[i] = k < there ? tokens[k] : 0;
+        row->labels[i] = labelled ? tokens[k + 1] : TS_LABEL_IGNORED;
+        if (!row->segments)
             continue;
-        segments[i] = i < there ? piece.documents[i] : -1; /* padding is of none */
-        positions[i] = i > 0 && segments[i] == segments[i - 1] ? positions[i - 1] + 1 : 0;
+        row->segments[i] = k < there ? documents[k] : -1; /* padding is of none */
+        row->positions[i] = i > 0 && row->segments[i] == row->segments[i - 1] ? row->positions[i - 1] + 1 : 0;
     }
-    ts_free(piece.tokens);
-    ts_free(piece.given);
-    ts_free(piece.documents);
+}
+
+/* Tokens [first, first + count) of the stream. */
+static void read(const TsWindows *windows, Row row, int64_t first, int64_t count)
+{
+    for (int64_t from = 0; from < count; from += PIECE)
+        read_piece(windows, &row, first, from, count - from < PIECE ? count - from : PIECE);
 }
 
 static int64_t first_of(const TsWindows *windows, int64_t index)
@@ -102,7 +112,7 @@ void ts_windows_read(const TsWindows *windows, int32_t *tokens, int32_t *labels,
     TS_CHECK(first >= 0 && count >= 0 && first + count <= windows->options.length_tokens,
              "positions %lld..%lld of %lld", (long long)first, (long long)(first + count),
              (long long)windows->options.length_tokens);
-    read(windows, tokens, labels, NULL, NULL, begin + first, count);
+    read(windows, (Row){.tokens = tokens, .labels = labels}, begin + first, count);
 }
 
 double ts_windows_bytes(const TsWindows *windows, int64_t index)
@@ -121,7 +131,11 @@ static void fill_row(const void *self, void *const *row, int64_t length, int64_t
     *(float *)row[WEIGHTS] = example < 0 ? 0 : 1;
     if (windows->stream.bytes)
         *(float *)row[BYTES] = example < 0 ? 0 : (float)ts_windows_bytes(windows, example);
-    read(windows, row[TOKENS], row[LABELS], apart ? row[SEGMENTS] : NULL, apart ? row[POSITIONS] : NULL,
+    read(windows,
+         (Row){.tokens = row[TOKENS],
+               .labels = row[LABELS],
+               .segments = apart ? row[SEGMENTS] : NULL,
+               .positions = apart ? row[POSITIONS] : NULL},
          example < 0 ? windows->stream.tokens : first_of(windows, example), length);
 }
 
