@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tensor/kernels/select.h"
 
+#include <string.h>
+
 #include "base/check.h"
 
 /* Where row `row` of the output, its dims but the last, begins in an operand. */
@@ -38,6 +40,15 @@ void ts_kernel_where(void *out, TsSelectOperand condition, TsSelectOperand a, Ts
     for (int64_t row = 0; row < rows; row++) {
         int64_t to = row * columns, at = row_at(&condition, shape, row);
         int64_t at_a = row_at(&a, shape, row), at_b = row_at(&b, shape, row);
+        bool takes_a = ((const bool *)condition.data)[at];
+        if (step == 0 && (takes_a ? step_a : step_b) == 1) { /* the whole row, as it lies */
+            const char *from = takes_a ? (const char *)a.data + (size_t)at_a * elem_bytes
+                                       : (const char *)b.data + (size_t)at_b * elem_bytes;
+            char *row_out = (char *)out + (size_t)to * elem_bytes;
+            if (row_out != from)
+                memcpy(row_out, from, (size_t)columns * elem_bytes);
+            continue;
+        }
         switch (elem_bytes) {
         case 1:
             CHOOSE(uint8_t)
